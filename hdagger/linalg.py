@@ -1,0 +1,78 @@
+"""Fast orthonormal transforms, and conjugate gradients."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def dct_matrix(n: int) -> Tensor:
+    """The orthonormal DCT-II, ``(n, n)`` in float64: row 0 is constant and positive.
+
+    References:
+        Ahmed, Natarajan and Rao, Discrete cosine transform, 1974.
+        https://doi.org/10.1109/T-C.1974.223784
+    """
+    k = torch.arange(n, dtype=torch.float64)
+    matrix = torch.cos(math.pi * k[:, None] * (2 * k + 1) / (2 * n)) * math.sqrt(2 / n)
+    matrix[0] /= math.sqrt(2)
+    return matrix
+
+
+def hartley(x: Tensor) -> Tensor:
+    """The orthonormal Hartley transform over the last two axes: real, symmetric, self-inverse.
+
+    References:
+        Bracewell, Discrete Hartley transform, 1983. https://doi.org/10.1364/JOSA.73.001832
+    """
+    spectrum = torch.fft.fft2(x, norm="ortho")
+    return spectrum.real - spectrum.imag
+
+
+def hadamard(x: Tensor) -> Tensor:
+    """The orthonormal Walsh-Hadamard transform of the last axis (a power of two), self-inverse."""
+    n = x.shape[-1]
+    assert n & (n - 1) == 0, "the Walsh-Hadamard transform needs a power of two"
+    y, half = x.reshape(-1, n), 1
+    while half < n:
+        pairs = y.view(-1, n // (2 * half), 2, half)
+        a, b = pairs[:, :, 0], pairs[:, :, 1]
+        y = torch.stack([a + b, a - b], dim=2).view(-1, n)
+        half *= 2
+    return y.reshape(x.shape) / math.sqrt(n)
+
+
+def conjugate_gradients(
+    apply: Callable[[Tensor], Tensor], b: Tensor, iterations: int = 1000, tolerance: float = 1e-14
+) -> Tensor:
+    """Solves A x = b for a symmetric positive semi-definite A, each row of the batch by itself.
+
+    Where A is singular and b in its range, the shortest solution.
+
+    Args:
+        apply: x -> A x, on tensors ``(batch, *data)``.
+        b: Right-hand sides, ``(batch, *data)``.
+        iterations: The most steps to take.
+        tolerance: A row is done when its residual is this share of b's norm.
+
+    References:
+        Hestenes and Stiefel, Methods of conjugate gradients for solving linear systems, 1952.
+    """
+
+    def dot(u: Tensor, v: Tensor) -> Tensor:
+        return (u * v).flatten(1).sum(1).view(-1, *[1] * (b.ndim - 1))
+
+    x, r = torch.zeros_like(b), b
+    p, rr = r, dot(r, r)
+    goal = tolerance**2 * rr
+    for _ in range(iterations):
+        active = rr > goal
+        if not active.any():
+            break
+        Ap = apply(p)
+        step = torch.where(active, rr / dot(p, Ap), 0)
+        x, r = x + step * p, r - step * Ap
+        rr, previous = dot(r, r), rr
+        p = r + torch.where(active, rr / previous, 0) * p
+    return x

@@ -1,0 +1,246 @@
+"""The one loop that every sampler runs, and the grids of noise levels it walks down.
+
+From a level ``sigma`` to the next one, ``lower``, with the prior's prediction D moved
+towards the data (D'),
+
+    x' = D' + keep (x - D') + fresh z,    (keep sigma)^2 + fresh^2 = lower^2,
+    fresh = eta lower sqrt(1 - lower^2 / sigma^2),
+
+which is DDIM's update in variance-exploding coordinates: eta = 0 is the ODE, eta = 1 the
+ancestral sampler of DDPM.
+
+References:
+    Song, Meng and Ermon, Denoising Diffusion Implicit Models, 2021, eq. 12 and 16.
+    https://arxiv.org/abs/2010.02502
+"""
+
+import abc
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ..errors import OperatorAbilityError, SettingError
+from ..operators.base import LinearOperator, Operator, PinvOperator, SVDOperator
+from ..priors.base import Denoiser
+from ..tensors import Data, Level, Noise, Signal, Spectrum
+
+
+def karras_levels(
+    steps: int, low: float = 0.002, high: float = 80.0, rho: float = 7.0
+) -> Tensor:
+    """``steps`` noise levels from high to low, then 0: ``(steps + 1,)`` in float64.
+
+    References:
+        Karras et al., Elucidating the Design Space of Diffusion-Based Generative Models,
+        2022, eq. 5. https://arxiv.org/abs/2206.00364
+
+    Example:
+        >>> karras_levels(3, low=0.01, high=10.0)
+        tensor([10.0000,  0.6947,  0.0100,  0.0000], dtype=torch.float64)
+    """
+    check_steps(steps)
+    ramp = torch.linspace(0, 1, steps, dtype=torch.float64)
+    levels = (high ** (1 / rho) + ramp * (low ** (1 / rho) - high ** (1 / rho))) ** rho
+    return torch.cat([levels, levels.new_zeros(1)])
+
+
+def ddpm_levels(steps: int, train_steps: int = 1000) -> Tensor:
+    """Every ``train_steps / steps``-th level of DDPM's linear schedule, then 0.
+
+    The grid of DDRM and DDIM: t = 0, k, 2k, ... with beta from 1e-4 to 0.02, so that the
+    largest of 20 levels is 97.1 and the smallest 0.01.
+
+    References:
+        Ho, Jain and Abbeel, Denoising Diffusion Probabilistic Models, 2020, section 4.
+        https://arxiv.org/abs/2006.11239
+    """
+    check_steps(steps)
+    if steps > train_steps:
+        raise SettingError(
+            f"ddpm_levels wants at most {train_steps} steps, but got {steps}. "
+            "Use karras_levels, which has no limit."
+        )
+    beta = torch.linspace(1e-4, 0.02, train_steps, dtype=torch.float64)
+    alpha_bar = torch.cumprod(1 - beta, dim=0)
+    levels = ((1 - alpha_bar) / alpha_bar).sqrt()
+    chosen = (torch.arange(steps) * train_steps) // steps
+    return torch.cat([levels[chosen].flip(0), levels.new_zeros(1)])
+
+
+def check_steps(steps: int) -> None:
+    if steps < 1:
+        raise SettingError(f"A sampler wants at least 1 step, but got {steps}. Try --steps 20.")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """y = H(x) + N(0, sigma_y^2 I), a row of y for every sample wanted.
+
+    Attributes:
+        y: Data, ``(batch, *data)``.
+        H: The operator.
+        sigma_y: Standard deviation of the noise, in the units of y; 0 for exact data.
+    """
+
+    y: Data
+    H: Operator
+    sigma_y: float = 0.0
+
+    @cached_property
+    def spectral(self) -> tuple[Spectrum, Spectrum]:
+        """ybar = (Ut y) / s and its noise sbar = sigma_y / s, over all n coefficients of x.
+
+        Where nothing is observed, ybar is 0 and sbar infinite.
+        """
+        H = self.H
+        assert isinstance(H, SVDOperator)
+        n = math.prod(H.signal_shape)
+        y_bar = H.fit(H.spectral_data(self.y), n)
+        s_bar = torch.full_like(y_bar, torch.inf)
+        s = H.singular_values
+        s_bar[:, : s.shape[-1]] = torch.where(H.observed, self.sigma_y / s, torch.inf)
+        return y_bar, s_bar
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the loop: from level ``sigma`` to level ``lower``.
+
+    Attributes:
+        sigma: The level of x, above 0.
+        lower: The next level, below ``sigma``, 0 at the last step.
+        eta: How much of the noise is fresh, in [0, 1].
+        index: Number of the step, from 0.
+        count: How many steps there are.
+    """
+
+    sigma: Level
+    lower: Level
+    eta: float
+    index: int
+    count: int
+
+    @property
+    def fresh(self) -> Tensor:
+        """The standard deviation of the noise that the step adds."""
+        return self.eta * self.lower * (1 - (self.lower / self.sigma) ** 2).sqrt()
+
+    @property
+    def keep(self) -> Tensor:
+        """The share of the present noise that stays."""
+        return (self.lower**2 - self.fresh**2).sqrt() / self.sigma
+
+    def move(self, D: Signal, x: Signal, noise: Noise) -> Signal:
+        """x at the next level, given a prediction D of the clean signal."""
+        x = D + self.keep * (x - D)
+        return x + self.fresh * noise(tuple(x.shape)) if self.fresh > 0 else x
+
+
+def steps(levels: Tensor, eta: float) -> Iterator[Step]:
+    for index, (sigma, lower) in enumerate(pairwise(levels)):
+        yield Step(sigma, lower, eta, index, len(levels) - 1)
+
+
+class Sampler(abc.ABC):
+    """Draws from p(x0 | y) by walking down a grid of noise levels.
+
+    Args:
+        prior: The denoiser.
+        eta: How much of the noise is fresh at every step, in [0, 1].
+    """
+
+    needs: ClassVar[type[Operator]] = Operator
+    instead: ClassVar[str] = ""
+
+    def __init__(self, prior: Denoiser, eta: float = 1.0) -> None:
+        if not 0 <= eta <= 1:
+            raise SettingError(f"eta is a share of the noise in [0, 1], but got {eta}. Try 1.")
+        self.prior = prior
+        self.eta = eta
+
+    @abc.abstractmethod
+    def start(self, problem: Problem, sigma: Level, noise: Noise) -> Signal:
+        """x at the highest level."""
+
+    @abc.abstractmethod
+    def advance(self, x: Signal, problem: Problem, step: Step, noise: Noise) -> Signal:
+        """x at the next level."""
+
+    @torch.no_grad()
+    def sample(
+        self,
+        problem: Problem,
+        levels: Tensor,
+        noise: Noise,
+        watch: Callable[[Step], None] = lambda step: None,
+    ) -> Signal:
+        """One posterior sample for each row of the data.
+
+        Args:
+            problem: The data and their operator.
+            levels: Noise levels, decreasing, the last one 0.
+            noise: Draws the standard normals; its precision is that of the state.
+            watch: Called after every step.
+
+        Returns:
+            Samples, ``(batch, *signal)``.
+
+        Raises:
+            OperatorAbilityError: The operator stands below the rung that the method needs.
+        """
+        require(problem.H, self.needs, type(self).__name__, self.instead)
+        x = self.start(problem, levels[0], noise)
+        for step in steps(levels, self.eta):
+            x = self.advance(x, problem, step, noise)
+            watch(step)
+        return x
+
+
+class CorrectedSampler(Sampler):
+    """A sampler whose whole method is how the data move the prior's prediction."""
+
+    @abc.abstractmethod
+    def correct(self, x: Signal, problem: Problem, step: Step) -> Signal:
+        """D': the prediction of the clean signal, moved towards the data."""
+
+    def start(self, problem: Problem, sigma: Level, noise: Noise) -> Signal:
+        return sigma * noise((len(problem.y), *problem.H.signal_shape))
+
+    def advance(self, x: Signal, problem: Problem, step: Step, noise: Noise) -> Signal:
+        return step.move(self.correct(x, problem, step), x, noise)
+
+
+def denoise_and_pull(
+    prior: Denoiser, x: Signal, sigma: Level, loss: Callable[[Signal], Tensor]
+) -> tuple[Signal, Signal]:
+    """D(x) and minus the gradient of ``loss(D(x))`` with respect to x, by one backward pass.
+
+    Args:
+        prior: The denoiser.
+        x: State, ``(batch, *signal)``.
+        sigma: Its level.
+        loss: D -> ``(batch,)``, each row by itself.
+    """
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        D = prior(x, sigma)
+        (gradient,) = torch.autograd.grad(loss(D).sum(), x)
+    return D.detach(), -gradient
+
+
+def require(operator: Operator, rung: type[Operator], sampler: str, instead: str) -> None:
+    if not isinstance(operator, rung):
+        ladder = (SVDOperator, LinearOperator, PinvOperator, Operator)
+        stands = next(lower.__name__ for lower in ladder if isinstance(operator, lower))
+        article = "an" if stands[0] in "OS" else "a"
+        raise OperatorAbilityError(
+            f"{sampler} needs an operator that is a {rung.__name__}, but "
+            f"{type(operator).__name__} is only {article} {stands}. "
+            f"Use {instead}, which asks for less."
+        )

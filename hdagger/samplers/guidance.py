@@ -1,0 +1,69 @@
+"""Guidance by the gradient of the squared or plain misfit, for any differentiable operator."""
+
+import torch
+from torch import Tensor
+
+from ..priors.base import Denoiser
+from ..tensors import Signal
+from .base import CorrectedSampler, Problem, Step, denoise_and_pull
+
+
+class ReconstructionGuidance(CorrectedSampler):
+    """D' = D + w J^T H^T (y - H D): minus the gradient of w |y - H D|^2 / 2.
+
+    It is the score of a likelihood of variance sigma^2 / w; the noise of the data and the
+    conditioning of H are not looked at.
+
+    Args:
+        prior: The denoiser.
+        eta: Share of fresh noise in [0, 1].
+        strength: w, above 0.
+
+    References:
+        Ho et al., Video Diffusion Models, 2022, eq. 7. https://arxiv.org/abs/2204.03458
+    """
+
+    def __init__(self, prior: Denoiser, eta: float = 1.0, strength: float = 1.0) -> None:
+        super().__init__(prior, eta)
+        self.strength = strength
+
+    def correct(self, x: Signal, problem: Problem, step: Step) -> Signal:
+        def misfit(D: Signal) -> Tensor:
+            return _misfit(D, problem).square().flatten(1).sum(1) / 2
+
+        D, pull = denoise_and_pull(self.prior, x, step.sigma, misfit)
+        return D + self.strength * pull
+
+
+class DPS(CorrectedSampler):
+    """Diffusion posterior sampling: a step of fixed length down the misfit's norm.
+
+    After each step x moves by zeta sqrt((1 + lower^2) (1 + sigma^2)) J^T H^T e / |e|, with
+    e = y - H D and its norm taken sample by sample. Nothing is clipped. The strength is not
+    free of scale: fewer steps want a larger one.
+
+    Args:
+        prior: The denoiser.
+        eta: Share of fresh noise in [0, 1].
+        strength: zeta, above 0; 0.3 to 1 at 1000 steps in the paper's code.
+
+    References:
+        Chung et al., Diffusion Posterior Sampling for General Noisy Inverse Problems, ICLR
+        2023, algorithm 1. https://arxiv.org/abs/2209.14687
+    """
+
+    def __init__(self, prior: Denoiser, eta: float = 1.0, strength: float = 1.0) -> None:
+        super().__init__(prior, eta)
+        self.strength = strength
+
+    def correct(self, x: Signal, problem: Problem, step: Step) -> Signal:
+        def misfit(D: Signal) -> Tensor:
+            return torch.linalg.vector_norm(_misfit(D, problem).flatten(1), dim=1)
+
+        D, pull = denoise_and_pull(self.prior, x, step.sigma, misfit)
+        scale = ((1 + step.lower**2) * (1 + step.sigma**2)).sqrt()
+        return D + self.strength * scale * pull / (1 - step.keep)
+
+
+def _misfit(D: Signal, problem: Problem) -> Tensor:
+    return problem.y - problem.H(D)

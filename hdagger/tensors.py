@@ -1,0 +1,59 @@
+"""Names for the tensors that travel through hdagger, and the noise that is drawn for them.
+
+Axis names are shared: where one function mentions ``*signal`` twice, both tensors have
+the same trailing shape, and the test run checks it.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Float, Inexact
+from torch import Tensor
+
+Signal: TypeAlias = Float[Tensor, "batch *signal"]
+Data: TypeAlias = Inexact[Tensor, "batch *data"]
+Spectrum: TypeAlias = Inexact[Tensor, "batch _"]
+Level: TypeAlias = Float[Tensor, ""]
+Noise: TypeAlias = Callable[[tuple[int, ...]], Tensor]
+"""Standard normals of the shape asked for; the first axis is the batch."""
+
+
+class SampleNoise:
+    """Standard normals in float64, from one stream a row: a seed belongs to a sample.
+
+    Row i gives the same bits whatever the other rows are, however many there are, and on
+    whatever device they end: the streams are drawn on the CPU and moved.
+
+    Args:
+        seed: The seed of the run.
+        rows: What tells the rows apart: for each row its key, a tuple of whole numbers such
+            as ``(item, sample)``.
+        device: Where the noise is wanted.
+
+    Example:
+        >>> alone = SampleNoise(0, [(3, 1)])
+        >>> among = SampleNoise(0, [(0, 0), (3, 1)])
+        >>> bool((alone((1, 5))[0] == among((2, 5))[1]).all())
+        True
+    """
+
+    def __init__(
+        self, seed: int, rows: Sequence[tuple[int, ...]], device: torch.device | str = "cpu"
+    ) -> None:
+        self.streams = [self._stream(seed, key) for key in rows]
+        self.device = device
+
+    def __call__(self, shape: tuple[int, ...]) -> Tensor:
+        assert shape[0] == len(self.streams), "one row of noise for each stream"
+        rows = [
+            torch.randn(shape[1:], generator=stream, dtype=torch.float64)
+            for stream in self.streams
+        ]
+        return torch.stack(rows).to(self.device)
+
+    @staticmethod
+    def _stream(seed: int, key: tuple[int, ...]) -> torch.Generator:
+        state = np.random.SeedSequence([seed, *key]).generate_state(1, np.uint64)
+        return torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))

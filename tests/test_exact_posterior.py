@@ -1,0 +1,171 @@
+"""Where the posterior is known in closed form, a sampler must land on it.
+
+No Monte Carlo: see exact_moments.py. So the tolerances are tight, the rate at which the
+error falls is asserted, and known biases are asserted as numbers.
+"""
+
+import math
+
+import pytest
+import torch
+from exact_moments import exact_moments
+
+from hdagger.operators.checks import dense
+from hdagger.operators.spectral import Dense, Identity
+from hdagger.priors.analytic import GaussianPrior
+from hdagger.samplers.base import Problem, Step, karras_levels
+from hdagger.samplers.ddim import DDIM
+from hdagger.samplers.ddrm import DDRM
+from hdagger.samplers.guidance import DPS, ReconstructionGuidance
+from hdagger.samplers.pigdm import PiGDM
+from hdagger.samplers.projection import Projection, last
+
+F64 = torch.float64
+Y = torch.tensor([1.5, -0.7], dtype=F64)
+SIGMA_Y = 0.3
+MATRIX = torch.tensor(
+    [[0.9, 0.3, 0.0, -0.4, 0.1], [0.0, 0.5, -0.2, 0.3, 0.6]], dtype=F64
+)  # singular values 1.06 and 0.83: on either side of the data variance
+H = Dense(MATRIX)
+WHITE = GaussianPrior(torch.tensor([0.3, -0.2, 0.5, 0.0, 0.1]))
+STEPS = (100, 200, 400)
+
+
+def errors(sampler, truth, sigma_y=SIGMA_Y, low=0.002):
+    """Distances of the mean and of the covariance from the truth at every number of steps."""
+    mean, cov = truth
+    moments = [
+        exact_moments(sampler, Y, H, sigma_y, karras_levels(steps, low=low, high=300.0))
+        for steps in STEPS
+    ]
+    return (
+        [float((m - mean).norm()) for m, _ in moments],
+        [float((c - cov).norm()) for _, c in moments],
+    )
+
+
+def assert_first_order(values, small):
+    assert values[-1] < small
+    assert values[0] / values[1] == pytest.approx(2, rel=0.2)
+    assert values[1] / values[2] == pytest.approx(2, rel=0.2)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_ddim_converges_to_the_prior(eta):
+    cov = torch.diag(torch.tensor([0.05, 0.3, 1.0, 2.0, 4.0], dtype=F64))
+    cov[0, 1] = cov[1, 0] = 0.1
+    mean_errors, cov_errors = errors(DDIM(GaussianPrior(WHITE.mean, cov), eta), (WHITE.mean, cov))
+    assert max(mean_errors) < 0.01  # what a highest level of 300 leaves
+    assert_first_order(cov_errors, small=0.1)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_pigdm_converges_to_the_exact_posterior(eta):
+    truth = WHITE.posterior(MATRIX, Y, SIGMA_Y)
+    mean_errors, cov_errors = errors(PiGDM(WHITE, eta), truth)
+    assert mean_errors[-1] < 0.02
+    assert_first_order(cov_errors, small=0.04)
+
+
+def test_pigdm_needs_the_variance_of_the_data():
+    prior = GaussianPrior(WHITE.mean, 4 * torch.eye(5))
+    truth = prior.posterior(MATRIX, Y, SIGMA_Y)
+    _, right = errors(PiGDM(prior, data_variance=4.0), truth)
+    assert_first_order(right, small=0.2)
+    _, wrong = errors(PiGDM(prior, data_variance=1.0), truth)
+    assert wrong[-1] > 2 * right[-1]
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_noiseless_pigdm_converges_to_the_exact_posterior(eta):
+    truth = WHITE.posterior(MATRIX, Y, 0.0)
+    mean_errors, cov_errors = errors(PiGDM(WHITE, eta), truth, sigma_y=0.0)
+    assert mean_errors[-1] < 0.02
+    assert_first_order(cov_errors, small=0.04)
+
+
+def test_the_papers_weighting_is_no_posterior_and_gets_worse_with_steps():
+    truth = WHITE.posterior(MATRIX, Y, SIGMA_Y)
+    mean_errors, cov_errors = errors(PiGDM(WHITE, weighting="paper"), truth)
+    assert mean_errors[-1] > 0.01
+    assert cov_errors[-1] > 0.03
+
+
+def test_reconstruction_guidance_converges_to_the_noiseless_posterior():
+    """Its likelihood has variance sigma^2 / w, which ends at 0 whatever the noise is."""
+    truth = WHITE.posterior(MATRIX, Y, 0.0)
+    sampler = ReconstructionGuidance(WHITE, strength=3.0)
+    mean_errors, cov_errors = errors(sampler, truth)
+    assert mean_errors[-1] < 0.02
+    assert cov_errors[-1] < 0.1
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 0.85, 1.0])
+def test_projection_of_exact_data_converges_to_the_exact_posterior(eta):
+    truth = WHITE.posterior(MATRIX, Y, 0.0)
+    mean_errors, cov_errors = errors(Projection(WHITE, eta), truth, sigma_y=0.0)
+    assert mean_errors[-1] < 0.01
+    assert_first_order(cov_errors, small=0.04)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 0.85, 1.0])
+def test_ddrm_is_exact_where_it_observes_and_narrow_where_not(eta):
+    """Known bias: unobserved directions keep (1 + sqrt(1 - eta^2)) / 2 of the variance."""
+    mean, cov = WHITE.posterior(MATRIX, Y, 0.0)
+    levels = karras_levels(400, high=300.0)
+    got_mean, got_cov = exact_moments(DDRM(WHITE, eta), Y, H, 0.0, levels)
+    assert (got_mean - mean).norm() < 0.01
+    share = (1 + math.sqrt(1 - eta**2)) / 2
+    assert (got_cov - share * cov).norm() < 0.04
+    assert float((MATRIX @ got_cov @ MATRIX.T).norm()) < 1e-20
+
+
+@pytest.mark.parametrize("sigma_y", [0.0, 0.05, 0.3, 2.0])
+@pytest.mark.parametrize("eta", [0.0, 0.85, 1.0])
+@pytest.mark.parametrize("eta_b", [0.5, 1.0])
+def test_every_branch_of_ddrm_keeps_the_variance_of_a_one_point_prior(sigma_y, eta, eta_b):
+    """Over the noise of x, of y and of the step, x' ~ N(x*, lower^2 I), in exact arithmetic."""
+    point = GaussianPrior(WHITE.mean, torch.zeros(5, 5))
+    tall = Dense(torch.cat([MATRIX, torch.zeros(1, 5)]))
+    sampler, n, m = DDRM(point, eta, eta_b), 5, 3
+    eye = torch.eye(n + m + n, dtype=F64)
+    x_noise, y_noise, z = eye[:, :n], eye[:, n : n + m], eye[:, n + m :]
+    step = Step(torch.tensor(1.0, dtype=F64), torch.tensor(0.2, dtype=F64), eta, 0, 2)
+    rows = Problem(tall(point.mean[None]) + sigma_y * y_noise, tall, sigma_y)
+    start = sampler.start(rows, step.sigma, lambda shape: x_noise) - point.mean
+    torch.testing.assert_close(start.T @ start, torch.eye(n, dtype=F64), rtol=0, atol=1e-12)
+    moved = sampler.advance(point.mean + x_noise, rows, step, lambda shape: z) - point.mean
+    expected = step.lower**2 * torch.eye(n, dtype=F64)
+    torch.testing.assert_close(moved.T @ moved, expected, rtol=0, atol=1e-12)
+
+
+def test_dps_moves_by_a_step_of_fixed_length():
+    step = Step(torch.tensor(2.0, dtype=F64), torch.tensor(1.0, dtype=F64), 1.0, 3, 10)
+    x = torch.tensor([[0.5, -1.0, 2.0, 0.3, 0.0], [3.0, 0.0, 0.0, 0.0, 1.0]], dtype=F64)
+    problem = Problem(Y.expand(2, -1), H, SIGMA_Y)
+    actual = DPS(WHITE, strength=0.7).correct(x, problem, step)
+    D, jacobian = WHITE(x, step.sigma), 1 / (1 + step.sigma**2)
+    e = Y - D @ MATRIX.T
+    pull = jacobian * e @ MATRIX / e.norm(dim=1, keepdim=True)
+    shift = 0.7 * math.sqrt((1 + 1.0**2) * (1 + 2.0**2)) * pull
+    torch.testing.assert_close(actual, D + shift / (1 - step.keep))
+
+
+def test_a_projection_that_never_fires_is_ddim():
+    levels, problem = karras_levels(7), Problem(Y[None], H, 0.0)
+
+    def draw(sampler):
+        generator = torch.Generator().manual_seed(0)
+        return sampler.sample(
+            problem, levels, lambda shape: torch.randn(shape, generator=generator, dtype=F64)
+        )
+
+    assert torch.equal(draw(Projection(WHITE, schedule=last(0))), draw(DDIM(WHITE, eta=0.85)))
+    assert not torch.equal(draw(Projection(WHITE, schedule=last(1))), draw(DDIM(WHITE, eta=0.85)))
+
+
+def test_denoising_a_gaussian_gives_its_posterior():
+    prior = GaussianPrior(WHITE.mean, torch.diag(torch.tensor([0.1, 0.5, 1.0, 2.0, 3.0])))
+    y = torch.tensor([1.0, -1.0, 0.5, 2.0, 0.0], dtype=F64)
+    mean, _ = prior.posterior(dense(Identity((5,))), y, 0.7)
+    torch.testing.assert_close(prior(y[None], torch.tensor(0.7, dtype=F64))[0], mean)
