@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from .errors import FileError
-from .media import PICTURE_SUFFIXES, to_image, read_picture
+from .media import PICTURE_SUFFIXES, read_picture, to_image
 
 
 class Photographs:

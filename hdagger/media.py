@@ -107,7 +107,7 @@ def _read_array(path: Path) -> Picture:
             f"Wanted an array of numbers, but {path} is not one ({str(error).splitlines()[0]}). "
             "Write it with numpy.save."
         ) from error
-    if array.ndim not in (2, 3) or array.ndim == 3 and array.shape[2] not in (1, 3):
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3)):
         raise FileError(
             f"Wanted an array of shape (height, width) or (height, width, 3), but {path} holds "
             f"{array.shape}. Move its axes with numpy.moveaxis."

@@ -9,6 +9,7 @@ References:
 """
 
 import copy
+import itertools
 import math
 import time
 import tomllib
@@ -72,7 +73,9 @@ class TrainingPlan:
         try:
             table = tomllib.loads(path.read_text())
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise FileError(f"Wanted TOML, but {path} is not ({error}). Mend that line.") from error
+            raise FileError(
+                f"Wanted TOML, but {path} is not ({error}). Mend that line."
+            ) from error
         shape = table.pop("unet", {})
         if "widths" in shape:
             shape["widths"] = tuple(shape["widths"])
@@ -121,7 +124,7 @@ class Training:
         self.folder = folder
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(plan.seed)
-        self.denoiser = UNetDenoiser(plan.unet).to(self.device, memory_format=torch.channels_last)
+        self.denoiser = UNetDenoiser(plan.unet).to(self.device)
         self.ema = copy.deepcopy(self.denoiser).eval().requires_grad_(False)
         net = self.denoiser.net
         inner = [
@@ -195,7 +198,9 @@ class Training:
             optimiser.zero_grad()
         decay = min(self.plan.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            for mean, weight in zip(self.ema.parameters(), self.denoiser.parameters(), strict=True):
+            for mean, weight in zip(
+                self.ema.parameters(), self.denoiser.parameters(), strict=True
+            ):
                 mean.lerp_(weight, 1 - decay)
         return float(loss.detach())
 
@@ -240,11 +245,11 @@ class Training:
     @torch.no_grad()
     def _samples(self, side: int = 64, grid: int = 4) -> Tensor:
         """Unconditional samples by DDIM, 18 steps, as one picture."""
-        levels = torch.logspace(math.log10(40), math.log10(0.02), 18).tolist() + [0.0]
+        levels = [*torch.logspace(math.log10(40), math.log10(0.02), 18).tolist(), 0.0]
         count, channels = grid * grid, self.plan.unet.channels
         noise = SampleNoise(self.plan.seed, [(i,) for i in range(count)], self.device)
         x = levels[0] * noise((count, channels, side, side)).float()
-        for sigma, lower in zip(levels, levels[1:], strict=False):
+        for sigma, lower in itertools.pairwise(levels):
             D = self.ema(x, torch.tensor(sigma))
             x = D + lower / sigma * (x - D)
         tiles = x.unflatten(0, (grid, grid)).permute(2, 0, 3, 1, 4)

@@ -28,7 +28,7 @@ MATRIX = torch.tensor(
 )  # singular values 1.06 and 0.83: on either side of the data variance
 H = Dense(MATRIX)
 WHITE = GaussianPrior(torch.tensor([0.3, -0.2, 0.5, 0.0, 0.1]))
-STEPS = (100, 200, 400)
+STEPS = (50, 100, 200)
 
 
 def errors(sampler, truth, sigma_y=SIGMA_Y, low=0.002):
@@ -56,7 +56,7 @@ def test_ddim_converges_to_the_prior(eta):
     cov[0, 1] = cov[1, 0] = 0.1
     mean_errors, cov_errors = errors(DDIM(GaussianPrior(WHITE.mean, cov), eta), (WHITE.mean, cov))
     assert max(mean_errors) < 0.01  # what a highest level of 300 leaves
-    assert_first_order(cov_errors, small=0.1)
+    assert_first_order(cov_errors, small=0.5)
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
@@ -64,16 +64,22 @@ def test_pigdm_converges_to_the_exact_posterior(eta):
     truth = WHITE.posterior(MATRIX, Y, SIGMA_Y)
     mean_errors, cov_errors = errors(PiGDM(WHITE, eta), truth)
     assert mean_errors[-1] < 0.02
-    assert_first_order(cov_errors, small=0.04)
+    assert_first_order(cov_errors, small=0.12)
 
 
 def test_pigdm_needs_the_variance_of_the_data():
     prior = GaussianPrior(WHITE.mean, 4 * torch.eye(5))
-    truth = prior.posterior(MATRIX, Y, SIGMA_Y)
-    _, right = errors(PiGDM(prior, data_variance=4.0), truth)
-    assert_first_order(right, small=0.2)
-    _, wrong = errors(PiGDM(prior, data_variance=1.0), truth)
-    assert wrong[-1] > 2 * right[-1]
+    mean, cov = prior.posterior(MATRIX, Y, SIGMA_Y)
+    levels = karras_levels(200, high=300.0)
+
+    def distance(data_variance):
+        sampler = PiGDM(prior, eta=0.0, data_variance=data_variance)
+        got_mean, got_cov = exact_moments(sampler, Y, H, SIGMA_Y, levels)
+        spread = MATRIX @ (got_cov - cov) @ MATRIX.T
+        return float((MATRIX @ (got_mean - mean)).norm()), float(spread.norm() / SIGMA_Y**2)
+
+    assert max(distance(4.0)) < 0.06
+    assert max(distance(1.0)) > 1.0
 
 
 @pytest.mark.parametrize("eta", [0.0, 1.0])
@@ -81,7 +87,7 @@ def test_noiseless_pigdm_converges_to_the_exact_posterior(eta):
     truth = WHITE.posterior(MATRIX, Y, 0.0)
     mean_errors, cov_errors = errors(PiGDM(WHITE, eta), truth, sigma_y=0.0)
     assert mean_errors[-1] < 0.02
-    assert_first_order(cov_errors, small=0.04)
+    assert_first_order(cov_errors, small=0.12)
 
 
 def test_the_papers_weighting_is_no_posterior_and_gets_worse_with_steps():
@@ -94,10 +100,9 @@ def test_the_papers_weighting_is_no_posterior_and_gets_worse_with_steps():
 def test_reconstruction_guidance_converges_to_the_noiseless_posterior():
     """Its likelihood has variance sigma^2 / w, which ends at 0 whatever the noise is."""
     truth = WHITE.posterior(MATRIX, Y, 0.0)
-    sampler = ReconstructionGuidance(WHITE, strength=3.0)
-    mean_errors, cov_errors = errors(sampler, truth)
-    assert mean_errors[-1] < 0.02
-    assert cov_errors[-1] < 0.1
+    mean_errors, cov_errors = errors(ReconstructionGuidance(WHITE, strength=1.0), truth)
+    assert mean_errors[-1] < 0.001
+    assert_first_order(cov_errors, small=0.12)
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.5, 0.85, 1.0])
@@ -105,19 +110,19 @@ def test_projection_of_exact_data_converges_to_the_exact_posterior(eta):
     truth = WHITE.posterior(MATRIX, Y, 0.0)
     mean_errors, cov_errors = errors(Projection(WHITE, eta), truth, sigma_y=0.0)
     assert mean_errors[-1] < 0.01
-    assert_first_order(cov_errors, small=0.04)
+    assert_first_order(cov_errors, small=0.12)
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.5, 0.85, 1.0])
 def test_ddrm_is_exact_where_it_observes_and_narrow_where_not(eta):
     """Known bias: unobserved directions keep (1 + sqrt(1 - eta^2)) / 2 of the variance."""
     mean, cov = WHITE.posterior(MATRIX, Y, 0.0)
-    levels = karras_levels(400, high=300.0)
+    levels = karras_levels(200, high=300.0)
     got_mean, got_cov = exact_moments(DDRM(WHITE, eta), Y, H, 0.0, levels)
     assert (got_mean - mean).norm() < 0.01
     share = (1 + math.sqrt(1 - eta**2)) / 2
-    assert (got_cov - share * cov).norm() < 0.04
-    assert float((MATRIX @ got_cov @ MATRIX.T).norm()) < 1e-20
+    assert (got_cov - share * cov).norm() < 0.06
+    assert float((MATRIX @ got_cov @ MATRIX.T).norm()) < 1e-12
 
 
 @pytest.mark.parametrize("sigma_y", [0.0, 0.05, 0.3, 2.0])
@@ -128,15 +133,19 @@ def test_every_branch_of_ddrm_keeps_the_variance_of_a_one_point_prior(sigma_y, e
     point = GaussianPrior(WHITE.mean, torch.zeros(5, 5))
     tall = Dense(torch.cat([MATRIX, torch.zeros(1, 5)]))
     sampler, n, m = DDRM(point, eta, eta_b), 5, 3
-    eye = torch.eye(n + m + n, dtype=F64)
-    x_noise, y_noise, z = eye[:, :n], eye[:, n : n + m], eye[:, n + m :]
+    unit = torch.cat([torch.zeros(1, n + m + n), torch.eye(n + m + n)]).to(F64)
+    x_noise, y_noise, z = unit[:, :n], unit[:, n : n + m], unit[:, n + m :]
     step = Step(torch.tensor(1.0, dtype=F64), torch.tensor(0.2, dtype=F64), eta, 0, 2)
     rows = Problem(tall(point.mean[None]) + sigma_y * y_noise, tall, sigma_y)
-    start = sampler.start(rows, step.sigma, lambda shape: x_noise) - point.mean
-    torch.testing.assert_close(start.T @ start, torch.eye(n, dtype=F64), rtol=0, atol=1e-12)
-    moved = sampler.advance(point.mean + x_noise, rows, step, lambda shape: z) - point.mean
-    expected = step.lower**2 * torch.eye(n, dtype=F64)
-    torch.testing.assert_close(moved.T @ moved, expected, rtol=0, atol=1e-12)
+
+    start = sampler.start(rows, step.sigma, lambda shape: x_noise)
+    columns = start[1:] - start[0]
+    torch.testing.assert_close(columns.T @ columns, torch.eye(n, dtype=F64), rtol=0, atol=1e-12)
+
+    moved = sampler.advance(point.mean + x_noise, rows, step, lambda shape: z)
+    torch.testing.assert_close(moved[0], point.mean, rtol=0, atol=1e-12)
+    columns, expected = moved[1:] - moved[0], step.lower**2 * torch.eye(n, dtype=F64)
+    torch.testing.assert_close(columns.T @ columns, expected, rtol=0, atol=1e-12)
 
 
 def test_dps_moves_by_a_step_of_fixed_length():

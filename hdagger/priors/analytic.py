@@ -20,9 +20,7 @@ class GaussianPrior(nn.Module):
     mean: Tensor
     cov: Tensor
 
-    def __init__(
-        self, mean: Float[Tensor, " n"], cov: Float[Tensor, "n n"] | None = None
-    ) -> None:
+    def __init__(self, mean: Float[Tensor, " n"], cov: Float[Tensor, "n n"] | None = None) -> None:
         super().__init__()
         self.register_buffer("mean", mean.to(torch.float64))
         cov = torch.eye(len(mean)) if cov is None else cov

@@ -13,6 +13,7 @@ References:
     https://arxiv.org/abs/1710.04026
 """
 
+import itertools
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -72,6 +73,18 @@ class ResidualBlock(nn.Module):
         return x + self.second(functional.silu(self.first(x) * (1 + scale) + shift))
 
 
+class Stage(nn.ModuleList):
+    """Residual blocks, one after the other."""
+
+    def __init__(self, width: int, count: int, embedding: int) -> None:
+        super().__init__(ResidualBlock(width, embedding) for _ in range(count))
+
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        for block in self:
+            x = block(x, level)
+        return x
+
+
 class Attention(nn.Module):
     """Each place looks at all the others; its input is scaled to unit power."""
 
@@ -105,36 +118,26 @@ class UNet(nn.Module):
             nn.Linear(64, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU()
         )
         self.stem = nn.Conv2d(4 * shape.channels, widths[0], 3, padding=1)
-        self.down = nn.ModuleList(self._blocks(w, shape.down, embedding) for w in widths)
-        self.reduce = nn.ModuleList(
-            nn.Conv2d(4 * a, b, 1) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.down = nn.ModuleList(Stage(w, shape.down, embedding) for w in widths)
+        self.reduce = nn.ModuleList(nn.Conv2d(4 * a, b, 1) for a, b in itertools.pairwise(widths))
         self.attention = Attention(widths[-1], shape.heads)
-        self.enlarge = nn.ModuleList(
-            nn.Conv2d(b, 4 * a, 1) for a, b in zip(widths, widths[1:], strict=False)
-        )
-        self.up = nn.ModuleList(self._blocks(w, shape.up, embedding) for w in widths)
+        self.enlarge = nn.ModuleList(nn.Conv2d(b, 4 * a, 1) for a, b in itertools.pairwise(widths))
+        self.up = nn.ModuleList(Stage(w, shape.up, embedding) for w in widths)
         self.head = nn.Conv2d(widths[0], 4 * shape.channels, 3, padding=1)
         _zero(self.head)
-
-    @staticmethod
-    def _blocks(width: int, count: int, embedding: int) -> nn.ModuleList:
-        return nn.ModuleList(ResidualBlock(width, embedding) for _ in range(count))
 
     def forward(self, x: Tensor, log_level: Float[Tensor, " batch"]) -> Tensor:
         angles = log_level[:, None] * self.frequencies
         level = self.embed(torch.cat([angles.sin(), angles.cos()], dim=1))
         h, skips = self.stem(functional.pixel_unshuffle(x, 2)), []
-        for depth, blocks in enumerate(self.down):
+        for depth, stage in enumerate(self.down):
             if depth:
                 skips.append(h)
                 h = self.reduce[depth - 1](functional.pixel_unshuffle(h, 2))
-            for block in blocks:
-                h = block(h, level)
+            h = stage(h, level)
         h = self.attention(h)
         for depth in reversed(range(len(self.up))):
-            for block in self.up[depth]:
-                h = block(h, level)
+            h = self.up[depth](h, level)
             if depth:
                 h = functional.pixel_shuffle(self.enlarge[depth - 1](h), 2) + skips.pop()
         return functional.pixel_shuffle(self.head(functional.silu(h)), 2)
@@ -168,19 +171,22 @@ class UNetDenoiser(nn.Module):
         data = self.shape.sigma_data
         total = level**2 + data**2
         height, width = x.shape[2:]
-        inner = functional.pad(x * total.rsqrt(), (0, -width % self.shape.stride,
-                               0, -height % self.shape.stride), mode=self._border(height, width))
+        stride = self.shape.stride
+        inner = functional.pad(
+            x * total.rsqrt(),
+            (0, -width % stride, 0, -height % stride),
+            mode="reflect" if min(height, width) >= stride else "replicate",
+        )
         weight = self.net.stem.weight
         inner = inner.to(weight).contiguous(memory_format=torch.channels_last)
         out = self.net(inner, level.flatten().log().to(weight) / 4)[..., :height, :width]
         return data**2 / total * x + level * data * total.rsqrt() * out.to(x)
 
-    def _border(self, height: int, width: int) -> str:
-        return "reflect" if min(height, width) >= self.shape.stride else "replicate"
-
     def save(self, path: Path) -> None:
         """Writes weights and shape to one safetensors file."""
-        weights = {name: value.half() for name, value in self.net.state_dict().items()}
+        weights = {
+            name: value.half().contiguous() for name, value in self.net.state_dict().items()
+        }
         save_file(weights, path, {"hdagger": json.dumps({"unet": asdict(self.shape)})})
 
     @classmethod
@@ -193,7 +199,7 @@ class UNetDenoiser(nn.Module):
         try:
             with safe_open(path, "pt") as file:
                 shape = json.loads(file.metadata()["hdagger"])["unet"]
-                weights = {name: file.get_tensor(name).float() for name in file.keys()}
+            weights = {name: value.float() for name, value in load_file(path).items()}
             shape["widths"] = tuple(shape["widths"])
             denoiser = cls(UNetShape(**shape))
             denoiser.net.load_state_dict(weights)
@@ -202,7 +208,7 @@ class UNetDenoiser(nn.Module):
                 f"Wanted a prior written by `hdagger train`, but {path} is not one "
                 f"({str(error).splitlines()[0]}). Point at the prior.safetensors of a training."
             ) from error
-        return denoiser.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        return denoiser.eval().requires_grad_(False)
 
 
 def _zero(layer: nn.Conv2d | nn.Linear) -> None:

@@ -31,9 +31,7 @@ from ..priors.base import Denoiser
 from ..tensors import Data, Level, Noise, Signal, Spectrum
 
 
-def karras_levels(
-    steps: int, low: float = 0.002, high: float = 80.0, rho: float = 7.0
-) -> Tensor:
+def karras_levels(steps: int, low: float = 0.002, high: float = 80.0, rho: float = 7.0) -> Tensor:
     """``steps`` noise levels from high to low, then 0: ``(steps + 1,)`` in float64.
 
     References:
@@ -42,7 +40,7 @@ def karras_levels(
 
     Example:
         >>> karras_levels(3, low=0.01, high=10.0)
-        tensor([10.0000,  0.6947,  0.0100,  0.0000], dtype=torch.float64)
+        tensor([10.0000,  0.7177,  0.0100,  0.0000], dtype=torch.float64)
     """
     check_steps(steps)
     ramp = torch.linspace(0, 1, steps, dtype=torch.float64)
@@ -155,8 +153,11 @@ class Sampler(abc.ABC):
         eta: How much of the noise is fresh at every step, in [0, 1].
     """
 
-    needs: ClassVar[type[Operator]] = Operator
+    needs: type[Operator] = Operator
+    """The rung of the ladder that the method asks for."""
+
     instead: ClassVar[str] = ""
+    """What to use where the operator stands lower."""
 
     def __init__(self, prior: Denoiser, eta: float = 1.0) -> None:
         if not 0 <= eta <= 1:

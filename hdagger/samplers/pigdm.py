@@ -14,7 +14,6 @@ References:
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from ..errors import OperatorAbilityError, SettingError
@@ -48,11 +47,6 @@ class PiGDM(CorrectedSampler):
         data_variance: float = 1.0,
     ) -> None:
         super().__init__(prior, eta)
-        if weighting not in ("score", "paper"):
-            raise SettingError(
-                f"PiGDM's weighting is 'score' or 'paper', but got {weighting!r}. "
-                "Use 'score' for posterior samples."
-            )
         if not data_variance > 0:
             raise SettingError(f"data_variance is above 0, but got {data_variance}. Try 1.")
         self.weighting = weighting

@@ -54,9 +54,7 @@ def schedule(text: str) -> Schedule:
                 return below(float(value))
     except ValueError:
         pass
-    raise SettingError(
-        f"A schedule is all, last:K or below:SIGMA, but got {text!r}. Try last:4."
-    )
+    raise SettingError(f"A schedule is all, last:K or below:SIGMA, but got {text!r}. Try last:4.")
 
 
 def onto_data(D: Signal, problem: Problem) -> Signal:
@@ -88,7 +86,7 @@ class Projection(CorrectedSampler):
         super().__init__(prior, eta)
         self.schedule = schedule
         self.projector = projector
-        self.needs: type[Operator] = PinvOperator if projector is onto_data else Operator
+        self.needs = PinvOperator if projector is onto_data else Operator
 
     def correct(self, x: Signal, problem: Problem, step: Step) -> Signal:
         D = self.prior(x, step.sigma)
