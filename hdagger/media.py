@@ -155,19 +155,9 @@ def _too_large(path: Path, what: str) -> FileError:
     )
 
 
-def read_mask(path: Path, height: int, width: int) -> Bool[Tensor, "height width"]:
-    """True where a pixel is missing: white in the file.
-
-    Raises:
-        FileError: It cannot be read, or is not of this size.
-    """
-    pixels = read_picture(path).pixels
-    if tuple(pixels.shape[1:]) != (height, width):
-        raise FileError(
-            f"Wanted a mask of {width} x {height} pixels, as the picture has, but {path} has "
-            f"{pixels.shape[2]} x {pixels.shape[1]}. Draw it over the picture itself."
-        )
-    return pixels.mean(dim=0) > 0
+def read_mask(path: Path) -> Bool[Tensor, "height width"]:
+    """True where a pixel is missing: lighter than black in the file."""
+    return read_picture(path).pixels.mean(dim=0) > -1
 
 
 def to_image(pixels: Float[Tensor, "channels height width"]) -> Image.Image:

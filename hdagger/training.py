@@ -52,8 +52,8 @@ class TrainingPlan:
     hours: float = 2.0
     batch: int = 32
     crop: int = 64
-    rate: float = 0.02
-    rate_rest: float = 0.002
+    rate: float = 0.005
+    rate_rest: float = 0.001
     flat: float = 0.3
     ema: float = 0.995
     log_sigma_mean: float = -1.4
@@ -192,7 +192,7 @@ class Training:
         weight = (level**2 + data**2) / (level * data) ** 2
         loss = (weight * (self.denoiser(x0 + level * noise, sigma) - x0).square()).mean()
         loss.backward()
-        nn.utils.clip_grad_norm_(self.adam.param_groups[0]["params"], 1.0)
+        nn.utils.clip_grad_norm_(self.denoiser.parameters(), 1.0)
         for optimiser in (self.muon, self.adam):
             optimiser.step()
             optimiser.zero_grad()

@@ -94,6 +94,9 @@ class SVDOperator(LinearOperator):
             ``pinv``, ``solve`` and DDRM alike. By default what rounding leaves.
     """
 
+    aligned: bool = False
+    """Whether U is the identity, so that a coefficient is an element of the data."""
+
     def __init__(self, rank_tolerance: float | None = None) -> None:
         super().__init__()
         self.rank_tolerance = rank_tolerance

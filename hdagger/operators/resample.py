@@ -23,6 +23,8 @@ class BlockAverage(SVDOperator):
         factor: Side of a block, 1 or more.
     """
 
+    aligned = True
+
     dct: Tensor
     s: Tensor
 
@@ -203,11 +205,3 @@ class SeparableBlur(Separable):
         for tap, weight in enumerate(kernel.flip(0).to(torch.float64)):
             matrix[rows, mirrored[tap : tap + length]] += weight
         return matrix
-
-
-def gaussian_taps(deviation: float) -> Tensor:
-    """A Gaussian kernel of this standard deviation in pixels, cut at 4 of them, of sum 1."""
-    reach = max(1, math.ceil(4 * deviation))
-    t = torch.arange(-reach, reach + 1, dtype=torch.float64)
-    taps = torch.exp(-(t**2) / (2 * deviation**2))
-    return taps / taps.sum()

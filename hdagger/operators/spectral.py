@@ -19,6 +19,8 @@ class Identity(SVDOperator):
         signal_shape: Shape of one signal.
     """
 
+    aligned = True
+
     ones: Tensor
 
     def __init__(self, signal_shape: tuple[int, ...]) -> None:
@@ -65,6 +67,8 @@ class Inpainting(SVDOperator):
                  [3., 4.]]], dtype=torch.float64)
     """
 
+    aligned = True
+
     mask: Tensor
 
     def __init__(self, mask: Bool[Tensor, "*shape"], per_image: bool = False) -> None:
@@ -98,6 +102,8 @@ class Grayscale(SVDOperator):
         weights: One weight a channel. By default the luma of ITU-R BT.601 for three channels,
             as in Pillow's mode L, and their mean for any other number.
     """
+
+    aligned = True
 
     colours: Tensor
     s: Tensor
@@ -209,6 +215,8 @@ class WalshHadamard(SVDOperator):
         Kawar et al., Denoising Diffusion Restoration Models, 2022, appendix D.
         https://arxiv.org/abs/2201.11793
     """
+
+    aligned = True
 
     order: Tensor
     ones: Tensor

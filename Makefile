@@ -1,0 +1,33 @@
+# Every target sets up what it needs. PYTHON chooses the interpreter of a new .venv.
+PYTHON ?= python3
+PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: install demo test lint clean
+
+install: .venv/installed
+
+demo: .venv/installed
+	.venv/bin/python examples/demo.py demo
+
+test: .venv/installed-dev
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports
+	.venv/bin/python -m pytest
+
+lint: .venv/installed-dev
+	.venv/bin/pyright
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) -e .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(PIP) -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv demo

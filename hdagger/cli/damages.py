@@ -1,0 +1,94 @@
+"""The options that say what happened to a picture, shared by ``restore`` and ``degrade``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from torch import Tensor
+
+from ..errors import SettingError
+from ..media import read_mask, read_picture
+
+Mask = Annotated[Path | None, typer.Option(help="Picture whose white pixels are missing.")]
+Upscale = Annotated[int | None, typer.Option(help="Times smaller than it was: 2 to 16.")]
+Kernel = Annotated[str, typer.Option(help="How it was made smaller: box or bicubic.")]
+Blur = Annotated[
+    str | None,
+    typer.Option(help="gauss:DEVIATION, motion:LENGTH,ANGLE, or a picture of the kernel."),
+]
+Colorize = Annotated[bool, typer.Option("--colorize", help="It lost its colours.")]
+Denoise = Annotated[
+    float | None, typer.Option(help="Standard deviation of its noise, of 255 (as in 25).")
+]
+SigmaY = Annotated[
+    float | None,
+    typer.Option(
+        help="Standard deviation of its noise, for pixels in [-1, 1] (0.1 is 12.75 of 255)."
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Damages:
+    """What happened to a picture, in the order light takes: colour, blur, reduction, holes."""
+
+    mask: Path | None = None
+    upscale: int | None = None
+    kernel: str = "box"
+    blur: str | None = None
+    colorize: bool = False
+    denoise: float | None = None
+    sigma_y: float | None = None
+
+    def operator(self) -> str:
+        """The text form, ``"none"`` where nothing was said."""
+        stages = []
+        if self.colorize:
+            stages.append("gray")
+        if self.blur is not None:
+            stages.append(self.blur if _is_text(self.blur) else "kernel")
+        if self.upscale is not None:
+            names = {"box": "average", "bicubic": "bicubic"}
+            if self.kernel not in names:
+                raise SettingError(
+                    f"Wanted --kernel box or bicubic, but got {self.kernel!r}. "
+                    "Leave it out for box."
+                )
+            stages.append(f"{names[self.kernel]}:{self.upscale}")
+        if self.mask is not None:
+            stages.append("mask")
+        return " | ".join(stages) or "none"
+
+    def arrays(self) -> dict[str, Tensor]:
+        """The mask and the kernel, where they come from files."""
+        arrays: dict[str, Tensor] = {}
+        if self.mask is not None:
+            arrays["mask"] = read_mask(self.mask)
+        if self.blur is not None and not _is_text(self.blur):
+            kernel = read_picture(Path(self.blur)).pixels.mean(dim=0) + 1
+            if kernel.sum() <= 0:
+                raise SettingError(
+                    f"Wanted a kernel with something in it, but {self.blur} is black. "
+                    "Draw it white on black."
+                )
+            arrays["kernel"] = kernel / kernel.sum()
+        return arrays
+
+    def noise(self) -> float | None:
+        """sigma_y, where it was said."""
+        if self.denoise is not None and self.sigma_y is not None:
+            raise SettingError(
+                "Wanted the noise once, but got --denoise and --sigma-y. Leave one out."
+            )
+        sigma_y = self.sigma_y if self.denoise is None else self.denoise * 2 / 255
+        if sigma_y is not None and not 0 <= sigma_y <= 10:
+            raise SettingError(
+                f"Wanted a standard deviation from 0 to 10, but got {sigma_y:g}. "
+                "Try --sigma-y 0.1."
+            )
+        return sigma_y
+
+
+def _is_text(blur: str) -> bool:
+    return blur.startswith(("gauss:", "motion:"))

@@ -1,0 +1,52 @@
+"""The application, and the one place that turns errors into exit codes."""
+
+import sys
+from typing import cast
+
+import typer
+from rich.console import Console
+
+from ..errors import HDaggerError
+from .degrade import degrade
+from .priors import priors
+from .restore import restore
+from .train import train
+
+app = typer.Typer(
+    help="Restores pictures from their measurements with a diffusion prior, and says how sure.",
+    add_completion=False,
+    rich_markup_mode="markdown",
+)
+for command in (restore, degrade, train, priors):
+    app.command()(command)
+
+
+UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])
+"""The command line's own complaint about its options, whichever click typer is built on."""
+
+
+@app.callback(invoke_without_command=True)
+def start(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def main() -> None:
+    """Runs the command line; what a caller can mend is one line and exit code 2."""
+    try:
+        status = app(standalone_mode=False)
+    except HDaggerError as error:
+        _say(str(error))
+        status = 2
+    except UsageError as error:
+        _say(f"{str(error).rstrip('.')}. See hdagger --help.")
+        status = 2
+    except (typer.Abort, KeyboardInterrupt):
+        _say("Stopped; nothing was written.")
+        status = 130
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _say(message: str) -> None:
+    line = " ".join(message.split())
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"hdagger: {line}", markup=False)

@@ -1,0 +1,90 @@
+"""What was measured: data, their noise, and how they came about; and its file."""
+
+import json
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+from .errors import FileError
+from .media import MOST_PIXELS, check_file
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """y = H(x) + N(0, sigma_y^2 I), for one signal.
+
+    Attributes:
+        y: Data, ``(*data)`` in float64.
+        operator: H in its text form, such as ``"average:4"``; see ``hdagger.restore``.
+        sigma_y: Standard deviation of the noise, in the units of y ([-1, 1] for pictures).
+        arrays: What the operator needs beyond its text: ``"mask"``, ``"kernel"``.
+    """
+
+    y: Float[Tensor, "*data"]
+    operator: str
+    sigma_y: float
+    arrays: dict[str, Shaped[Tensor, "..."]] = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        """Writes a .npz file: the arrays, and the rest as one line of JSON."""
+        header = json.dumps({"operator": self.operator, "sigma_y": self.sigma_y})
+        arrays = {f"array_{name}": value.numpy() for name, value in self.arrays.items()}
+        arrays |= {"y": self.y.numpy(), "measurement": np.array(header)}
+        np.savez_compressed(path, allow_pickle=False, **arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> "Measurement":
+        """Reads what ``save`` wrote. Nothing in the file is executed, and its size is bounded.
+
+        Raises:
+            FileError: It is not such a file, or holds what cannot be measured.
+        """
+        check_file(path, "a measurement")
+        try:
+            with zipfile.ZipFile(path) as archive:
+                size = sum(entry.file_size for entry in archive.infolist())
+            if size > 64 * MOST_PIXELS:
+                raise FileError(
+                    f"Wanted at most {64 * MOST_PIXELS // 10**6} MB, but {path} unpacks to "
+                    f"{size // 10**6} MB. Crop the picture before it is measured."
+                )
+            with np.load(path, allow_pickle=False) as archive:
+                header = json.loads(str(archive["measurement"]))
+                y = torch.from_numpy(archive["y"].astype(np.float64))
+                arrays = {
+                    name.removeprefix("array_"): torch.from_numpy(archive[name])
+                    for name in archive.files
+                    if name.startswith("array_")
+                }
+            measurement = cls(y, str(header["operator"]), float(header["sigma_y"]), arrays)
+        except (zipfile.BadZipFile, OSError, KeyError, TypeError, ValueError, EOFError) as error:
+            raise FileError(
+                f"Wanted a measurement, but {path} is not one that can be read. "
+                "Make one with hdagger degrade."
+            ) from error
+        if not y.isfinite().all() or not 0 <= measurement.sigma_y < float("inf"):
+            raise FileError(
+                f"Wanted finite data and noise, but {path} holds others. "
+                "Measure again with hdagger degrade."
+            )
+        return measurement
+
+
+def noise_deviation(pixels: Float[Tensor, "channels height width"]) -> float:
+    """An estimate of the white noise in a picture: from the median of its finest details.
+
+    References:
+        Donoho and Johnstone, Ideal spatial adaptation by wavelet shrinkage, 1994, section 4.2,
+        with the diagonal Haar coefficients. https://doi.org/10.1093/biomet/81.3.425
+    """
+    height, width = (side - side % 2 for side in pixels.shape[1:])
+    if height < 2 or width < 2:
+        return 0.0
+    a = pixels[:, :height, :width]
+    details = (a[:, ::2, ::2] - a[:, 1::2, ::2] - a[:, ::2, 1::2] + a[:, 1::2, 1::2]).abs() / 2
+    return float(details.median() / 0.6745)

@@ -1,0 +1,239 @@
+"""The one pipeline: a recipe and a measurement become posterior samples.
+
+Only this module knows the samplers and the priors by name; the command line, a TOML file and
+any other face make a :class:`Recipe` and call :func:`restore`.
+"""
+
+import time
+import tomllib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .errors import FileError, SettingError, ShapeError
+from .measurement import Measurement
+from .media import check_file
+from .operators.base import SVDOperator
+from .operators.text import Arrays, operator_for_data, operator_for_signal
+from .priors import zoo
+from .priors.base import Counted, Denoiser
+from .samplers.base import Problem, Sampler, check_steps, karras_levels
+from .samplers.ddim import DDIM
+from .samplers.ddrm import DDRM
+from .samplers.guidance import DPS, ReconstructionGuidance
+from .samplers.pigdm import PiGDM
+from .samplers.projection import Projection
+from .samples import PosteriorSamples
+from .tensors import SampleNoise
+
+
+@dataclass(frozen=True)
+class Method:
+    """A sampler and what it works well with.
+
+    Attributes:
+        make: (prior, its card) -> the sampler.
+        steps: Network evaluations that are enough, by default.
+    """
+
+    make: Callable[[Denoiser, zoo.Card], Sampler]
+    steps: int
+
+
+METHODS: dict[str, Method] = {
+    "ddrm": Method(lambda prior, card: DDRM(prior), 20),
+    "pigdm": Method(lambda prior, card: PiGDM(prior, data_variance=card.data_variance), 50),
+    "projection": Method(lambda prior, card: Projection(prior), 20),
+    "reconstruction": Method(lambda prior, card: ReconstructionGuidance(prior), 100),
+    "dps": Method(lambda prior, card: DPS(prior), 200),
+    "ddim": Method(lambda prior, card: DDIM(prior), 20),
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to draw samples.
+
+    Attributes:
+        method: A name in ``METHODS``; ``"auto"`` is ddrm where the operator has a singular
+            value decomposition, pigdm where not.
+        steps: Noise levels to walk down; 0 for the method's own number.
+        samples: How many to draw.
+        seed: Of the noise. Sample k is the same whatever the number of samples.
+        prior: A bundled prior, or a .safetensors file.
+    """
+
+    method: str = "auto"
+    steps: int = 0
+    samples: int = 4
+    seed: int = 0
+    prior: str = "photo"
+
+    def __post_init__(self) -> None:
+        if self.method not in ("auto", *METHODS):
+            raise SettingError(
+                f"Wanted a method, one of auto, {', '.join(METHODS)}, but got {self.method!r}. "
+                "Leave it out for the best one."
+            )
+        if not 1 <= self.samples <= 1000:
+            raise SettingError(f"Wanted 1 to 1000 samples, but got {self.samples}. Try 4.")
+        if not 0 <= self.steps <= 10_000:
+            raise SettingError(f"Wanted 1 to 10000 steps, but got {self.steps}. Try 20.")
+        if not 0 <= self.seed < 2**63:
+            raise SettingError(f"Wanted a seed of 0 or more, but got {self.seed}. Try 0.")
+
+    def to_toml(self) -> str:
+        return "".join(f"{name} = {_toml(value)}\n" for name, value in asdict(self).items())
+
+    @classmethod
+    def from_toml(cls, path: Path) -> "Recipe":
+        """Reads what ``to_toml`` wrote.
+
+        Raises:
+            FileError: It is no TOML.
+            SettingError: It names a setting that does not exist, or one out of range.
+        """
+        check_file(path, "a recipe")
+        try:
+            return cls(**tomllib.loads(path.read_text()))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise FileError(f"Wanted TOML, but {path} is not ({error}). Mend it.") from error
+        except TypeError as error:
+            known = ", ".join(entry.name for entry in fields(cls))
+            raise SettingError(
+                f"Wanted the settings {known}, but {path} has others ({error}). Remove them."
+            ) from error
+
+
+def measure(x: Tensor, text: str, arrays: Arrays, sigma_y: float, seed: int = 0) -> Measurement:
+    """Simulates a measurement of one clean signal, with Gaussian noise.
+
+    Args:
+        x: The signal, ``(channels, height, width)`` in [-1, 1].
+        text: The operator's text form.
+        arrays: What the operator needs beyond its text.
+        sigma_y: Standard deviation of the noise, in the units of x.
+        seed: Of the noise.
+    """
+    H = operator_for_signal(text, tuple(x.shape), arrays)
+    clean = H(x[None].double())
+    noise = SampleNoise(seed, [(0,)])(tuple(clean.shape))
+    if isinstance(H, SVDOperator) and H.aligned:
+        noise = noise * (H.observed.to(noise)).view(clean.shape)
+    return Measurement((clean + sigma_y * noise)[0], text, sigma_y, dict(arrays))
+
+
+def restore(
+    recipe: Recipe,
+    measurement: Measurement,
+    watch: Callable[[int, int], None] = lambda done, total: None,
+) -> PosteriorSamples:
+    """Draws posterior samples of what was measured.
+
+    A gray picture is a colour picture whose chroma is known to be zero: its data are given to
+    all three channels, with the noise that leaves the gray axis as certain as it was, and the
+    samples' mean over the channels is returned.
+
+    Args:
+        recipe: How.
+        measurement: What was measured.
+        watch: Called as (steps done, steps in all) after every step.
+
+    Raises:
+        HDaggerError: Something in the recipe or the measurement does not fit the other.
+    """
+    card = zoo.card(recipe.prior)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    prior = Counted(zoo.load(card, device))
+    y, sigma_y = measurement.y.to(device)[None], measurement.sigma_y
+    H = operator_for_data(measurement.operator, tuple(y.shape[1:]), measurement.arrays).to(device)
+    gray = H.signal_shape[0] == 1 and card.channels == 3
+    if gray:
+        y, sigma_y = y.expand(-1, 3, -1, -1), 3**0.5 * sigma_y
+        H = operator_for_data(measurement.operator, tuple(y.shape[1:]), measurement.arrays).to(
+            device
+        )
+    if H.signal_shape[0] != card.channels:
+        raise ShapeError(
+            f"{card.name} is a prior of {card.channels} channels, but the signal has "
+            f"{H.signal_shape[0]}. Restore the channels one by one."
+        )
+    name = recipe.method
+    if name == "auto":
+        name = "ddrm" if isinstance(H, SVDOperator) else "pigdm"
+    method = METHODS[name]
+    steps = recipe.steps or method.steps
+    levels = levels_for(card, steps, sigma_y).to(device)
+    sampler = method.make(prior, card)
+
+    batch = 1 if device == "cpu" else recipe.samples
+    total, done, started = steps * -(-recipe.samples // batch), 0, time.perf_counter()
+    draws = []
+    for first in range(0, recipe.samples, batch):
+        rows = [(0, k) for k in range(first, min(first + batch, recipe.samples))]
+        problem = Problem(y.expand(len(rows), *y.shape[1:]), H, sigma_y)
+
+        def count(step: object) -> None:
+            nonlocal done
+            done += 1
+            watch(done, total)
+
+        draws.append(
+            sampler.sample(problem, levels, SampleNoise(recipe.seed, rows, device), count)
+        )
+    seconds = time.perf_counter() - started
+    x = torch.cat(draws)
+    if not x.isfinite().all():
+        raise SettingError(
+            f"Wanted finite samples, but {name} diverged in {steps} steps. "
+            "Take more --steps, or --method ddrm."
+        )
+    provenance = {
+        "recipe": asdict(recipe) | {"method": name, "steps": steps},
+        "operator": measurement.operator,
+        "sigma_y": measurement.sigma_y,
+        "prior": card.name,
+        "prior_sha256": card.sha256,
+        "hdagger": version("hdagger"),
+        "nfe": prior.nfe // len(draws),
+        "seconds": round(seconds, 3),
+        **residual_check(x, Problem(y.expand(len(x), *y.shape[1:]), H, sigma_y), gray),
+    }
+    x = x.mean(dim=1, keepdim=True) if gray else x
+    return PosteriorSamples(x.float().cpu(), provenance)
+
+
+def levels_for(card: zoo.Card, steps: int, sigma_y: float) -> Tensor:
+    """The noise levels to walk down, none wasted far below what the data can tell."""
+    check_steps(steps)
+    low = max(card.sigma_min, min(0.02, sigma_y / 4 if sigma_y > 0 else 0.02))
+    return karras_levels(steps, low=low, high=min(card.sigma_max, 80.0))
+
+
+def residual_check(x: Tensor, problem: Problem, gray: bool) -> dict[str, float | None]:
+    """Is the residual y - H(x) what noise of sigma_y would leave?
+
+    Returns:
+        ``chi2_dof``: the mean square of the residual over sigma_y^2, 1 for a sample that is
+        right, None for data without noise; ``residual_max``: its largest element.
+    """
+    H = problem.H
+    residual = problem.y - H(x)
+    if isinstance(H, SVDOperator):
+        s = H.singular_values
+        residual = H.Ut(residual)[:, : s.shape[-1]] * H.observed
+    chi2 = None
+    if problem.sigma_y > 0:
+        freedom = max(1, H.rank) / (3 if gray else 1)
+        mean_square = residual.square().flatten(1).sum(1).mean() / freedom
+        chi2 = round(float(mean_square / problem.sigma_y**2), 4)
+    return {"chi2_dof": chi2, "residual_max": float(residual.abs().max())}
+
+
+def _toml(value: Any) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(value)
