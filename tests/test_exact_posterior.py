@@ -138,11 +138,12 @@ def test_every_branch_of_ddrm_keeps_the_variance_of_a_one_point_prior(sigma_y, e
     step = Step(torch.tensor(1.0, dtype=F64), torch.tensor(0.2, dtype=F64), eta, 0, 2)
     rows = Problem(tall(point.mean[None]) + sigma_y * y_noise, tall, sigma_y)
 
-    start = sampler.start(rows, step.sigma, lambda shape: x_noise)
+    start = sampler.finish(sampler.start(rows, step.sigma, lambda shape: x_noise), rows)
     columns = start[1:] - start[0]
     torch.testing.assert_close(columns.T @ columns, torch.eye(n, dtype=F64), rtol=0, atol=1e-12)
 
-    moved = sampler.advance(point.mean + x_noise, rows, step, lambda shape: z)
+    state = tall.Vt(point.mean + x_noise)
+    moved = sampler.finish(sampler.advance(state, rows, step, lambda shape: z), rows)
     torch.testing.assert_close(moved[0], point.mean, rtol=0, atol=1e-12)
     columns, expected = moved[1:] - moved[0], step.lower**2 * torch.eye(n, dtype=F64)
     torch.testing.assert_close(columns.T @ columns, expected, rtol=0, atol=1e-12)

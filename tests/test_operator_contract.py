@@ -9,12 +9,12 @@ from PIL import Image
 
 from hdagger.errors import HDaggerError, SettingError, ShapeError
 from hdagger.operators import checks
+from hdagger.operators.kernels import gaussian_taps
 from hdagger.operators.resample import (
     Bicubic,
     BlockAverage,
     Separable,
     SeparableBlur,
-    gaussian_taps,
 )
 from hdagger.operators.spectral import (
     CircularBlur,

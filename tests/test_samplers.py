@@ -5,7 +5,8 @@ import torch
 
 from hdagger.errors import HDaggerError, OperatorAbilityError
 from hdagger.operators.base import Operator, PinvOperator
-from hdagger.operators.resample import BlockAverage, SeparableBlur, gaussian_taps
+from hdagger.operators.kernels import gaussian_taps
+from hdagger.operators.resample import BlockAverage, SeparableBlur
 from hdagger.operators.spectral import CircularBlur, Grayscale, Inpainting, WalshHadamard
 from hdagger.priors.analytic import GaussianMixture
 from hdagger.priors.base import Counted, Denoiser

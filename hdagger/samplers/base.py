@@ -23,6 +23,7 @@ from itertools import pairwise
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import OperatorAbilityError, SettingError
@@ -91,19 +92,33 @@ class Problem:
     sigma_y: float = 0.0
 
     @cached_property
-    def spectral(self) -> tuple[Spectrum, Spectrum]:
-        """ybar = (Ut y) / s and its noise sbar = sigma_y / s, over all n coefficients of x.
-
-        Where nothing is observed, ybar is 0 and sbar infinite.
-        """
+    def spectral(self) -> "SpectralData":
+        """The data in the basis of the operator, which has a singular value decomposition."""
         H = self.H
         assert isinstance(H, SVDOperator)
         n = math.prod(H.signal_shape)
-        y_bar = H.fit(H.spectral_data(self.y), n)
-        s_bar = torch.full_like(y_bar, torch.inf)
-        s = H.singular_values
-        s_bar[:, : s.shape[-1]] = torch.where(H.observed, self.sigma_y / s, torch.inf)
-        return y_bar, s_bar
+        s_bar = torch.where(H.observed, self.sigma_y / H.singular_values, torch.inf)
+        unseen = n - s_bar.shape[-1]
+        s_bar = torch.nn.functional.pad(s_bar, (0, unseen), value=torch.inf)
+        s_bar, kind = s_bar.unique(return_inverse=True)
+        return SpectralData(H, H.fit(H.spectral_data(self.y), n), s_bar, kind)
+
+
+@dataclass(frozen=True)
+class SpectralData:
+    """What the data say of every coefficient of Vt x.
+
+    Attributes:
+        H: The operator.
+        y_bar: (Ut y) / s, 0 where nothing is observed: ``(batch, n)``.
+        s_bar: The distinct values of the noise sigma_y / s on it, infinite for nothing observed.
+        kind: Which of them a coefficient has: ``(n,)``, or ``(batch, n)``.
+    """
+
+    H: SVDOperator
+    y_bar: Spectrum
+    s_bar: Float[Tensor, " kinds"]
+    kind: Int[Tensor, "*rows n"]
 
 
 @dataclass(frozen=True)
@@ -136,8 +151,8 @@ class Step:
 
     def move(self, D: Signal, x: Signal, noise: Noise) -> Signal:
         """x at the next level, given a prediction D of the clean signal."""
-        x = D + self.keep * (x - D)
-        return x + self.fresh * noise(tuple(x.shape)) if self.fresh > 0 else x
+        x = torch.lerp(D, x, self.keep)
+        return x.add_(self.fresh * noise(tuple(x.shape))) if self.fresh > 0 else x
 
 
 def steps(levels: Tensor, eta: float) -> Iterator[Step]:
@@ -166,12 +181,16 @@ class Sampler(abc.ABC):
         self.eta = eta
 
     @abc.abstractmethod
-    def start(self, problem: Problem, sigma: Level, noise: Noise) -> Signal:
-        """x at the highest level."""
+    def start(self, problem: Problem, sigma: Level, noise: Noise) -> Tensor:
+        """The state at the highest level."""
 
     @abc.abstractmethod
-    def advance(self, x: Signal, problem: Problem, step: Step, noise: Noise) -> Signal:
-        """x at the next level."""
+    def advance(self, x: Tensor, problem: Problem, step: Step, noise: Noise) -> Tensor:
+        """The state at the next level."""
+
+    @abc.abstractmethod
+    def finish(self, x: Tensor, problem: Problem) -> Signal:
+        """The signal that the last state stands for."""
 
     @torch.no_grad()
     def sample(
@@ -200,7 +219,7 @@ class Sampler(abc.ABC):
         for step in steps(levels, self.eta):
             x = self.advance(x, problem, step, noise)
             watch(step)
-        return x
+        return self.finish(x, problem)
 
 
 class CorrectedSampler(Sampler):
@@ -215,6 +234,9 @@ class CorrectedSampler(Sampler):
 
     def advance(self, x: Signal, problem: Problem, step: Step, noise: Noise) -> Signal:
         return step.move(self.correct(x, problem, step), x, noise)
+
+    def finish(self, x: Signal, problem: Problem) -> Signal:
+        return x
 
 
 def denoise_and_pull(

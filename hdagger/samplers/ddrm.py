@@ -2,7 +2,7 @@
 
 With ybar = (Ut y) / s and the noise sbar = sigma_y / s that it carries, every coefficient
 of Vt x goes its own way from level sigma to level lower, and keeps the variance lower^2
-around the truth:
+around the truth. The state of the loop is Vt x.
 
     not observed:    D + sqrt(1 - eta^2) lower (x - D) / sigma    + eta lower z
     lower <  sbar:   D + sqrt(1 - eta^2) lower (ybar - D) / sbar  + eta lower z
@@ -14,11 +14,12 @@ References:
 """
 
 import torch
+from torch import Tensor
 
 from ..errors import SettingError
 from ..operators.base import SVDOperator
 from ..priors.base import Denoiser
-from ..tensors import Level, Noise, Signal
+from ..tensors import Level, Noise, Signal, Spectrum
 from .base import Problem, Sampler, Step
 
 
@@ -45,27 +46,31 @@ class DDRM(Sampler):
             raise SettingError(f"eta_b is a share in [0, 1], but got {eta_b}. Try 1.")
         self.eta_b = eta_b
 
-    def start(self, problem: Problem, sigma: Level, noise: Noise) -> Signal:
-        H, (y_bar, s_bar) = _svd(problem), problem.spectral
-        z = noise(tuple(y_bar.shape))
-        known = y_bar + (sigma**2 - s_bar**2).clamp(min=0).sqrt() * z
-        return H.V(torch.where(s_bar <= sigma, known, sigma * z))
+    def start(self, problem: Problem, sigma: Level, noise: Noise) -> Spectrum:
+        data = problem.spectral
+        known = data.s_bar <= sigma
+        spread = torch.where(known, sigma**2 - data.s_bar**2, sigma**2).sqrt()
+        z = noise(tuple(data.y_bar.shape))
+        return known.to(z)[data.kind] * data.y_bar + spread[data.kind] * z
 
-    def advance(self, x: Signal, problem: Problem, step: Step, noise: Noise) -> Signal:
-        H, (y_bar, s_bar) = _svd(problem), problem.spectral
+    def advance(self, x: Spectrum, problem: Problem, step: Step, noise: Noise) -> Spectrum:
+        data = problem.spectral
+        D = data.H.Vt(self.prior(data.H.V(x), step.sigma))
+        away, pull, spread = (part[data.kind] for part in self._branches(data.s_bar, step))
+        x = torch.addcmul(D, away, x - D).addcmul_(pull, data.y_bar - D)
+        return x.addcmul_(spread, noise(tuple(D.shape)))
+
+    def _branches(self, s_bar: Tensor, step: Step) -> tuple[Tensor, Tensor, Tensor]:
+        """The factors of x - D, of ybar - D and of z for each noise on the data."""
         lower = step.lower
-        prediction = self.prior(x, step.sigma)
-        D, eps = H.Vt(prediction), H.Vt(x - prediction) / step.sigma
-        z = noise(tuple(D.shape))
         stay = (1 - self.eta**2) ** 0.5 * lower
-        missing = D + stay * eps + self.eta * lower * z
-        noisy = D + stay * (y_bar - D) / s_bar + self.eta * lower * z
-        spread = (lower**2 - (self.eta_b * s_bar) ** 2).clamp(min=0).sqrt()
-        clear = (1 - self.eta_b) * D + self.eta_b * y_bar + spread * z
-        observed = torch.where(lower >= s_bar, clear, noisy)
-        return H.V(torch.where(s_bar.isinf(), missing, observed))
+        missing, clear = s_bar.isinf(), lower >= s_bar
+        away = torch.where(missing, stay / step.sigma, 0.0)
+        pull = torch.where(clear, self.eta_b, torch.where(missing, 0.0, stay / s_bar))
+        variance = torch.where(
+            clear, lower**2 - (self.eta_b * s_bar) ** 2, (self.eta * lower) ** 2
+        )
+        return away, pull, variance.sqrt()
 
-
-def _svd(problem: Problem) -> SVDOperator:
-    assert isinstance(problem.H, SVDOperator)
-    return problem.H
+    def finish(self, x: Spectrum, problem: Problem) -> Signal:
+        return problem.spectral.H.V(x)

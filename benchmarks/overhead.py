@@ -1,0 +1,62 @@
+"""What a sampler costs beside its network: time of DDRM / (NFE x time of one bare call).
+
+    python benchmarks/overhead.py [--operator average:4] [--rounds 5]
+
+Sampler and bare calls take turns on the bundled photo prior at 3x256x256, so that a change of
+the machine's speed touches both; the median ratio over the rounds is printed last.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from hdagger.operators.text import operator_for_signal
+from hdagger.priors import zoo
+from hdagger.samplers.base import Problem, karras_levels
+from hdagger.samplers.ddrm import DDRM
+from hdagger.tensors import SampleNoise
+
+SHAPE = (3, 256, 256)
+STEPS = 10
+
+
+def seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--operator", default="average:4", help="text form, such as gauss:2")
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    prior = zoo.load(zoo.card("photo"))
+    H = operator_for_signal(arguments.operator, SHAPE, {})
+    levels = karras_levels(STEPS)
+    noise = SampleNoise(0, [(0,)])
+    problem = Problem(H(noise((1, *SHAPE)).clamp(-1, 1)), H, 0.1)
+    x = noise((1, *SHAPE))
+
+    @torch.no_grad()
+    def bare() -> None:
+        for sigma in levels[:-1]:
+            prior(x, sigma)
+
+    def sampler() -> None:
+        DDRM(prior).sample(problem, levels, noise)
+
+    bare(), sampler()
+    ratios = []
+    for _ in range(arguments.rounds):
+        before, inside, after = seconds(bare), seconds(sampler), seconds(bare)
+        ratios.append(2 * inside / (before + after))
+        print(f"bare call {1e3 * (before + after) / 2 / STEPS:.1f} ms, ratio {ratios[-1]:.4f}")
+    print(f"{statistics.median(ratios):.4f}")
+
+
+if __name__ == "__main__":
+    main()
