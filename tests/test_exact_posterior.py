@@ -79,7 +79,7 @@ def test_pigdm_needs_the_variance_of_the_data():
         return float((MATRIX @ (got_mean - mean)).norm()), float(spread.norm() / SIGMA_Y**2)
 
     assert max(distance(4.0)) < 0.06
-    assert max(distance(1.0)) > 1.0
+    assert max(distance(1.0)) > 0.2
 
 
 @pytest.mark.parametrize("eta", [0.0, 1.0])

@@ -38,7 +38,7 @@ def degrade(
 
         hdagger restore blurred/measurement.npz
     """
-    from ..restore import measure
+    from ..restoration import measure
 
     damages = Damages(mask, upscale, kernel, blur, colorize, denoise, sigma_y)
     operator, noise = damages.operator(), damages.noise() or 0.0

@@ -55,7 +55,7 @@ def restore(
         hdagger restore shaken.png --blur motion:15,30 --sigma-y 0.05 --method pigdm
     """
     from ..report import verdict, write_restoration
-    from ..restore import Recipe, restore
+    from ..restoration import Recipe, restore
 
     if steps is not None and steps < 1:
         raise SettingError(f"Wanted 1 step or more, but got --steps {steps}. Try --steps 20.")

@@ -239,22 +239,23 @@ class CorrectedSampler(Sampler):
         return x
 
 
-def denoise_and_pull(
-    prior: Denoiser, x: Signal, sigma: Level, loss: Callable[[Signal], Tensor]
-) -> tuple[Signal, Signal]:
-    """D(x) and minus the gradient of ``loss(D(x))`` with respect to x, by one backward pass.
+def denoise_and_pull_back(
+    prior: Denoiser, x: Signal, sigma: Level, residual: Callable[[Signal], Signal]
+) -> tuple[Signal, Signal, Signal]:
+    """D(x), u = residual(D) and J^T u, J being the Jacobian of D: one call, one backward pass.
 
     Args:
         prior: The denoiser.
         x: State, ``(batch, *signal)``.
         sigma: Its level.
-        loss: D -> ``(batch,)``, each row by itself.
+        residual: D -> u; no gradient passes through it.
     """
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         D = prior(x, sigma)
-        (gradient,) = torch.autograd.grad(loss(D).sum(), x)
-    return D.detach(), -gradient
+    u = residual(D.detach())
+    (pulled,) = torch.autograd.grad(D, x, u)
+    return D.detach(), u, pulled
 
 
 def require(operator: Operator, rung: type[Operator], sampler: str, instead: str) -> None:

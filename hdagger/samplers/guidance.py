@@ -1,11 +1,13 @@
 """Guidance by the gradient of the squared or plain misfit, for any differentiable operator."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from ..priors.base import Denoiser
 from ..tensors import Signal
-from .base import CorrectedSampler, Problem, Step, denoise_and_pull
+from .base import CorrectedSampler, Problem, Step, denoise_and_pull_back
 
 
 class ReconstructionGuidance(CorrectedSampler):
@@ -28,10 +30,12 @@ class ReconstructionGuidance(CorrectedSampler):
         self.strength = strength
 
     def correct(self, x: Signal, problem: Problem, step: Step) -> Signal:
-        def misfit(D: Signal) -> Tensor:
-            return _misfit(D, problem).square().flatten(1).sum(1) / 2
+        def squared(e: Tensor) -> Tensor:
+            return e.square().sum() / 2
 
-        D, pull = denoise_and_pull(self.prior, x, step.sigma, misfit)
+        D, _, pull = denoise_and_pull_back(
+            self.prior, x, step.sigma, lambda D: descent(D, problem, squared)
+        )
         return D + self.strength * pull
 
 
@@ -57,13 +61,19 @@ class DPS(CorrectedSampler):
         self.strength = strength
 
     def correct(self, x: Signal, problem: Problem, step: Step) -> Signal:
-        def misfit(D: Signal) -> Tensor:
-            return torch.linalg.vector_norm(_misfit(D, problem).flatten(1), dim=1)
+        def norms(e: Tensor) -> Tensor:
+            return torch.linalg.vector_norm(e.flatten(1), dim=1).sum()
 
-        D, pull = denoise_and_pull(self.prior, x, step.sigma, misfit)
+        D, _, pull = denoise_and_pull_back(
+            self.prior, x, step.sigma, lambda D: descent(D, problem, norms)
+        )
         scale = ((1 + step.lower**2) * (1 + step.sigma**2)).sqrt()
         return D + self.strength * scale * pull / (1 - step.keep)
 
 
-def _misfit(D: Signal, problem: Problem) -> Tensor:
-    return problem.y - problem.H(D)
+def descent(D: Signal, problem: Problem, loss: Callable[[Tensor], Tensor]) -> Signal:
+    """Minus the gradient of ``loss(y - H(D))`` with respect to D, H being differentiable."""
+    with torch.enable_grad():
+        D = D.requires_grad_()
+        (gradient,) = torch.autograd.grad(loss(problem.y - problem.H(D)), D)
+    return -gradient
