@@ -175,6 +175,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     Raises:
         FileError: The folder cannot be written; raised before anything is computed.
     """
+    is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
@@ -193,6 +194,8 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         for path in sorted(partial.rglob("*"), reverse=True):
             path.unlink() if path.is_file() else path.rmdir()
         partial.rmdir()
+        if is_new and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from torch import Tensor
 from .errors import FileError, SettingError, ShapeError
 from .measurement import Measurement
 from .media import check_file
-from .operators.base import SVDOperator
+from .operators.base import Operator, PinvOperator, SVDOperator
 from .operators.text import Arrays, operator_for_data, operator_for_signal
 from .priors import zoo
 from .priors.base import Counted, Denoiser
@@ -31,27 +31,41 @@ from .samplers.projection import Projection
 from .samples import PosteriorSamples
 from .tensors import SampleNoise
 
+LOWEST, HIGHEST = 0.03, 80.0
+
 
 @dataclass(frozen=True)
 class Method:
     """A sampler and what it works well with.
 
     Attributes:
-        make: (prior, its card) -> the sampler.
+        make: (prior, its card, the noise on the data) -> the sampler.
         steps: Network evaluations that are enough, by default.
+        anchored: Whether it starts at what the data show, so that the highest noise level
+            need only swamp what they leave open.
     """
 
-    make: Callable[[Denoiser, zoo.Card], Sampler]
+    make: Callable[[Denoiser, zoo.Card, float], Sampler]
     steps: int
+    anchored: bool = False
+
+
+def _ddrm(prior: Denoiser, card: zoo.Card, sigma_y: float) -> Sampler:
+    """With exact data, eta = 1 is 0.5 dB closer in PSNR; with noise 0.85 keeps to the data."""
+    return DDRM(prior, eta=0.85 if sigma_y > 0 else 1.0)
+
+
+def _pigdm(prior: Denoiser, card: zoo.Card, sigma_y: float) -> Sampler:
+    return PiGDM(prior, data_variance=card.data_variance)
 
 
 METHODS: dict[str, Method] = {
-    "ddrm": Method(lambda prior, card: DDRM(prior), 20),
-    "pigdm": Method(lambda prior, card: PiGDM(prior, data_variance=card.data_variance), 50),
-    "projection": Method(lambda prior, card: Projection(prior), 20),
-    "reconstruction": Method(lambda prior, card: ReconstructionGuidance(prior), 100),
-    "dps": Method(lambda prior, card: DPS(prior), 200),
-    "ddim": Method(lambda prior, card: DDIM(prior), 20),
+    "ddrm": Method(_ddrm, 20, anchored=True),
+    "pigdm": Method(_pigdm, 50),
+    "projection": Method(lambda prior, card, sigma_y: Projection(prior), 20),
+    "reconstruction": Method(lambda prior, card, sigma_y: ReconstructionGuidance(prior), 100),
+    "dps": Method(lambda prior, card, sigma_y: DPS(prior), 200),
+    "ddim": Method(lambda prior, card, sigma_y: DDIM(prior), 20),
 }
 
 
@@ -168,8 +182,8 @@ def restore(
         name = "ddrm" if isinstance(H, SVDOperator) else "pigdm"
     method = METHODS[name]
     steps = recipe.steps or method.steps
-    levels = levels_for(card, steps, sigma_y).to(device)
-    sampler = method.make(prior, card)
+    levels = levels_for(method, steps, H, sigma_y).to(device)
+    sampler = method.make(prior, card, sigma_y)
 
     batch = 1 if device == "cpu" else recipe.samples
     total, done, started = steps * -(-recipe.samples // batch), 0, time.perf_counter()
@@ -208,11 +222,40 @@ def restore(
     return PosteriorSamples(x.float().cpu(), provenance)
 
 
-def levels_for(card: zoo.Card, steps: int, sigma_y: float) -> Tensor:
-    """The noise levels to walk down, none wasted far below what the data can tell."""
+def levels_for(method: Method, steps: int, H: Operator, sigma_y: float) -> Tensor:
+    """The noise levels to walk down: none wasted where nothing is left to decide.
+
+    The lowest is a quarter of the noise on the data, at most LOWEST. The highest is HIGHEST, or,
+    for a method that starts at what the data show, half of the side of the largest square that
+    they leave open: the mean of such a square is then as uncertain as a pixel of the prior.
+    """
     check_steps(steps)
-    low = max(card.sigma_min, min(0.02, sigma_y / 4 if sigma_y > 0 else 0.02))
-    return karras_levels(steps, low=low, high=min(card.sigma_max, 80.0))
+    low = min(LOWEST, sigma_y / 4) if sigma_y > 0 else LOWEST
+    high = HIGHEST
+    if method.anchored and isinstance(H, PinvOperator):
+        high = min(HIGHEST, max(2.0, unseen_side(H) / 2))
+    return karras_levels(steps, low=max(low, 0.002), high=high)
+
+
+def unseen_side(H: PinvOperator) -> int:
+    """Side, a power of two, of the largest square of pixels that the data say nothing about.
+
+    Random signs on a grid of squares, one for each channel, are sent through H and back; a
+    square counts as unseen if less than a twentieth of its energy returns.
+    """
+    channels, height, width = H.signal_shape
+    generator = torch.Generator().manual_seed(0)
+    found, side = 1, 2
+    while side <= min(height, width):
+        rows, columns = -(-height // side), -(-width // side)
+        signs = torch.randint(2, (1, channels, rows, columns), generator=generator) * 2.0 - 1.0
+        squares = signs.repeat_interleave(side, 2).repeat_interleave(side, 3)
+        x = squares[:, :, :height, :width].to(next(H.buffers()).device, torch.float64)
+        lost = H.null(x).square().mean(dim=1, keepdim=True)
+        if torch.nn.functional.avg_pool2d(lost, side).max() > 0.95:
+            found = side
+        side *= 2
+    return found
 
 
 def residual_check(x: Tensor, problem: Problem, gray: bool) -> dict[str, float | None]:

@@ -53,7 +53,7 @@ OPERATORS = {
     "circular blur, gray, even kernel": lambda: CircularBlur((1, 8, 8), KERNEL[:2, :4]),
     "grayscale": lambda: Grayscale((3, 5, 7)),
     "grayscale, two channels": lambda: Grayscale((2, 3, 3)),
-    "walsh-hadamard": lambda: WalshHadamard((3, 4, 8), ratio=3.0),
+    "walsh-hadamard": lambda: WalshHadamard((3, 4, 8), ratio=3),
     "dense": lambda: Dense(randn(4, 12), (3, 2, 2)),
     "dense, tall": lambda: Dense(randn(6, 4)),
     "dense, of deficient rank": lambda: Dense(randn(5, 2) @ randn(2, 6)),
@@ -156,7 +156,7 @@ def test_grayscale_is_pillows_luma():
 
 
 def test_walsh_hadamard_measures_rows_of_the_hadamard_matrix():
-    matrix = checks.dense(WalshHadamard((1, 2, 4), ratio=2.0))
+    matrix = checks.dense(WalshHadamard((1, 2, 4), ratio=2))
     assert matrix.shape == (4, 8)
     torch.testing.assert_close(matrix.abs(), torch.full((4, 8), 8**-0.5, dtype=torch.float64))
 

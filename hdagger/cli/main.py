@@ -25,16 +25,10 @@ UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])
 """The command line's own complaint about its options, whichever click typer is built on."""
 
 
-@app.callback(invoke_without_command=True)
-def start(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
-        print(context.get_help())
-
-
 def main() -> None:
     """Runs the command line; what a caller can mend is one line and exit code 2."""
     try:
-        status = app(standalone_mode=False)
+        status = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except HDaggerError as error:
         _say(str(error))
         status = 2

@@ -1,0 +1,297 @@
+"""The command line as a user meets it: the real program, real files, real exit codes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hdagger.cli.main import main
+from hdagger.measurement import Measurement
+from hdagger.samples import PosteriorSamples
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Runs ``hdagger ARGUMENTS`` in a fresh folder; returns (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["hdagger", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        out, err = capsys.readouterr()
+        return stop.value.code, out, err
+
+    return call
+
+
+def picture(side=24, seed=0, channels=3):
+    rng = np.random.default_rng(seed)
+    coarse = Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8))
+    image = coarse.resize((side, side), Image.Resampling.BICUBIC)
+    return image if channels == 3 else image.convert("L")
+
+
+QUICK = ("--samples", 2, "--steps", 4)
+
+
+def test_a_picture_is_damaged_and_restored(run):
+    picture().save("clean.png")
+    assert run("degrade", "clean.png", "--upscale", 2, "-o", "small")[0] == 0
+    code, out, _ = run("restore", "small/measurement.npz", *QUICK, "-o", "large", "--json")
+    assert code == 0
+    summary = json.loads(out)
+    assert summary == json.loads(Path("large/summary.json").read_text())
+    assert summary["nfe"] == 4
+    assert summary["shape"] == [3, 24, 24]
+    assert summary["residual_max"] < 1e-6
+    files = {str(path.relative_to("large")) for path in Path("large").rglob("*.*")}
+    assert files == {
+        "samples", "samples/000.png", "samples/001.png", "samples.npz", "mean.png", "std.png",
+        "summary.json", "recipe.toml", "report.html",
+    } - {"samples"}  # fmt: skip
+    page = Path("large/report.html").read_text()
+    assert page.count("data:image/png;base64,") == 5
+    assert "http" not in page
+    draws = PosteriorSamples.load(Path("large/samples.npz")).draws
+    y = Measurement.load(Path("small/measurement.npz")).y
+    assert (torch.nn.functional.avg_pool2d(draws.double(), 2) - y).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--mask", "mask.png"),
+        ("--upscale", 2),
+        ("--upscale", 3, "--kernel", "bicubic"),
+        ("--blur", "gauss:1.5", "--sigma-y", 0.1),
+        ("--blur", "motion:5,30"),
+        ("--blur", "kernel.png"),
+        ("--denoise", 25),
+        ("--mask", "mask.png", "--upscale", 2),
+        ("--blur", "gauss:1", "--upscale", 2, "--sigma-y", 0.05),
+    ],
+    ids=lambda options: " ".join(map(str, options)),
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_damage_is_undone(run, options, channels):
+    picture(12, channels=channels).save("damaged.png")
+    Image.fromarray(np.eye(12, dtype=np.uint8) * 255).save("mask.png")
+    Image.fromarray(np.eye(3, dtype=np.uint8) * 255).save("kernel.png")
+    code, out, err = run("restore", "damaged.png", *options, *QUICK, "--json")
+    assert code == 0, err
+    factor = options[options.index("--upscale") + 1] if "--upscale" in options else 1
+    assert json.loads(out)["shape"] == [channels, 12 * factor, 12 * factor]
+
+
+def test_a_gray_picture_gets_colours(run):
+    picture(12, channels=1).save("gray.png")
+    code, out, _ = run("restore", "gray.png", "--colorize", *QUICK, "--json")
+    assert code == 0
+    assert json.loads(out)["shape"] == [3, 12, 12]
+    mean = PosteriorSamples.load(Path("restored/samples.npz")).draws.double()
+    luma = torch.einsum("c,bchw->bhw", torch.tensor([0.299, 0.587, 0.114]).double(), mean)
+    given = torch.from_numpy(np.asarray(Image.open("gray.png"), dtype=np.float64)) / 127.5 - 1
+    assert (luma - given).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    "method", ["ddrm", "pigdm", "projection", "reconstruction", "dps", "ddim"]
+)
+def test_every_method_has_a_name(run, method):
+    picture(8).save("damaged.png")
+    code, out, err = run(
+        "restore", "damaged.png", "--denoise", 10, "--method", method, *QUICK, "--json"
+    )
+    assert code == 0, err
+    assert json.loads(out)["recipe"]["method"] == method
+
+
+def test_holes_and_noise_are_found(run):
+    clean = picture()
+    holes = clean.convert("RGBA")
+    holes.putpixel((3, 4), (0, 0, 0, 0))
+    holes.save("holes.png")
+    code, out, err = run("restore", "holes.png", *QUICK, "--json")
+    assert code == 0
+    assert json.loads(out)["operator"] == "mask"
+    assert "1 transparent pixel" in err
+    noise = np.random.default_rng(0).normal(0, 20, (24, 24, 3))
+    Image.fromarray((np.asarray(clean) + noise).clip(0, 255).astype(np.uint8)).save("noisy.png")
+    code, out, err = run("restore", "noisy.png", *QUICK, "--json")
+    assert code == 0
+    assert json.loads(out)["sigma_y"] * 127.5 == pytest.approx(20, rel=0.3)
+
+
+def test_a_seed_reproduces_and_more_samples_extend(run):
+    picture(8).save("damaged.png")
+    options = ("restore", "damaged.png", "--denoise", 30, "--steps", 3)
+    run(*options, "--samples", 1, "-o", "one")
+    run(*options, "--samples", 3, "-o", "three")
+    run(*options, "--samples", 1, "--seed", 1, "-o", "other")
+    one, three, other = (
+        PosteriorSamples.load(Path(name, "samples.npz")).draws
+        for name in ("one", "three", "other")
+    )
+    assert torch.equal(one[0], three[0])
+    assert not torch.equal(one[0], other[0])
+
+
+def write_png_header(path, width, height):
+    """A PNG whose header promises this size, and nothing else."""
+    import struct
+    import zlib
+
+    def chunk(kind, data):
+        return (
+            struct.pack(">I", len(data)) + kind + data
+            + struct.pack(">I", zlib.crc32(kind + data))
+        )  # fmt: skip
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    Path(path).write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + body)
+
+
+def bad_files():
+    picture().save("good.png")
+    whole = Path("good.png").read_bytes()
+    Path("cut.png").write_bytes(whole[: len(whole) // 2])
+    Path("text.png").write_text("this is no picture\n")
+    Path("empty.png").write_bytes(b"")
+    Path("folder.png").mkdir()
+    write_png_header("huge.png", 20_000, 20_000)
+    picture(12).save("smaller.png")
+    picture().convert("CMYK").save("cmyk.jpg")
+    np.save("nan.npy", np.full((8, 8, 3), np.nan))
+    np.save("far.npy", np.full((8, 8, 3), 200.0))
+    np.save("flat.npy", np.zeros(8))
+    np.save("objects.npy", np.array([{}], dtype=object), allow_pickle=True)
+    Path("text.npz").write_text("no archive")
+    Path("locked").write_text("a file, not a folder")
+    Path("prior.safetensors").write_text("no prior")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("missing.png", "--denoise", 9), "does not exist"),
+        (("cut.png", "--denoise", 9), "is broken"),
+        (("text.png", "--denoise", 9), "is not one that can be read"),
+        (("empty.png", "--denoise", 9), "0 bytes"),
+        (("folder.png", "--denoise", 9), "is a folder"),
+        (("huge.png", "--denoise", 9), "megapixels"),
+        (("cmyk.jpg", "--denoise", 9), "Convert it to sRGB"),
+        (("nan.npy", "--denoise", 9), "finite numbers"),
+        (("far.npy", "--denoise", 9), "x / 127.5 - 1"),
+        (("flat.npy", "--denoise", 9), "numpy.moveaxis"),
+        (("objects.npy", "--denoise", 9), "numpy.save"),
+        (("text.npz",), "hdagger degrade"),
+        (("good.png", "--mask", "smaller.png"), "a mask of 24 x 24"),
+        (("good.png", "--mask", "missing.png"), "does not exist"),
+        (("good.png", "--denoise", 9, "--steps", 0), "--steps 20"),
+        (("good.png", "--denoise", 9, "--samples", 0), "1 to 1000 samples"),
+        (("good.png", "--denoise", 9, "--method", "magic"), "Leave it out"),
+        (("good.png", "--denoise", 9, "--prior", "magic"), "hdagger priors"),
+        (("good.png", "--denoise", 9, "--prior", "prior.safetensors"), "hdagger train"),
+        (("good.png", "--denoise", -1), "from 0 to 10"),
+        (("good.png", "--denoise", "nan"), "from 0 to 10"),
+        (("good.png", "--denoise", 9, "--sigma-y", 0.1), "Leave one out"),
+        (("good.png", "--upscale", 99), "a factor from 1 to 16"),
+        (("good.png", "--upscale", 2, "--kernel", "sinc"), "box or bicubic"),
+        (("good.png", "--blur", "gauss:x"), "a deviation in pixels"),
+        (("good.png", "--blur", "motion:5,x"), "an angle in degrees"),
+        (("good.png", "--blur", "good.png", "--upscale", "two"), "hdagger --help"),
+        (("good.png", "--colorize"), "Save it as grayscale"),
+        (("good.png", "--denoise", 9, "-o", "locked"), "Choose another with -o"),
+        (("good.png", "--denoise", 9, "--sparkle"), "hdagger --help"),
+        ((), "hdagger --help"),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else None,
+)
+def test_bad_input_is_one_line_and_leaves_nothing(run, arguments, says):
+    bad_files()
+    before = {path: path.stat().st_mtime_ns for path in Path().rglob("*")}
+    code, out, err = run("restore", *arguments)
+    assert code == 2
+    assert out == ""
+    assert len(err.strip().splitlines()) == 1, err
+    assert says in err
+    after = {path: path.stat().st_mtime_ns for path in Path().rglob("*")}
+    assert after == before
+
+
+def sixteen_bits():
+    return Image.fromarray((np.arange(64, dtype=np.uint16) * 1000).reshape(8, 8))
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("one.png", lambda: picture(8).resize((1, 1))),
+        ("row.png", lambda: picture(8).resize((9, 1))),
+        ("sixteen.png", sixteen_bits),
+        ("palette.png", lambda: picture(8).convert("P")),
+        ("alpha.png", lambda: picture(8).convert("RGBA")),
+        ("gray-alpha.png", lambda: picture(8).convert("LA")),
+        ("bits.png", lambda: picture(8).convert("1")),
+        ("photo.webp", lambda: picture(8)),
+        ("photo.tif", lambda: picture(8)),
+    ],
+)
+def test_unusual_pictures_are_handled(run, name, make):
+    make().save(name)
+    code, out, err = run("restore", name, "--denoise", 20, *QUICK, "--json")
+    assert code == 0, err
+    height_width = [make().height, make().width]
+    assert json.loads(out)["shape"][1:] == height_width
+
+
+def test_a_float_array_is_a_picture(run):
+    np.save("picture.npy", np.zeros((6, 9, 3), dtype=np.float32))
+    code, out, err = run("restore", "picture.npy", "--denoise", 20, *QUICK, "--json")
+    assert code == 0, err
+    assert json.loads(out)["shape"] == [3, 6, 9]
+
+
+def test_a_sideways_photograph_is_turned(run):
+    image = picture(8).resize((10, 6))
+    exif = image.getexif()
+    exif[0x0112] = 6
+    image.save("turned.jpg", exif=exif)
+    _, out, _ = run("restore", "turned.jpg", "--denoise", 20, *QUICK, "--json")
+    assert json.loads(out)["shape"] == [3, 10, 6]
+
+
+def test_degrade_refuses_what_it_cannot_do(run):
+    picture(9).save("clean.png")
+    for arguments, says in ((("--upscale", 2), "8 x 8"), ((), "Wanted a damage")):
+        code, _, err = run("degrade", "clean.png", *arguments)
+        assert code == 2
+        assert says in err
+        assert len(err.strip().splitlines()) == 1
+
+
+def test_the_bundled_priors_are_listed(run):
+    code, out, _ = run("priors")
+    assert code == 0
+    for word in ("photo", "licence", "sha256", "recipe", "evaluation"):
+        assert word in out
+
+
+@pytest.mark.parametrize("command", ["restore", "degrade", "train", "priors"])
+def test_help_has_an_example(run, command):
+    code, out, _ = run(command, "--help")
+    assert code == 0
+    assert f"hdagger {command}" in out
+
+
+def test_importing_hdagger_is_light():
+    code = "import sys, hdagger; print([name for name in ('torch', 'PIL') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,120 @@
+"""Training on real pictures at tiny size: it learns, stops, resumes, and says what is wrong."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hdagger.datasets import Photographs
+from hdagger.errors import FileError, SettingError
+from hdagger.muon import Muon, orthogonalise
+from hdagger.priors.unet import UNetDenoiser, UNetShape
+from hdagger.training import Training, TrainingPlan
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    from skimage import data
+
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    Image.fromarray(data.chelsea()).save(folder / "cat.png")
+    Image.fromarray(data.coffee()).save(folder / "coffee.jpg")
+    (folder / "notes.txt").write_text("not a picture")
+    return folder
+
+
+def plan(photographs, seconds, **settings):
+    shape = UNetShape(widths=(8, 16), embedding=16, heads=2)
+    return TrainingPlan(
+        photographs, hours=seconds / 3600, batch=4, crop=16, unet=shape, **settings
+    )
+
+
+def test_crops_are_reproducible_and_in_range(photographs):
+    pictures = Photographs(photographs, crop=32)
+    crops = pictures.draw(6, seed=3)
+    assert crops.shape == (6, 3, 32, 32)
+    assert crops.min() >= -1
+    assert crops.max() <= 1
+    assert crops.std() > 0.1
+    assert torch.equal(crops, pictures.draw(6, seed=3))
+    assert not torch.equal(crops, pictures.draw(6, seed=4))
+
+
+def test_training_learns_and_leaves_a_prior(photographs, tmp_path):
+    reports = []
+    training = Training(plan(photographs, seconds=6.0), tmp_path / "run", "cpu")
+    training.run(reports.append, report_every=0.5)
+    assert reports[-1].loss < 0.8 * reports[0].loss
+    assert reports[-1].crops == training.step * 4
+    assert (tmp_path / "run/samples.png").exists()
+    prior = UNetDenoiser.load(tmp_path / "run/prior.safetensors")
+    x0 = Photographs(photographs, 16).draw(32, seed=99)
+    noisy = x0 + 0.5 * torch.randn(x0.shape, generator=torch.Generator().manual_seed(0))
+    assert (prior(noisy, torch.tensor(0.5)) - x0).square().mean() < 0.5**2 / 2
+
+
+def test_a_stopped_training_goes_on(photographs, tmp_path):
+    first = Training(plan(photographs, seconds=0.5), tmp_path / "run", "cpu")
+    first.run(lambda progress: None)
+    assert first.done
+    longer = Training(plan(photographs, seconds=1.0), tmp_path / "run", "cpu")
+    assert longer.step == first.step
+    assert longer.seconds == first.seconds
+    for ours, theirs in zip(longer.ema.parameters(), first.ema.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    longer.run(lambda progress: None)
+    assert longer.step > first.step
+
+
+def test_a_state_of_another_network_is_refused(photographs, tmp_path):
+    Training(plan(photographs, seconds=0.0), tmp_path, "cpu").save()
+    other = TrainingPlan(photographs, unet=UNetShape(widths=(8, 24), heads=2))
+    with pytest.raises(FileError, match="Choose another folder"):
+        Training(other, tmp_path, "cpu")
+
+
+def test_muon_orthogonalises():
+    generator = torch.Generator().manual_seed(0)
+    for shape in ((2, 5, 5), (1, 3, 9), (3, 9, 4)):
+        values = torch.linalg.svdvals(orthogonalise(torch.randn(shape, generator=generator)))
+        assert values.min() > 0.3
+        assert values.max() < 1.3
+
+
+def test_muon_finds_the_least_squares_solution():
+    generator = torch.Generator().manual_seed(0)
+    x, goal = torch.randn(64, 6, generator=generator), torch.randn(4, 6, generator=generator)
+    weight = torch.nn.Parameter(torch.zeros(4, 6))
+    optimiser = Muon([weight], lr=0.1)
+    for step in range(200):
+        optimiser.param_groups[0]["lr"] = 0.1 * (1 - step / 200)
+        optimiser.zero_grad()
+        (x @ (weight - goal).T).square().mean().backward()
+        optimiser.step()
+    assert (weight - goal).abs().max() < 0.05
+
+
+def test_a_plan_says_what_is_wrong_with_it(tmp_path):
+    path = tmp_path / "plan.toml"
+    for text, error, says in (
+        ("photographs = ", FileError, "Wanted TOML"),
+        ("hours = 1", SettingError, "Start from training/photo.toml"),
+        ('photographs = "."\nspeed = 3', SettingError, "speed"),
+        ('photographs = "."\n[unet]\ncolour = 3', SettingError, "colour"),
+    ):
+        path.write_text(text)
+        with pytest.raises(error, match=says):
+            TrainingPlan.read(path)
+    path.write_text('photographs = "."\nhours = 0.5\n[unet]\nwidths = [8, 16]')
+    read = TrainingPlan.read(path)
+    assert read.unet.widths == (8, 16)
+    with pytest.raises(FileError, match="gather_photos"):
+        Training(read, tmp_path / "run", "cpu").run(lambda progress: None)
+
+
+def test_small_pictures_are_left_out(tmp_path):
+    Image.fromarray(np.zeros((10, 90, 3), np.uint8)).save(tmp_path / "thin.png")
+    with pytest.raises(FileError, match="at least 16 x 16"):
+        Photographs(tmp_path, crop=16)
