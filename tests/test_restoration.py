@@ -14,7 +14,7 @@ from hdagger.operators.base import LinearOperator, SVDOperator
 from hdagger.operators.chain import Chain, Masked, compose
 from hdagger.operators.kernels import gaussian_taps, motion_kernel
 from hdagger.operators.resample import BlockAverage, SeparableBlur
-from hdagger.operators.spectral import Grayscale, Inpainting, WalshHadamard
+from hdagger.operators.spectral import Grayscale, Inpainting
 from hdagger.operators.text import DAMAGES, operator_for_data, operator_for_signal
 from hdagger.restoration import METHODS, levels_for, unseen_side
 
@@ -172,7 +172,6 @@ def test_unseen_squares_are_found():
     assert unseen_side(BlockAverage((3, 64, 64), 4)) == 2
     assert unseen_side(SeparableBlur((3, 64, 64), gaussian_taps(1.0))) == 1
     assert unseen_side(Grayscale((3, 64, 64))) >= 32
-    assert unseen_side(WalshHadamard((1, 64, 64), ratio=4)) <= 4
 
 
 def test_levels_end_below_the_noise_and_begin_above_what_is_open():
