@@ -93,18 +93,17 @@ def main(out: Path) -> None:
         for case in cases:
             measurement = measure(truth, case.operator, case.arrays, case.sigma_y)
             given = looked_at(measurement)
-            panels, strip = [Panel("given", to_image(given))], [to_image(given)]
-            words = []
-            for recipe in RECIPES:
+            panels, strip, words = [], [to_image(given)], []
+            beside = [Panel("given", to_image(given)), Panel("truth", to_image(truth))]
+            for recipe, first in zip(RECIPES, beside, strict=True):
                 with progress(f"{case.name}, {recipe.method}") as watch:
                     drawn = restore(recipe, measurement, watch)
                 rows.append(row(case, recipe, truth, given, drawn))
                 name, one, mean = recipe.method, to_image(drawn.draws[0]), to_image(drawn.mean)
-                panels += [Panel(f"{name}, one sample", one), Panel(f"{name}, mean", mean)]
+                panels += [first, Panel(f"{name}, one sample", one), Panel(f"{name}, mean", mean)]
                 panels.append(spread_panel(drawn))
                 strip += [one, mean]
                 words.append(f"{name}: {verdict(drawn.provenance)}")
-            panels.append(Panel("truth", to_image(truth)))
             sections.append(Section(f"{case.name} ({case.operator})", panels, " ".join(words)))
             strips.append([*strip, to_image(truth)])
         beside_each_other(strips).save(folder / "overview.png")

@@ -22,7 +22,7 @@ body { font: 16px/1.5 system-ui, sans-serif; }
 body { max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.5rem; }
 .strip { display: grid; gap: .8rem; }
-.strip { grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)); }
+.strip { grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); }
 figure { margin: 0; } figcaption { font-size: .85rem; opacity: .75; }
 img { width: 100%; image-rendering: pixelated; border-radius: 4px; display: block; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
@@ -78,11 +78,8 @@ def heat_map(values: Float[Tensor, "height width"], top: float) -> Image.Image:
 def spread_panel(samples: PosteriorSamples) -> Panel:
     """Where the samples disagree, as a heat map with its scale in the caption."""
     spread = samples.std.mean(dim=0)
-    top = max(float(spread.max()), 1e-6)
-    return Panel(
-        f"where the samples disagree (std, black 0, pale {top / 2:.3f} of the range)",
-        heat_map(spread, top),
-    )
+    top = max(float(spread.flatten().kthvalue(max(1, int(0.995 * spread.numel()))).values), 1e-6)
+    return Panel(f"where samples disagree (std: black 0, pale {top:.2g})", heat_map(spread, top))
 
 
 def verdict(summary: dict[str, Any]) -> str:
