@@ -48,7 +48,8 @@ def conjugate_gradients(
 ) -> Tensor:
     """Solves A x = b for a symmetric positive semi-definite A, each row of the batch by itself.
 
-    Where A is singular and b in its range, the shortest solution.
+    Where A is singular and b in its range, the shortest solution. A row stops early where A
+    turns out not to be positive, as the Jacobian of a network may.
 
     Args:
         apply: x -> A x, on tensors ``(batch, *data)``.
@@ -71,7 +72,9 @@ def conjugate_gradients(
         if not active.any():
             break
         Ap = apply(p)
-        step = torch.where(active, rr / dot(p, Ap), 0)
+        curvature = dot(p, Ap)
+        active &= curvature > 0
+        step = torch.where(active, rr / curvature, 0)
         x, r = x + step * p, r - step * Ap
         rr, previous = dot(r, r), rr
         p = r + torch.where(active, rr / previous, 0) * p

@@ -7,7 +7,9 @@ towards the data (D'),
     fresh = eta lower sqrt(1 - lower^2 / sigma^2),
 
 which is DDIM's update in variance-exploding coordinates: eta = 0 is the ODE, eta = 1 the
-ancestral sampler of DDPM.
+ancestral sampler of DDPM. In other words: an Euler step of the ODE to the level
+``down = keep sigma``, then fresh noise up to ``lower``. A better solver takes the place of the
+Euler step and leaves the noise alone (:class:`Spread`, and samplers/integrators.py).
 
 References:
     Song, Meng and Ermon, Denoising Diffusion Implicit Models, 2021, eq. 12 and 16.
@@ -20,7 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -122,6 +124,59 @@ class SpectralData:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """The variance v that a step takes the clean signal to have, around a mean m.
+
+    For x0 ~ N(m, v I) the ODE from sigma to lower is a shrinking around m, and D lies between
+    m and x, which gives the step without m:
+
+        x' = m + share (x - m) = D + (1 - (1 - share) (1 + v / sigma^2)) (x - D),
+        share = sqrt((v + lower^2) / (v + sigma^2)).
+
+    v = 0 is DDIM, exact for a single point. v may differ from one coefficient of Vt x to the
+    next; then the step is done in that basis.
+
+    Attributes:
+        variance: v, a number, ``(n,)`` or ``(batch, n)``.
+        H: The operator whose basis is meant, where v is no number.
+    """
+
+    variance: float | Tensor = 0.0
+    H: SVDOperator | None = None
+
+    @classmethod
+    def given(cls, problem: Problem, variance: float | Tensor) -> "Spread":
+        """What the data leave of the variance: v sbar^2 / (v + sbar^2) of a coefficient.
+
+        So a guided step is exact, however long, for a Gaussian that the basis of H makes
+        independent. Without an SVD there is no such basis, and v stays.
+        """
+        is_point = isinstance(variance, float) and variance == 0
+        if is_point or not isinstance(problem.H, SVDOperator):
+            return cls(variance)
+        data = problem.spectral
+        return cls(1 / (1 / variance + (data.s_bar**-2)[data.kind]), problem.H)
+
+    def settle(self, D: Signal, x: Signal, sigma: Level, lower: Level) -> Signal:
+        """x at the level ``lower``, along the ODE."""
+        share = self.share(sigma, lower)
+        kept = 1 - (1 - share) * (1 + self.variance / sigma**2)
+        return torch.lerp(D, x, kept) if self.H is None else D + self.times(kept, x - D)
+
+    def centre(self, D: Signal, x: Signal, sigma: Level) -> Signal:
+        """m, given that D lies between m and x."""
+        return D - self.times(self.variance / sigma**2, x - D)
+
+    def share(self, sigma: Level, lower: Level) -> Tensor:
+        """How much of x - m is left at the level ``lower``."""
+        return ((self.variance + lower**2) / (self.variance + sigma**2)).sqrt()
+
+    def times(self, factor: float | Tensor, x: Signal) -> Signal:
+        """x, each coefficient times its factor."""
+        return factor * x if self.H is None else self.H.V(factor * self.H.Vt(x))
+
+
+@dataclass(frozen=True)
 class Step:
     """One step of the loop: from level ``sigma`` to level ``lower``.
 
@@ -131,6 +186,7 @@ class Step:
         eta: How much of the noise is fresh, in [0, 1].
         index: Number of the step, from 0.
         count: How many steps there are.
+        spread: The variance that the step takes the clean signal to have; by default none.
     """
 
     sigma: Level
@@ -138,6 +194,7 @@ class Step:
     eta: float
     index: int
     count: int
+    spread: Spread = Spread()
 
     @property
     def fresh(self) -> Tensor:
@@ -147,20 +204,36 @@ class Step:
     @property
     def keep(self) -> Tensor:
         """The share of the present noise that stays."""
-        return (self.lower**2 - self.fresh**2).sqrt() / self.sigma
+        return self.down / self.sigma
+
+    @property
+    def down(self) -> Tensor:
+        """The level that the ODE is followed to, before noise is added."""
+        return (self.lower**2 - self.fresh**2).sqrt()
+
+    def settle(self, D: Signal, x: Signal) -> Signal:
+        """x at the level ``down``, given a prediction D of the clean signal."""
+        return self.spread.settle(D, x, self.sigma, self.down)
+
+    def refresh(self, x: Signal, noise: Noise) -> Signal:
+        """x with fresh noise, from the level ``down`` to the next level."""
+        return x + self.fresh * noise(tuple(x.shape)) if self.fresh > 0 else x
 
     def move(self, D: Signal, x: Signal, noise: Noise) -> Signal:
         """x at the next level, given a prediction D of the clean signal."""
-        x = torch.lerp(D, x, self.keep)
-        return x.add_(self.fresh * noise(tuple(x.shape))) if self.fresh > 0 else x
+        return self.refresh(self.settle(D, x), noise)
 
 
-def steps(levels: Tensor, eta: float) -> Iterator[Step]:
+def steps(levels: Tensor, eta: float, spread: Spread = Spread()) -> Iterator[Step]:
     for index, (sigma, lower) in enumerate(pairwise(levels)):
-        yield Step(sigma, lower, eta, index, len(levels) - 1)
+        yield Step(sigma, lower, eta, index, len(levels) - 1, spread)
 
 
-class Sampler(abc.ABC):
+State = TypeVar("State")
+"""What a sampler carries from level to level: x, its coefficients, or more."""
+
+
+class Sampler(abc.ABC, Generic[State]):
     """Draws from p(x0 | y) by walking down a grid of noise levels.
 
     Args:
@@ -174,6 +247,9 @@ class Sampler(abc.ABC):
     instead: ClassVar[str] = ""
     """What to use where the operator stands lower."""
 
+    step_variance: float | Tensor = 0.0
+    """The variance of the clean signal that a step reckons with: see :class:`Spread`."""
+
     def __init__(self, prior: Denoiser, eta: float = 1.0) -> None:
         if not 0 <= eta <= 1:
             raise SettingError(f"eta is a share of the noise in [0, 1], but got {eta}. Try 1.")
@@ -181,26 +257,26 @@ class Sampler(abc.ABC):
         self.eta = eta
 
     @abc.abstractmethod
-    def start(self, problem: Problem, sigma: Level, noise: Noise) -> Tensor:
+    def start(self, problem: Problem, sigma: Level, noise: Noise) -> State:
         """The state at the highest level."""
 
     @abc.abstractmethod
-    def advance(self, x: Tensor, problem: Problem, step: Step, noise: Noise) -> Tensor:
+    def advance(self, x: State, /, problem: Problem, step: Step, noise: Noise) -> State:
         """The state at the next level."""
 
     @abc.abstractmethod
-    def finish(self, x: Tensor, problem: Problem) -> Signal:
+    def finish(self, x: State, /, problem: Problem) -> Signal:
         """The signal that the last state stands for."""
 
     @torch.no_grad()
-    def sample(
+    def run(
         self,
         problem: Problem,
         levels: Tensor,
         noise: Noise,
         watch: Callable[[Step], None] = lambda step: None,
-    ) -> Signal:
-        """One posterior sample for each row of the data.
+    ) -> State:
+        """The state at the end of the walk: the samples, and what else the sampler remembers.
 
         Args:
             problem: The data and their operator.
@@ -208,21 +284,28 @@ class Sampler(abc.ABC):
             noise: Draws the standard normals; its precision is that of the state.
             watch: Called after every step.
 
-        Returns:
-            Samples, ``(batch, *signal)``.
-
         Raises:
             OperatorAbilityError: The operator stands below the rung that the method needs.
         """
         require(problem.H, self.needs, type(self).__name__, self.instead)
-        x = self.start(problem, levels[0], noise)
-        for step in steps(levels, self.eta):
-            x = self.advance(x, problem, step, noise)
+        state = self.start(problem, levels[0], noise)
+        for step in steps(levels, self.eta, Spread.given(problem, self.step_variance)):
+            state = self.advance(state, problem, step, noise)
             watch(step)
-        return self.finish(x, problem)
+        return state
+
+    def sample(
+        self,
+        problem: Problem,
+        levels: Tensor,
+        noise: Noise,
+        watch: Callable[[Step], None] = lambda step: None,
+    ) -> Signal:
+        """One posterior sample for each row of the data, ``(batch, *signal)``: see ``run``."""
+        return self.finish(self.run(problem, levels, noise, watch), problem)
 
 
-class CorrectedSampler(Sampler):
+class CorrectedSampler(Sampler[Tensor]):
     """A sampler whose whole method is how the data move the prior's prediction."""
 
     @abc.abstractmethod
@@ -237,6 +320,34 @@ class CorrectedSampler(Sampler):
 
     def finish(self, x: Signal, problem: Problem) -> Signal:
         return x
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """What a guided sampler knows at x.
+
+    Attributes:
+        D: The prior's prediction.
+        pull: sigma^2 times the gradient of log p(y | x): what the data add to D.
+        log_likelihood: log p(y | x) of each row as the method approximates it, up to one
+            constant; None where the method cannot tell.
+    """
+
+    D: Signal
+    pull: Signal
+    log_likelihood: Float[Tensor, " batch"] | None
+
+
+class GuidedSampler(CorrectedSampler):
+    """A sampler that moves the prediction by an approximation of the gradient of log p(y | x)."""
+
+    @abc.abstractmethod
+    def guide(self, x: Signal, problem: Problem, step: Step) -> Guidance:
+        """The prediction and the pull of the data, by one evaluation of the prior."""
+
+    def correct(self, x: Signal, problem: Problem, step: Step) -> Signal:
+        guidance = self.guide(x, problem, step)
+        return guidance.D + guidance.pull
 
 
 def denoise_and_pull_back(

@@ -23,7 +23,7 @@ from ..tensors import Level, Noise, Signal, Spectrum
 from .base import Problem, Sampler, Step
 
 
-class DDRM(Sampler):
+class DDRM(Sampler[Tensor]):
     """Draws by a variational posterior that is diagonal in the basis of the operator.
 
     One network evaluation a step and no gradient. Equality counts as ``lower >= sbar``, so

@@ -7,6 +7,9 @@ With x0 | x ~ N(D, r^2 I), the data pull x by the gradient of log p(y | x),
 J being the Jacobian of D and v the variance of the data. Without noise r^2 g is
 J^T (pinv(y) - pinv(H D)), which needs no more of H than a pseudoinverse.
 
+sigma^2 J is a covariance, that of x0 given x, for the ideal denoiser; so J is symmetric, and
+J u, which forward calls alone can tell, may stand for J^T u.
+
 References:
     Song, Vahdat, Mardani and Kautz, Pseudoinverse-Guided Diffusion Models for Inverse
     Problems, ICLR 2023, eq. 5 to 9 and algorithm 1. https://openreview.net/forum?id=9_gsMA8MRKQ
@@ -18,13 +21,16 @@ import torch
 from torch import Tensor
 
 from ..errors import OperatorAbilityError, SettingError
-from ..operators.base import LinearOperator, PinvOperator
+from ..operators.base import LinearOperator, PinvOperator, SVDOperator
 from ..priors.base import Denoiser
-from ..tensors import Signal
-from .base import CorrectedSampler, Problem, Step, denoise_and_pull_back
+from ..tensors import Level, Signal
+from .base import GuidedSampler, Guidance, Problem, Step, denoise_and_pull_back
+
+NUDGE = 0.01
+"""Root mean square of the step of a forward difference, as a share of sigma."""
 
 
-class PiGDM(CorrectedSampler):
+class PiGDM(GuidedSampler):
     """Draws with the gradient of log p(y | x), x0 | x taken for a Gaussian around D.
 
     Args:
@@ -38,6 +44,12 @@ class PiGDM(CorrectedSampler):
             have far more variance than v, from overshooting. ``"paper"`` adds r^2 g after the
             step, as algorithm 1 does: several times stronger at low noise, and no posterior.
         data_variance: v, the variance of one element of a clean signal. The papers take 1.
+        jacobian: How J^T is applied. ``"vjp"``: by a backward pass. ``"difference"``: J in its
+            place, by a forward difference: a second evaluation of the prior and no stored
+            activations, so it works with engines that only infer. ``"jvp"``: J by forward-mode
+            differentiation, without the error of the difference; a second, dearer evaluation.
+        step_variance: See :class:`~hdagger.samplers.base.Spread`; 0 is DDIM's step. With
+            ``data_variance`` the loop is exact for white Gaussian data, in any number of steps.
     """
 
     needs = PinvOperator
@@ -49,27 +61,52 @@ class PiGDM(CorrectedSampler):
         eta: float = 1.0,
         weighting: Literal["score", "paper"] = "score",
         data_variance: float = 1.0,
+        jacobian: Literal["vjp", "jvp", "difference"] = "vjp",
+        step_variance: float | Tensor = 0.0,
     ) -> None:
         super().__init__(prior, eta)
         if not data_variance > 0:
             raise SettingError(f"data_variance is above 0, but got {data_variance}. Try 1.")
         self.weighting = weighting
         self.data_variance = data_variance
+        self.jacobian = jacobian
+        self.step_variance = step_variance
 
-    def correct(self, x: Signal, problem: Problem, step: Step) -> Signal:
+    def guide(self, x: Signal, problem: Problem, step: Step) -> Guidance:
         sigma2 = step.sigma**2
         r2 = sigma2 * self.data_variance / (sigma2 + self.data_variance)
-        D, u, r2_g = denoise_and_pull_back(
-            self.prior, x, step.sigma, lambda D: r2_weighted_residual(D, problem, r2)
-        )
+        D, u, r2_g = self._pull_back(x, problem, step.sigma, r2)
         if self.weighting == "paper":
-            return D + r2_g / (1 - step.keep)
-        whole = _dot(u, u) / _dot(u, r2_g).clamp(min=torch.finfo(u.dtype).tiny)
-        return D + torch.minimum(sigma2 / r2, whole) * r2_g
+            weight = 1 / (1 - step.keep)
+        else:
+            whole = _dot(u, u) / _dot(u, r2_g).clamp(min=torch.finfo(u.dtype).tiny)
+            weight = torch.minimum(sigma2 / r2, whole)
+        return Guidance(D, weight * r2_g, log_likelihood(D, problem, r2))
+
+    def _pull_back(
+        self, x: Signal, problem: Problem, sigma: Level, r2: Tensor
+    ) -> tuple[Signal, Signal, Signal]:
+        """D(x), the weighted residual u, and J^T u or J u."""
+        if self.jacobian == "vjp":
+            return denoise_and_pull_back(
+                self.prior, x, sigma, lambda D: r2_weighted_residual(D, problem, r2)
+            )
+        D = self.prior(x, sigma)
+        u = r2_weighted_residual(D, problem, r2)
+        if self.jacobian == "jvp":
+            return D, u, torch.func.jvp(lambda x: self.prior(x, sigma), (x,), (u,))[1]
+        return D, u, difference(self.prior, x, sigma, D, u)
 
 
 def _dot(a: Signal, b: Signal) -> Tensor:
     return (a * b).flatten(1).sum(1).view(-1, *[1] * (a.ndim - 1))
+
+
+def difference(prior: Denoiser, x: Signal, sigma: Level, D: Signal, u: Signal) -> Signal:
+    """J u, by one more evaluation of the prior, given D(x)."""
+    size = (_dot(u, u) / u[0].numel()).sqrt()
+    nudge = NUDGE * sigma / size.clamp(min=torch.finfo(u.dtype).tiny)
+    return torch.where(size > 0, (prior(x + nudge * u, sigma) - D) / nudge, 0)
 
 
 def r2_weighted_residual(D: Signal, problem: Problem, r2: Tensor) -> Signal:
@@ -84,3 +121,15 @@ def r2_weighted_residual(D: Signal, problem: Problem, r2: Tensor) -> Signal:
             f"{type(H).__name__} is only a PinvOperator. Use sigma_y = 0, or DPS."
         )
     return H.pinv(y) - H.pinv(H(D))
+
+
+def log_likelihood(D: Signal, problem: Problem, r2: Tensor) -> Tensor | None:
+    """log N(y; H D, r^2 H H^T + sigma_y^2 I), ``(batch,)``; None without an SVD of H."""
+    H, sigma_y2 = problem.H, problem.sigma_y**2
+    if not isinstance(H, SVDOperator):
+        return None
+    e = H.Ut(problem.y - H(D))
+    s2 = torch.where(H.observed, H.singular_values**2, 0)
+    variance = r2 * H.fit(s2.expand(len(e), -1), e.shape[1]) + sigma_y2
+    terms = e.abs().square() / variance + (2 * torch.pi * variance).log()
+    return -torch.where(variance > 0, terms, 0).sum(1) / 2

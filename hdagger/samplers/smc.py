@@ -1,0 +1,159 @@
+"""Twisted sequential Monte Carlo: a cloud of guided particles that corrects the guidance.
+
+A guided sampler approximates p(y | x) at every level, by psi. Its particles are drawn with the
+pull of psi, weighted by what that pull ignored,
+
+    w *= psi'(x') / psi(x) * N(x'; a, C^2 I) / N(x'; b, C^2 I),
+
+where a and b are the next mean without and with the pull and C the fresh noise, and resampled
+when the weights grow uneven. So psi only has to be good enough to keep the weights even:
+as the particles grow in number, the draws become exact for the walk that the prior makes in
+these steps, whatever psi is, and the modes get the weight that the data give them.
+
+References:
+    Wu, Trippe, Naesseth, Blei and Cunningham, Practical and Asymptotically Exact Conditional
+    Sampling in Diffusion Models, NeurIPS 2023, algorithm 1. https://arxiv.org/abs/2306.17775
+    Douc and Cappe, Comparison of resampling schemes for particle filtering, 2005, section 2.4:
+    systematic resampling. https://arxiv.org/abs/cs/0507025
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..errors import OperatorAbilityError, SettingError
+from ..operators.base import Operator
+from ..tensors import Level, Noise, Signal
+from .base import GuidedSampler, Problem, Sampler, Step
+
+LogWeights = Float[Tensor, "clouds particles"]
+
+ENOUGH = 0.5
+"""Share of effective particles below which a cloud is resampled."""
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Particles and their history; the rows of x are cloud after cloud.
+
+    Attributes:
+        x: Particles, ``(clouds * particles, *signal)``; of equal weight at the end.
+        log_weights: Logarithms of the weights, but for psi(x) at the present level.
+        log_evidence: log p(y) of each cloud, as far as it went into resampling.
+        ancestors: Which particle of the start each descends from.
+        ess: Effective share of the particles before resampling, one row for each step.
+    """
+
+    x: Signal
+    log_weights: LogWeights
+    log_evidence: Float[Tensor, " clouds"]
+    ancestors: Int[Tensor, "clouds particles"]
+    ess: Float[Tensor, "steps clouds"]
+
+    @property
+    def distinct_ancestors(self) -> Int[Tensor, " clouds"]:
+        """How many particles of the start have descendants, for each cloud."""
+        return torch.tensor([len(row.unique()) for row in self.ancestors])
+
+
+class SMC(Sampler[Cloud]):
+    """Draws clouds of particles by a guided sampler, weighted and resampled.
+
+    The rows of the data go into clouds of ``particles`` rows, one after the other; the rows
+    of a cloud share their data, and its particles are not independent of each other. A cloud
+    of one is the guided sampler itself, bit for bit.
+
+    Args:
+        sampler: PiGDM, whose ``data_variance`` should be that of the prior, or TMPD with
+            ``covariance="matrix"``; with eta above 0.
+        particles: Rows of a cloud.
+    """
+
+    def __init__(self, sampler: GuidedSampler, particles: int) -> None:
+        super().__init__(sampler.prior, sampler.eta)
+        if particles < 1:
+            raise SettingError(f"SMC wants at least 1 particle, but got {particles}. Try 500.")
+        if particles > 1 and sampler.eta == 0:
+            raise SettingError("SMC wants fresh noise in every step, but got eta = 0. Try 1.")
+        self.sampler = sampler
+        self.particles = particles
+        self.step_variance = sampler.step_variance
+        self.needs: type[Operator] = sampler.needs
+        self.instead = sampler.instead
+
+    def start(self, problem: Problem, sigma: Level, noise: Noise) -> Cloud:
+        rows = len(problem.y)
+        if rows % self.particles:
+            raise SettingError(
+                f"SMC wants whole clouds of {self.particles} particles, but got {rows} rows. "
+                f"Ask for {-(-rows // self.particles) * self.particles} samples."
+            )
+        x = self.sampler.start(problem, sigma, noise)
+        clouds = rows // self.particles
+        zeros = x.new_zeros(clouds, self.particles)
+        ancestors = torch.arange(self.particles).expand(clouds, -1)
+        return Cloud(x, zeros, x.new_zeros(clouds), ancestors, x.new_zeros(0, clouds))
+
+    def advance(self, cloud: Cloud, /, problem: Problem, step: Step, noise: Noise) -> Cloud:
+        guidance = self.sampler.guide(cloud.x, problem, step)
+        if guidance.log_likelihood is None:
+            raise OperatorAbilityError(
+                f"SMC needs a likelihood, which {type(self.sampler).__name__} does not give for "
+                f"{type(problem.H).__name__} with these settings. "
+                'Use TMPD(prior, covariance="matrix").'
+            )
+        log_psi = guidance.log_likelihood.view_as(cloud.log_weights)
+        log_weights = cloud.log_weights + log_psi
+        evidence, ancestors = cloud.log_evidence, cloud.ancestors
+        x, D, corrected = cloud.x, guidance.D, guidance.D + guidance.pull
+        ess = effective_share(log_weights)
+        if self.particles > 1:
+            uniform = torch.special.ndtr(noise((len(x),))).view_as(log_weights)[:, 0]
+            uneven = (ess < ENOUGH) | (step.lower == 0)
+            chosen = systematic(log_weights, uniform)
+            stay = torch.arange(self.particles).expand_as(chosen)
+            chosen = torch.where(uneven[:, None], chosen, stay)
+            mean = log_weights.logsumexp(1) - math.log(self.particles)
+            evidence = torch.where(uneven, evidence + mean, evidence)
+            log_weights = torch.where(uneven[:, None], 0, log_weights)
+            ancestors, log_psi = ancestors.gather(1, chosen), log_psi.gather(1, chosen)
+            rows = (chosen + self.particles * torch.arange(len(chosen))[:, None]).flatten()
+            x, D, corrected = x[rows], D[rows], corrected[rows]
+        b = step.settle(corrected, x)
+        moved = step.refresh(b, noise)
+        if step.fresh > 0:
+            a = step.settle(D, x)
+            ratio = _squared(moved - b) - _squared(moved - a)
+            log_weights = log_weights + (ratio / (2 * step.fresh**2)).view_as(log_psi) - log_psi
+        return Cloud(moved, log_weights, evidence, ancestors, torch.cat([cloud.ess, ess[None]]))
+
+    def finish(self, cloud: Cloud, /, problem: Problem) -> Signal:
+        return cloud.x
+
+
+def effective_share(log_weights: LogWeights) -> Float[Tensor, " clouds"]:
+    """(sum w)^2 / (N sum w^2): 1 for even weights, 1 / N for a single one."""
+    total, squares = log_weights.logsumexp(1), (2 * log_weights).logsumexp(1)
+    return (2 * total - squares).exp() / log_weights.shape[1]
+
+
+def systematic(
+    log_weights: LogWeights, uniform: Float[Tensor, " clouds"]
+) -> Int[Tensor, "clouds particles"]:
+    """Which particles go on: number i is drawn floor(N w_i) or ceil(N w_i) times.
+
+    Args:
+        log_weights: Logarithms of the weights, up to a constant.
+        uniform: One number in [0, 1) for each cloud.
+    """
+    count = log_weights.shape[1]
+    places = (uniform[:, None] + torch.arange(count)) / count
+    shares = log_weights.softmax(1).cumsum(1)
+    return torch.searchsorted(shares, places).clamp(max=count - 1)
+
+
+def _squared(x: Signal) -> Float[Tensor, " batch"]:
+    return x.square().flatten(1).sum(1)
