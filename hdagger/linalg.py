@@ -1,10 +1,10 @@
-"""Fast orthonormal transforms, and conjugate gradients."""
+"""Fast orthonormal transforms, a basis completed, and conjugate gradients."""
 
 import math
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def dct_matrix(n: int) -> Tensor:
@@ -41,6 +41,49 @@ def hadamard(x: Tensor) -> Tensor:
         y = torch.stack([a + b, a - b], dim=2).view(-1, n)
         half *= 2
     return y.reshape(x.shape) / math.sqrt(n)
+
+
+class Basis(nn.Module):
+    """An orthonormal basis of R^n whose first r vectors are given, applied in O(n r).
+
+    With the polar factor P of their first r rows, one block reflection Q = I - Z M^-1 Z^T,
+    Z = vectors + [P; 0], takes the vectors to the first r unit vectors times -P; so Q, with its
+    first columns times -P^T, is the basis.
+
+    Args:
+        vectors: Orthonormal columns, ``(n, r)``.
+
+    References:
+        Schreiber and Parlett, Block reflectors: theory and computation, 1988, section 3.
+        https://doi.org/10.1137/0725014
+    """
+
+    Z: Tensor
+    gain: Tensor
+    turn: Tensor
+
+    def __init__(self, vectors: Tensor) -> None:
+        super().__init__()
+        r = vectors.shape[1]
+        left, _, right = torch.linalg.svd(vectors[:r])
+        Z = vectors.clone()
+        Z[:r] += left @ right
+        self.register_buffer("turn", -left @ right)
+        self.register_buffer("Z", Z)
+        self.register_buffer("gain", torch.linalg.inv(Z.T @ Z / 2))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """The vectors of coefficients, ``(batch, n)`` both."""
+        r = len(self.turn)
+        return self._reflect(torch.cat([z[:, :r] @ self.turn.T, z[:, r:]], dim=1))
+
+    def coefficients(self, x: Tensor) -> Tensor:
+        """The coefficients of vectors, ``(batch, n)`` both."""
+        r, z = len(self.turn), self._reflect(x)
+        return torch.cat([z[:, :r] @ self.turn, z[:, r:]], dim=1)
+
+    def _reflect(self, x: Tensor) -> Tensor:
+        return x - x @ self.Z @ self.gain @ self.Z.T
 
 
 def conjugate_gradients(

@@ -17,23 +17,30 @@ References:
 
 import itertools
 import math
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from ..diagnostics import sliced_wasserstein
 from ..operators.spectral import Dense
 from ..priors.analytic import GaussianMixture
-from ..priors.base import Denoiser
-from ..samplers.base import Problem
+from ..priors.base import Counted, Denoiser
+from ..samplers.base import Problem, Sampler, karras_levels
+from ..samplers.ddim import DDIM
+from ..samplers.ddrm import DDRM
+from ..samplers.guidance import DPS, ReconstructionGuidance
+from ..samplers.integrators import Multistep
+from ..samplers.pigdm import PiGDM
+from ..samplers.projection import Projection
+from ..samplers.smc import SMC
+from ..samplers.tmpd import TMPD
 from ..tensors import Level, Signal
-
-
-def generator_for(*key: int) -> torch.Generator:
-    """A stream of its own for every key."""
-    state = np.random.SeedSequence(key).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
+from .cells import Row, generator_for, run_cells
 
 
 class MixturePosterior:
@@ -59,9 +66,10 @@ class MixturePosterior:
 
     def responsibilities(self, x: Signal, sigma: Level) -> Tensor:
         """p(component | x, y), ``(batch, K)``, for x = x0 + sigma * noise."""
-        scale = (self.variance + sigma**2).sqrt()
-        distance = torch.cdist(self.H.Vt(x) / scale, self.H.Vt(self.means) / scale)
-        return torch.softmax(self.weights.log() - distance.square() / 2, 1)
+        centres = self.H.Vt(self.means)
+        weighted = centres / (self.variance + sigma**2)
+        closeness = self.H.Vt(x) @ weighted.T - (weighted * centres).sum(1) / 2
+        return torch.softmax(self.weights.log() + closeness, 1)
 
     def __call__(self, x: Signal, sigma: Level) -> Signal:
         """E[x0 | x, y]."""
@@ -106,8 +114,9 @@ class Case:
         return cls(prior, problem, MixturePosterior(prior, problem))
 
     @property
-    def highest(self) -> float:
-        return 10 * float(self.prior.means.norm(dim=1).max())
+    def reach(self) -> float:
+        """The length of the largest mean."""
+        return float(self.prior.means.norm(dim=1).max())
 
     @property
     def data_variance(self) -> float:
@@ -115,3 +124,161 @@ class Case:
         weights, means = self.prior.weights, self.prior.means
         spread = weights @ means.square() - (weights @ means).square()
         return self.prior.std**2 + float(spread.mean())
+
+    def wide(self, steps: int) -> Tensor:
+        """From ten times the largest mean down to next to nothing."""
+        return karras_levels(steps, low=0.01, high=10 * self.reach)
+
+    def short(self, steps: int) -> Tensor:
+        """From twice the largest mean down to the width of a mode, geometrically.
+
+        For a step that reckons with that width the rest is one step.
+        """
+        ratios = torch.linspace(0, 1, steps, dtype=torch.float64)
+        levels = 2 * self.reach * (self.prior.std / (2 * self.reach)) ** ratios
+        return torch.cat([levels, levels.new_zeros(1)])
+
+
+Method: TypeAlias = Callable[[Denoiser, Case, int], tuple[Sampler, Tensor]]
+"""(prior, case, steps) -> a sampler and its levels."""
+
+CLOUD = 1000
+
+
+def _wide(make: Callable[[Denoiser, Case], Sampler]) -> Method:
+    return lambda prior, case, steps: (make(prior, case), case.wide(steps))
+
+
+METHODS: dict[str, Method] = {
+    "ddim (no data)": _wide(lambda prior, case: DDIM(prior, eta=1.0)),
+    "ddrm": _wide(lambda prior, case: DDRM(prior)),
+    "projection": _wide(lambda prior, case: Projection(prior)),
+    "reconstruction": _wide(lambda prior, case: ReconstructionGuidance(prior)),
+    "dps": _wide(lambda prior, case: DPS(prior, strength=0.1)),
+    "pigdm, v=1": _wide(lambda prior, case: PiGDM(prior)),
+    "pigdm": _wide(lambda prior, case: PiGDM(prior, data_variance=case.data_variance)),
+    "tmpd": _wide(lambda prior, case: TMPD(prior, covariance="matrix")),
+    "tmpd, multistep": _wide(
+        lambda prior, case: Multistep(TMPD(prior, 0.0, covariance="matrix"))
+    ),
+    "smc pigdm": _wide(
+        lambda prior, case: SMC(PiGDM(prior, data_variance=case.data_variance), CLOUD)
+    ),
+    "smc tmpd": _wide(lambda prior, case: SMC(TMPD(prior, covariance="matrix"), CLOUD)),
+    "smc tmpd, gaussian step": lambda prior, case, steps: (
+        SMC(TMPD(prior, covariance="matrix", step_variance=case.prior.std**2), CLOUD),
+        case.short(steps),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Score:
+    """How one method did on one problem."""
+
+    w1: float
+    weights_tv: float
+    nfe: float
+    seconds: float
+
+
+def solve(dim: int, observed: int, steps: int, index: int, count: int) -> dict[str, Score]:
+    """One problem by every method, with the oracle and the floor."""
+    case = Case.draw(dim, observed, index, count)
+    reference = case.posterior.sample(count, generator_for(dim, observed, index, 1))
+    zero = torch.tensor(0.0, dtype=torch.float64)
+
+    def score(x: Signal, nfe: float, seconds: float) -> Score:
+        w1, _ = sliced_wasserstein(x, reference, 200, generator_for(dim, observed, index, 2))
+        shares = case.posterior.responsibilities(x, zero).mean(0)
+        tv = float((shares - case.posterior.weights).abs().sum() / 2)
+        return Score(w1, tv, nfe, seconds)
+
+    again = case.posterior.sample(count, generator_for(dim, observed, index, 3))
+    scores = {"floor": score(again, 0, 0)}
+    oracle: Method = lambda prior, case, steps: (DDIM(case.posterior, eta=1.0), case.wide(steps))
+    for name, method in {"oracle": oracle, **METHODS}.items():
+        prior = Counted(case.prior)
+        sampler, levels = method(prior, case, steps)
+        stream = generator_for(dim, observed, index, 4)
+        started = time.perf_counter()
+        x = sampler.sample(
+            case.problem,
+            levels,
+            lambda shape, stream=stream: torch.randn(
+                shape, generator=stream, dtype=torch.float64
+            ),
+        )
+        nfe = steps if name == "oracle" else prior.nfe
+        scores[name] = score(x, nfe, time.perf_counter() - started)
+    return scores
+
+
+def summarise(cell: tuple[int, int, int], problems: Sequence[dict[str, Score]]) -> list[Row]:
+    """One row for each method: means over the problems, w1 with 1.96 standard errors."""
+    dim, observed, steps = cell
+    rows: list[Row] = []
+    for method in problems[0]:
+        scores = [problem[method] for problem in problems]
+
+        def mean(name: str, scores: list[Score] = scores) -> float:
+            return sum(getattr(score, name) for score in scores) / len(scores)
+
+        w1 = torch.tensor([score.w1 for score in scores])
+        error = float(1.96 * w1.std() / len(w1) ** 0.5) if len(w1) > 1 else 0.0
+        rows.append(
+            {
+                "method": method,
+                "dim": dim,
+                "observed": observed,
+                "steps": steps,
+                "w1": round(mean("w1"), 4),
+                "w1_se": round(error, 4),
+                "weights_tv": round(mean("weights_tv"), 4),
+                "nfe": round(mean("nfe")),
+                "seconds": round(mean("seconds"), 3),
+            }
+        )
+    return rows
+
+
+def run(
+    dims: Sequence[int] = (8, 80, 800),
+    observed: Sequence[int] = (1, 2, 4),
+    steps: Sequence[int] = (20, 100),
+    file: Path | None = None,
+    problems: int = 20,
+    count: int = CLOUD,
+    workers: int = 2,
+) -> list[Row]:
+    """The rows of the cells asked for; cells that ``file`` holds already are not run again."""
+    cells = {
+        (dim, seen, number): [(dim, seen, number, index, count) for index in range(problems)]
+        for dim, seen, number in itertools.product(dims, observed, steps)
+    }
+    return run_cells(("dim", "observed", "steps"), cells, solve, summarise, file, workers)
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """A table for each number of steps: methods down, cells across, W1 +- 1.96 se (times floor)."""
+    lines: list[str] = []
+    for steps in sorted({row["steps"] for row in rows}):
+        chosen = [row for row in rows if row["steps"] == steps]
+        cells = sorted({(row["dim"], row["observed"]) for row in chosen})
+        floor = {
+            (row["dim"], row["observed"]): row["w1"] for row in chosen if row["method"] == "floor"
+        }
+        lines += [f"### {steps} steps", ""]
+        lines += ["| method | " + " | ".join(f"d={d}, m={m}" for d, m in cells) + " |"]
+        lines += ["|---" * (len(cells) + 1) + "|"]
+        for method in dict.fromkeys(row["method"] for row in chosen):
+            shown = {
+                (row["dim"], row["observed"]): f"{row['w1']:.2f} ± {row['w1_se']:.2f} "
+                f"(×{row['w1'] / floor[row['dim'], row['observed']]:.1f}, "
+                f"tv {row['weights_tv']:.2f})"
+                for row in chosen
+                if row["method"] == method
+            }
+            lines += [f"| {method} | " + " | ".join(shown.get(cell, "") for cell in cells) + " |"]
+        lines += [""]
+    return "\n".join(lines)

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..errors import SettingError, ShapeError
-from ..linalg import hadamard, hartley
+from ..linalg import Basis, hadamard, hartley
 from ..tensors import Data, Signal, Spectrum
 from .base import SVDOperator
 
@@ -275,9 +275,7 @@ class Dense(SVDOperator):
         rank_tolerance: See :class:`SVDOperator`.
     """
 
-    u: Tensor
     s: Tensor
-    vt: Tensor
 
     def __init__(
         self,
@@ -286,10 +284,9 @@ class Dense(SVDOperator):
         rank_tolerance: float | None = None,
     ) -> None:
         super().__init__(rank_tolerance)
-        u, s, vt = torch.linalg.svd(matrix.to(torch.float64), full_matrices=True)
-        self.register_buffer("u", u)
+        u, s, vt = torch.linalg.svd(matrix.to(torch.float64), full_matrices=False)
         self.register_buffer("s", s)
-        self.register_buffer("vt", vt)
+        self.left, self.right = Basis(u), Basis(vt.T)
         self.signal_shape = signal_shape or (matrix.shape[1],)
         self.data_shape = (matrix.shape[0],)
 
@@ -298,16 +295,16 @@ class Dense(SVDOperator):
         return self.s
 
     def U(self, z: Spectrum) -> Data:
-        return z @ self.u.T
+        return self.left(z)
 
     def Ut(self, y: Data) -> Spectrum:
-        return y @ self.u
+        return self.left.coefficients(y)
 
     def V(self, z: Spectrum) -> Signal:
-        return (z @ self.vt).unflatten(1, self.signal_shape)
+        return self.right(z).unflatten(1, self.signal_shape)
 
     def Vt(self, x: Signal) -> Spectrum:
-        return x.flatten(1) @ self.vt.T
+        return self.right.coefficients(x.flatten(1))
 
 
 def _power_of_two(n: int) -> int:

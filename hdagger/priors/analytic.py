@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..linalg import hartley
 from ..tensors import Level, Noise, Signal
 
 
@@ -45,6 +46,42 @@ class GaussianPrior(nn.Module):
         return self.mean + noise((count, len(self.mean))) @ root.T
 
 
+class GaussianField(nn.Module):
+    """A stationary periodic Gaussian field on ``(1, size, size)``, with its exact denoiser.
+
+    The power falls with the wave number k as (k^2 + 1)^(-slope); a pixel has mean 0 and
+    variance 1.
+
+    Args:
+        size: Pixels a side.
+        slope: How smooth the field is.
+    """
+
+    power: Tensor
+
+    def __init__(self, size: int, slope: float = 1.5) -> None:
+        super().__init__()
+        k = torch.fft.fftfreq(size, dtype=torch.float64) * size
+        power = (k[:, None] ** 2 + k**2 + 1) ** -slope
+        self.register_buffer("power", power / power.mean())
+        self.size = size
+
+    def forward(self, x: Signal, sigma: Level) -> Signal:
+        """Wiener's filter."""
+        return hartley(self.power / (self.power + sigma**2) * hartley(x))
+
+    def sample(self, count: int, noise: Noise) -> Signal:
+        """``count`` exact draws, ``(count, 1, size, size)``."""
+        return hartley(self.power.sqrt() * noise((count, 1, self.size, self.size)))
+
+    def flat(self) -> GaussianPrior:
+        """The same prior of flat signals, whose posterior is known."""
+        n = self.size**2
+        units = torch.eye(n, dtype=torch.float64).view(n, 1, self.size, self.size)
+        cov = hartley(self.power * hartley(units)).view(n, n)
+        return GaussianPrior(torch.zeros(n), (cov + cov.T) / 2)
+
+
 class GaussianMixture(nn.Module):
     """x0 ~ sum of w_k N(mu_k, std^2 I), with its exact denoiser, posterior and samples.
 
@@ -71,10 +108,8 @@ class GaussianMixture(nn.Module):
 
     def responsibilities(self, x: Signal, sigma: float | Level) -> Float[Tensor, "batch K"]:
         """p(component | x) for x = x0 + sigma * noise."""
-        distance2 = torch.cdist(x, self.means).square()
-        return torch.softmax(
-            self.weights.log() - distance2 / (2 * (self.std**2 + sigma**2)), dim=1
-        )
+        closeness = x @ self.means.T - self.means.square().sum(1) / 2
+        return torch.softmax(self.weights.log() + closeness / (self.std**2 + sigma**2), dim=1)
 
     def forward(self, x: Signal, sigma: Level) -> Signal:
         """(std^2 x + sigma^2 E[mu_k | x]) / (std^2 + sigma^2)."""

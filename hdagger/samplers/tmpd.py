@@ -77,7 +77,7 @@ class TMPD(GuidedSampler):
             return H(pull(v)) + sigma_y2 * v
 
         if self.covariance == "gradients":
-            solution = conjugate_gradients(S, e, self.iterations, tolerance=1e-12)
+            solution = conjugate_gradients(S, e, self.iterations, tolerance=1e-6)
             return Guidance(D, pull(solution), None)
         if self.covariance == "rows":
             diagonal = H(pull(torch.ones_like(e))).clamp(min=0) + sigma_y2

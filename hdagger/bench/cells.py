@@ -1,0 +1,113 @@
+"""Runs the cells of a benchmark on several cores, and keeps what is done.
+
+A cell is finished when all of its jobs are; its rows then go to the file, so that a run that
+was stopped goes on where it was.
+"""
+
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..errors import FileError
+
+Row: TypeAlias = dict[str, Any]
+Key = TypeVar("Key", bound=tuple[Any, ...])
+Result = TypeVar("Result")
+
+
+def generator_for(*key: int) -> torch.Generator:
+    """A stream of its own for every key."""
+    state = np.random.SeedSequence(key).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
+
+
+def run_cells(
+    names: tuple[str, ...],
+    cells: Mapping[Key, Sequence[tuple[Any, ...]]],
+    solve: Callable[..., Result],
+    summarise: Callable[[Key, list[Result]], list[Row]],
+    file: Path | None = None,
+    workers: int = 2,
+) -> list[Row]:
+    """All rows of the cells, in their order.
+
+    Args:
+        names: What the elements of a cell's key are called in its rows.
+        cells: The arguments of the jobs of each cell.
+        solve: Does one job; a function of a module, for it may run in another process.
+        summarise: The rows of a cell, from the results of its jobs.
+        file: JSON to keep the rows in; cells found there are not run again.
+        workers: Processes, each of one thread; 1 stays in this one.
+    """
+    rows = _read(file)
+    done = {tuple(row[name] for name in names) for row in rows}
+    todo = {key: jobs for key, jobs in cells.items() if key not in done}
+    with (
+        _pool(workers) as each,
+        Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        ) as progress,
+    ):
+        bar = progress.add_task("", total=sum(len(jobs) for jobs in todo.values()))
+        for key, jobs in todo.items():
+            described = ", ".join(f"{name} {value}" for name, value in zip(names, key, strict=True))
+            progress.update(bar, description=described)
+            results = []
+            for result in each(solve, jobs):
+                results.append(result)
+                progress.advance(bar)
+            rows += summarise(key, results)
+            _write(file, rows)
+    wanted = list(cells)
+    chosen = [row for row in rows if tuple(row[name] for name in names) in cells]
+    return sorted(chosen, key=lambda row: wanted.index(tuple(row[name] for name in names)))
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
+    """A map over argument tuples, in order."""
+    if workers == 1:
+        yield lambda solve, jobs: (solve(*job) for job in jobs)
+        return
+    with ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=torch.set_num_threads,
+        initargs=(1,),
+    ) as pool:
+        yield lambda solve, jobs: pool.map(solve, *zip(*jobs, strict=True))
+
+
+def _read(file: Path | None) -> list[Row]:
+    if file is None or not file.exists():
+        return []
+    try:
+        return json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise FileError(
+            f"Wanted the rows of a benchmark, but {file} is no JSON ({error}). "
+            "Move it away, or name another file with --json."
+        ) from error
+
+
+def _write(file: Path | None, rows: list[Row]) -> None:
+    if file is None:
+        return
+    file.parent.mkdir(parents=True, exist_ok=True)
+    whole = file.with_name(file.name + ".part")
+    whole.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
+    os.replace(whole, file)
