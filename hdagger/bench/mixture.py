@@ -55,14 +55,14 @@ class MixturePosterior:
         assert isinstance(problem.H, Dense)
         self.H = problem.H
         m, n = math.prod(self.H.data_shape), math.prod(self.H.signal_shape)
-        _, s_bar = Problem(problem.y[:1], self.H, problem.sigma_y).spectral
+        data = problem.spectral
         matrix = self.H(torch.eye(n, dtype=torch.float64)).T
         total = prior.std**2 * matrix @ matrix.T + problem.sigma_y**2 * torch.eye(m)
         residual = problem.y[0] - prior.means @ matrix.T
         solved = torch.linalg.solve(total, residual.T).T
         self.weights = torch.softmax(prior.weights.log() - (residual * solved).sum(1) / 2, 0)
         self.means = prior.means + prior.std**2 * solved @ matrix
-        self.variance = 1 / (1 / prior.std**2 + s_bar[0] ** -2)
+        self.variance = 1 / (1 / prior.std**2 + (data.s_bar**-2)[data.kind])
 
     def responsibilities(self, x: Signal, sigma: Level) -> Tensor:
         """p(component | x, y), ``(batch, K)``, for x = x0 + sigma * noise."""
