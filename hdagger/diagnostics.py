@@ -49,3 +49,18 @@ def sliced_wasserstein(
     ours, theirs = (samples @ directions).sort(0).values, (reference @ directions).sort(0).values
     distances = (ours - theirs).abs().mean(0)
     return float(distances.mean()), float(distances.max())
+
+
+def central_interval(samples: Float[Tensor, "count *shape"], level: float) -> tuple[Tensor, Tensor]:
+    """The interval that leaves out as much below as above, ``(*shape)`` each.
+
+    Its ends are at the ranks (1 -+ level) (count + 1) / 2, between two samples where those are
+    no whole numbers: another draw of the same law falls inside with probability ``level``.
+    """
+    ordered, count = samples.sort(0).values, len(samples)
+    rank = min(max((1 - level) * (count + 1) / 2 - 1, 0), count - 1)
+    below, part = int(rank), rank - int(rank)
+    above = min(below + 1, count - 1)
+    low = torch.lerp(ordered[below], ordered[above], part)
+    high = torch.lerp(ordered[count - 1 - below], ordered[count - 1 - above], part)
+    return low, high

@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from ..errors import HDaggerError
+from .bench import bench
 from .degrade import degrade
 from .priors import priors
 from .restore import restore
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 for command in (restore, degrade, train, priors):
     app.command()(command)
+app.add_typer(bench, name="bench")
 
 
 UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])

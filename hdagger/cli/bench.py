@@ -1,0 +1,78 @@
+"""``hdagger bench``: the benchmarks whose posterior is known exactly."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import SettingError
+
+bench = typer.Typer(help="Compare the samplers where the posterior is known exactly.")
+
+Json = Annotated[
+    Path | None, typer.Option("--json", help="Keep the rows here; a second run goes on from them.")
+]
+Workers = Annotated[int | None, typer.Option(help="Processes; by default one a core.")]
+
+
+@bench.command()
+def mixture(
+    dim: Annotated[int | None, typer.Option(help="8, 80 or 800; by default all.")] = None,
+    observed: Annotated[int | None, typer.Option(help="1, 2 or 4 data; by default all.")] = None,
+    steps: Annotated[int, typer.Option(help="Noise levels to walk down.")] = 100,
+    problems: Annotated[int, typer.Option(help="Problems of each cell.")] = 20,
+    json: Json = None,
+    workers: Workers = None,
+) -> None:
+    """Mixtures of 25 Gaussians: do the modes get the right weight?
+
+    Prints the table: sliced Wasserstein-1 distance with 1.96 standard errors, (x the floor),
+    and the error of the modes' weights.
+    """
+    from ..bench.mixture import markdown, run
+
+    if dim is not None and (dim < 2 or dim % 2):
+        raise SettingError(f"Wanted an even number of dimensions, but got {dim}. Try --dim 8.")
+    if observed is not None and not 1 <= observed <= (dim or 8):
+        raise SettingError(f"Wanted 1 to {dim or 8} data, but got {observed}. Try --observed 1.")
+    if problems < 1:
+        raise SettingError(f"Wanted 1 problem or more, but got {problems}. Try --problems 20.")
+    rows = run(
+        dims=(8, 80, 800) if dim is None else (dim,),
+        observed=(1, 2, 4) if observed is None else (observed,),
+        steps=(steps,),
+        file=json,
+        problems=problems,
+        workers=workers or os.cpu_count() or 1,
+    )
+    print(markdown(rows))
+
+
+@bench.command()
+def field(
+    task: Annotated[str | None, typer.Option(help="sr4 or inpaint30; by default both.")] = None,
+    nfe: Annotated[
+        int | None, typer.Option(help="Network evaluations; by default 10, 20, 50, 100 and 200.")
+    ] = None,
+    json: Json = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw error against NFE here.")] = None,
+    workers: Workers = None,
+) -> None:
+    """A Gaussian random field: are the error bars right, and after how many evaluations?"""
+    from ..bench import field as protocol
+
+    tasks = list(protocol.operators())
+    if task is not None and task not in tasks:
+        raise SettingError(f"Wanted a task, one of {', '.join(tasks)}, but got {task!r}.")
+    if nfe is not None and nfe < 2:
+        raise SettingError(f"Wanted 2 evaluations or more, but got {nfe}. Try --nfe 100.")
+    rows = protocol.run(
+        tasks=tasks if task is None else [task],
+        nfes=protocol.NFES if nfe is None else [nfe],
+        file=json,
+        workers=workers or os.cpu_count() or 1,
+    )
+    if figure is not None:
+        protocol.figure(rows, figure)
+    print(protocol.markdown(rows))
