@@ -42,16 +42,16 @@ def sliced_wasserstein(
         Rabin, Peyre, Delon and Bernot, Wasserstein Barycenter and its Application to Texture
         Mixing, 2011. https://doi.org/10.1007/978-3-642-24785-9_37
     """
-    directions = torch.randn(
-        samples.shape[1], slices, generator=generator, dtype=samples.dtype
-    )
+    directions = torch.randn(samples.shape[1], slices, generator=generator, dtype=samples.dtype)
     directions /= directions.norm(dim=0)
     ours, theirs = (samples @ directions).sort(0).values, (reference @ directions).sort(0).values
     distances = (ours - theirs).abs().mean(0)
     return float(distances.mean()), float(distances.max())
 
 
-def central_interval(samples: Float[Tensor, "count *shape"], level: float) -> tuple[Tensor, Tensor]:
+def central_interval(
+    samples: Float[Tensor, "count *shape"], level: float
+) -> tuple[Tensor, Tensor]:
     """The interval that leaves out as much below as above, ``(*shape)`` each.
 
     Its ends are at the ranks (1 -+ level) (count + 1) / 2, between two samples where those are

@@ -11,14 +11,16 @@ import torch
 from exact_moments import exact_moments
 
 from hdagger.operators.checks import dense
-from hdagger.operators.spectral import Dense, Identity
+from hdagger.operators.spectral import Dense, Identity, Inpainting
 from hdagger.priors.analytic import GaussianPrior
 from hdagger.samplers.base import Problem, Step, karras_levels
 from hdagger.samplers.ddim import DDIM
 from hdagger.samplers.ddrm import DDRM
 from hdagger.samplers.guidance import DPS, ReconstructionGuidance
+from hdagger.samplers.integrators import Heun, Multistep
 from hdagger.samplers.pigdm import PiGDM
 from hdagger.samplers.projection import Projection, last
+from hdagger.samplers.tmpd import TMPD
 
 F64 = torch.float64
 Y = torch.tensor([1.5, -0.7], dtype=F64)
@@ -31,12 +33,12 @@ WHITE = GaussianPrior(torch.tensor([0.3, -0.2, 0.5, 0.0, 0.1]))
 STEPS = (50, 100, 200)
 
 
-def errors(sampler, truth, sigma_y=SIGMA_Y, low=0.002):
+def errors(sampler, truth, sigma_y=SIGMA_Y, low=0.002, counts=STEPS):
     """Distances of the mean and of the covariance from the truth at every number of steps."""
     mean, cov = truth
     moments = [
         exact_moments(sampler, Y, H, sigma_y, karras_levels(steps, low=low, high=300.0))
-        for steps in STEPS
+        for steps in counts
     ]
     return (
         [float((m - mean).norm()) for m, _ in moments],
@@ -179,3 +181,106 @@ def test_denoising_a_gaussian_gives_its_posterior():
     y = torch.tensor([1.0, -1.0, 0.5, 2.0, 0.0], dtype=F64)
     mean, _ = prior.posterior(dense(Identity((5,))), y, 0.7)
     torch.testing.assert_close(prior(y[None], torch.tensor(0.7, dtype=F64))[0], mean)
+
+
+COLOURED = GaussianPrior(
+    WHITE.mean, torch.diag(torch.tensor([0.05, 0.3, 1.0, 2.0, 4.0])) + 0.02 * torch.ones(5, 5)
+)
+
+
+FEWER = (25, 50, 100)
+
+
+def assert_second_order(values, small):
+    assert values[-1] < small
+    assert values[0] / values[1] == pytest.approx(4, rel=0.2)
+    assert values[1] / values[2] == pytest.approx(4, rel=0.2)
+
+
+@pytest.mark.parametrize(("eta", "covariance"), [(1.0, "matrix"), (0.0, "gradients")])
+def test_tmpd_converges_to_the_posterior_of_any_gaussian(eta, covariance):
+    truth = COLOURED.posterior(MATRIX, Y, SIGMA_Y)
+    mean_errors, cov_errors = errors(TMPD(COLOURED, eta, covariance), truth)
+    assert mean_errors[-1] < 0.01
+    assert_first_order(cov_errors, small=0.12)
+
+
+def test_noiseless_tmpd_converges_to_the_posterior():
+    truth = COLOURED.posterior(MATRIX, Y, 0.0)
+    sampler = TMPD(COLOURED, 0.0)
+    mean_errors, cov_errors = errors(sampler, truth, sigma_y=0.0, counts=FEWER)
+    assert mean_errors[-1] < 0.01
+    assert_first_order(cov_errors, small=0.12)
+
+
+def test_the_row_sums_of_tmpd_are_exact_where_the_covariance_of_the_data_is_diagonal():
+    prior = GaussianPrior(WHITE.mean, torch.diag(torch.tensor([0.05, 0.3, 1.0, 2.0, 4.0])))
+    H = Inpainting(torch.tensor([True, False, True, True, False]))
+    x, problem = torch.full((1, 5), 0.7, dtype=F64), Problem(Y.repeat(3)[None, :5], H, SIGMA_Y)
+    step = Step(torch.tensor(2.0, dtype=F64), torch.tensor(1.0, dtype=F64), 1.0, 3, 10)
+    rows, matrix = (TMPD(prior, covariance=c).guide(x, problem, step) for c in ("rows", "matrix"))
+    torch.testing.assert_close(rows.pull, matrix.pull, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(rows.log_likelihood, matrix.log_likelihood, rtol=1e-12, atol=0)
+
+
+def test_the_likelihood_of_tmpd_and_of_pigdm_is_exact_for_their_gaussians():
+    step = Step(torch.tensor(2.0, dtype=F64), torch.tensor(1.0, dtype=F64), 1.0, 3, 10)
+    x = torch.tensor([[0.5, -1.0, 2.0, 0.3, 0.0], [3.0, 0.0, 0.0, 0.0, 1.0]], dtype=F64)
+    for sampler in (PiGDM(WHITE), TMPD(WHITE, covariance="matrix")):
+        actual = sampler.guide(x, Problem(Y.expand(2, -1), H, SIGMA_Y), step).log_likelihood
+        cov = 4 / 5 * MATRIX @ MATRIX.T + SIGMA_Y**2 * torch.eye(2, dtype=F64)
+        law = torch.distributions.MultivariateNormal(WHITE(x, step.sigma) @ MATRIX.T, cov)
+        torch.testing.assert_close(actual, law.log_prob(Y), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_heun_is_of_second_order(eta):
+    truth = COLOURED.posterior(MATRIX, Y, SIGMA_Y)
+    sampler = Heun(TMPD(COLOURED, eta, "matrix"))
+    mean_errors, cov_errors = errors(sampler, truth, counts=FEWER)
+    assert mean_errors[-1] < 0.01
+    assert_second_order(cov_errors, small=0.02)
+
+
+def test_multistep_is_of_second_order_without_fresh_noise():
+    truth = COLOURED.posterior(MATRIX, Y, SIGMA_Y)
+    sampler = Multistep(TMPD(COLOURED, 0.0, "matrix"))
+    mean_errors, cov_errors = errors(sampler, truth, counts=FEWER)
+    assert mean_errors[-1] < 0.01
+    assert_second_order(cov_errors, small=0.005)
+
+
+@pytest.mark.parametrize("integrator", [Heun, Multistep])
+def test_a_solver_that_reckons_with_a_variance_keeps_its_order_and_gains(integrator):
+    truth = COLOURED.posterior(MATRIX, Y, SIGMA_Y)
+    plain_sampler = integrator(TMPD(COLOURED, 0.0, "matrix"))
+    sampler = integrator(TMPD(COLOURED, 0.0, "matrix", step_variance=1.0))
+    _, plain = errors(plain_sampler, truth, counts=FEWER[:1])
+    _, better = errors(sampler, truth, counts=FEWER)
+    assert_second_order(better, small=0.01)
+    assert better[0] < plain[0] / 2
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("sigma_y", [SIGMA_Y, 0.0])
+def test_a_gaussian_step_is_exact_in_any_number_of_steps(count, eta, sigma_y):
+    """DDIM is the same step for a variance of 0."""
+    prior = GaussianPrior(WHITE.mean, 4 * torch.eye(5))
+    mean, cov = prior.posterior(MATRIX, Y, sigma_y)
+    sampler = PiGDM(prior, eta, data_variance=4.0, step_variance=4.0)
+    levels = karras_levels(count, high=1e6)
+    got_mean, got_cov = exact_moments(sampler, Y, H, sigma_y, levels)
+    torch.testing.assert_close(got_mean, mean, rtol=0, atol=1e-5)  # of 1 / highest
+    torch.testing.assert_close(got_cov, cov, rtol=0, atol=1e-8)
+
+
+def test_a_gaussian_step_takes_the_spectrum_of_the_data():
+    variance = torch.tensor([0.5, 3.0, 1.0, 2.0, 0.1], dtype=F64)
+    basis = H.V(torch.eye(5, dtype=F64))
+    prior = GaussianPrior(WHITE.mean, basis.T * variance @ basis)
+    mean, cov = prior.posterior(MATRIX, Y, SIGMA_Y)
+    sampler = TMPD(prior, 1.0, step_variance=variance)
+    got_mean, got_cov = exact_moments(sampler, Y, H, SIGMA_Y, karras_levels(3, high=1e6))
+    torch.testing.assert_close(got_mean, mean, rtol=0, atol=1e-5)
+    torch.testing.assert_close(got_cov, cov, rtol=0, atol=1e-8)

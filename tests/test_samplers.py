@@ -11,12 +11,15 @@ from hdagger.operators.spectral import CircularBlur, Grayscale, Inpainting, Wals
 from hdagger.priors.analytic import GaussianMixture
 from hdagger.priors.base import Counted, Denoiser
 from hdagger.priors.unet import UNetDenoiser, UNetShape
-from hdagger.samplers.base import Problem, ddpm_levels, karras_levels
+from hdagger.samplers.base import Problem, ddpm_levels, karras_levels, steps
 from hdagger.samplers.ddim import DDIM
 from hdagger.samplers.ddrm import DDRM
 from hdagger.samplers.guidance import DPS, ReconstructionGuidance
+from hdagger.samplers.integrators import Heun, Multistep
 from hdagger.samplers.pigdm import PiGDM
 from hdagger.samplers.projection import Projection, below, last, schedule
+from hdagger.samplers.smc import SMC
+from hdagger.samplers.tmpd import TMPD
 from hdagger.tensors import SampleNoise
 
 SAMPLERS = {
@@ -24,6 +27,12 @@ SAMPLERS = {
     "ddrm": DDRM,
     "pigdm": PiGDM,
     "pigdm, paper": lambda prior: PiGDM(prior, weighting="paper"),
+    "pigdm, gaussian step": lambda prior: PiGDM(prior, step_variance=0.3),
+    "tmpd": TMPD,
+    "tmpd, matrix": lambda prior: TMPD(prior, covariance="matrix"),
+    "tmpd, rows": lambda prior: TMPD(prior, covariance="rows"),
+    "tmpd, gaussian step": lambda prior: TMPD(prior, step_variance=0.3),
+    "tmpd, multistep": lambda prior: Multistep(TMPD(prior, eta=0.0)),
     "reconstruction": ReconstructionGuidance,
     "dps": DPS,
     "projection": Projection,
@@ -69,6 +78,49 @@ def test_one_network_evaluation_a_step(name):
     prior, H = Counted(Pictures()), BlockAverage(SHAPE, 2)
     draw(SAMPLERS[name](prior), H, H(PICTURE), [(0, 0), (0, 1)], levels=ddpm_levels(9))
     assert prior.nfe == 9
+
+
+@pytest.mark.parametrize(
+    ("make", "calls"),
+    [
+        (lambda prior: Heun(PiGDM(prior)), 2 * 9 - 1),
+        (lambda prior: PiGDM(prior, jacobian="difference"), 2 * 9),
+        (lambda prior: PiGDM(prior, jacobian="jvp"), 2 * 9),
+        (lambda prior: SMC(PiGDM(prior), 2), 9),
+    ],
+)
+def test_the_evaluations_of_dearer_steps_are_counted(make, calls):
+    prior, H = Counted(Pictures()), BlockAverage(SHAPE, 2)
+    draw(make(prior), H, H(PICTURE), [(0, 0), (0, 1)], levels=ddpm_levels(9))
+    assert prior.nfe == calls
+
+
+@pytest.mark.parametrize("jacobian", ["jvp", "difference"])
+def test_guidance_without_a_backward_pass_is_that_of_the_backward_pass(jacobian):
+    """Of an ideal denoiser, whose Jacobian is symmetric."""
+    H, levels = BlockAverage(SHAPE, 2), karras_levels(12, low=0.02, high=40.0)
+    problem = Problem(H(PICTURE), H, 0.1)
+    x = PICTURE + SampleNoise(1, [(0,)])((1, *SHAPE))
+    for step in steps(levels, 1.0):
+        expected = PiGDM(Pictures()).correct(x, problem, step)
+        actual = PiGDM(Pictures(), jacobian=jacobian).correct(x, problem, step)
+        slack = 1e-10 if jacobian == "jvp" else 0.02 * float((expected - x).abs().max())
+        torch.testing.assert_close(actual, expected, rtol=0, atol=slack)
+
+
+@pytest.mark.parametrize("jacobian", ["jvp", "difference"])
+def test_a_network_guides_without_a_backward_pass(jacobian):
+    torch.manual_seed(0)
+    prior = UNetDenoiser(UNetShape(widths=(8, 16), embedding=16, heads=2)).eval()
+    for weights in prior.parameters():
+        torch.nn.init.normal_(weights, std=0.05)
+    H, step = BlockAverage(SHAPE, 2), next(steps(karras_levels(2, high=1.0), 1.0))
+    x, problem = PICTURE + 0.0, Problem(H(PICTURE), H, 0.1)
+    D, u = prior(x, step.sigma), torch.ones_like(x)
+    nudged = (prior(x + 1e-3 * u, step.sigma) - prior(x - 1e-3 * u, step.sigma)) / 2e-3
+    along = PiGDM(prior, jacobian=jacobian).along(x, step.sigma, D, u)
+    assert (along - nudged).norm() < 0.02 * nudged.norm()
+    assert PiGDM(prior, jacobian=jacobian).correct(x, problem, step).isfinite().all()
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

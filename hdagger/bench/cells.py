@@ -64,8 +64,8 @@ def run_cells(
     ):
         bar = progress.add_task("", total=sum(len(jobs) for jobs in todo.values()))
         for key, jobs in todo.items():
-            described = ", ".join(f"{name} {value}" for name, value in zip(names, key, strict=True))
-            progress.update(bar, description=described)
+            named = zip(names, key, strict=True)
+            progress.update(bar, description=", ".join(f"{name} {value}" for name, value in named))
             results = []
             for result in each(solve, jobs):
                 results.append(result)

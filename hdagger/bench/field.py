@@ -67,6 +67,10 @@ class Method:
     saved: int = 0
 
 
+def _tmpd(prior: Denoiser, eta: float = 1.0, step_variance: float = 0.0) -> TMPD:
+    return TMPD(prior, eta, tolerance=1e-6, step_variance=step_variance)
+
+
 METHODS = {
     "ddim (no data)": Method(lambda prior: DDIM(prior)),
     "ddrm": Method(lambda prior: DDRM(prior)),
@@ -80,10 +84,10 @@ METHODS = {
         lambda prior: PiGDM(prior, data_variance=16.0, jacobian="difference"), cost=2
     ),
     "tmpd, rows": Method(lambda prior: TMPD(prior, covariance="rows")),
-    "tmpd": Method(lambda prior: TMPD(prior)),
-    "tmpd, gaussian step": Method(lambda prior: TMPD(prior, step_variance=1.0)),
-    "tmpd, heun": Method(lambda prior: Heun(TMPD(prior, 0.0)), cost=2, saved=1),
-    "tmpd, multistep": Method(lambda prior: Multistep(TMPD(prior, 0.0))),
+    "tmpd": Method(lambda prior: _tmpd(prior)),
+    "tmpd, gaussian step": Method(lambda prior: _tmpd(prior, step_variance=1.0)),
+    "tmpd, heun": Method(lambda prior: Heun(_tmpd(prior, 0.0)), cost=2, saved=1),
+    "tmpd, multistep": Method(lambda prior: Multistep(_tmpd(prior, 0.0))),
 }
 
 
@@ -132,10 +136,14 @@ def solve(task: str, method: str, steps: int) -> Row:
     levels = karras_levels(steps, low=0.01, high=80.0)
     stream = generator_for(2)
     started = time.perf_counter()
-    x = METHODS[method].make(prior).sample(
-        case.problem,
-        levels,
-        lambda shape: torch.randn(shape, generator=stream, dtype=torch.float64),
+    x = (
+        METHODS[method]
+        .make(prior)
+        .sample(
+            case.problem,
+            levels,
+            lambda shape: torch.randn(shape, generator=stream, dtype=torch.float64),
+        )
     )
     seconds = time.perf_counter() - started
     residual = (case.problem.y - case.problem.H(x)).flatten(1)

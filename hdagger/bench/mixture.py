@@ -158,9 +158,7 @@ METHODS: dict[str, Method] = {
     "pigdm, v=1": _wide(lambda prior, case: PiGDM(prior)),
     "pigdm": _wide(lambda prior, case: PiGDM(prior, data_variance=case.data_variance)),
     "tmpd": _wide(lambda prior, case: TMPD(prior, covariance="matrix")),
-    "tmpd, multistep": _wide(
-        lambda prior, case: Multistep(TMPD(prior, 0.0, covariance="matrix"))
-    ),
+    "tmpd, multistep": _wide(lambda prior, case: Multistep(TMPD(prior, 0.0, covariance="matrix"))),
     "smc pigdm": _wide(
         lambda prior, case: SMC(PiGDM(prior, data_variance=case.data_variance), CLOUD)
     ),
@@ -205,9 +203,7 @@ def solve(dim: int, observed: int, steps: int, index: int, count: int) -> dict[s
         x = sampler.sample(
             case.problem,
             levels,
-            lambda shape, stream=stream: torch.randn(
-                shape, generator=stream, dtype=torch.float64
-            ),
+            lambda shape, stream=stream: torch.randn(shape, generator=stream, dtype=torch.float64),
         )
         nfe = steps if name == "oracle" else prior.nfe
         scores[name] = score(x, nfe, time.perf_counter() - started)
@@ -260,7 +256,7 @@ def run(
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """A table for each number of steps: methods down, cells across, W1 +- 1.96 se (times floor)."""
+    """A table for each number of steps: methods down, cells across, W1 +- 1.96 se."""
     lines: list[str] = []
     for steps in sorted({row["steps"] for row in rows}):
         chosen = [row for row in rows if row["steps"] == steps]

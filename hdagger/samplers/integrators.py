@@ -95,7 +95,8 @@ class Multistep(Sampler[Trail]):
         m = spread.centre(D, x, step.sigma)
         end = step.settle(D, x)
         if trail.m is not None:
-            share, past = spread.share(step.sigma, step.down), spread.share(trail.sigma, step.sigma)
+            share = spread.share(step.sigma, step.down)
+            past = spread.share(trail.sigma, step.sigma)
             ahead = (1 - share) * share.log() / (2 * past.log())
             end = end + spread.times(torch.where(share > 0, ahead, 0), m - trail.m)
         return Trail(step.refresh(end, noise), m, step.sigma)

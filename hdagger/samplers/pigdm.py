@@ -24,7 +24,7 @@ from ..errors import OperatorAbilityError, SettingError
 from ..operators.base import LinearOperator, PinvOperator, SVDOperator
 from ..priors.base import Denoiser
 from ..tensors import Level, Signal
-from .base import GuidedSampler, Guidance, Problem, Step, denoise_and_pull_back
+from .base import Guidance, GuidedSampler, Problem, Step, denoise_and_pull_back
 
 NUDGE = 0.01
 """Root mean square of the step of a forward difference, as a share of sigma."""
@@ -93,20 +93,19 @@ class PiGDM(GuidedSampler):
             )
         D = self.prior(x, sigma)
         u = r2_weighted_residual(D, problem, r2)
+        return D, u, self.along(x, sigma, D, u)
+
+    def along(self, x: Signal, sigma: Level, D: Signal, u: Signal) -> Signal:
+        """J u, by one more evaluation of the prior."""
         if self.jacobian == "jvp":
-            return D, u, torch.func.jvp(lambda x: self.prior(x, sigma), (x,), (u,))[1]
-        return D, u, difference(self.prior, x, sigma, D, u)
+            return torch.func.jvp(lambda x: self.prior(x, sigma), (x,), (u,))[1]
+        size = (_dot(u, u) / u[0].numel()).sqrt()
+        nudge = NUDGE * sigma / size.clamp(min=torch.finfo(u.dtype).tiny)
+        return torch.where(size > 0, (self.prior(x + nudge * u, sigma) - D) / nudge, 0)
 
 
 def _dot(a: Signal, b: Signal) -> Tensor:
     return (a * b).flatten(1).sum(1).view(-1, *[1] * (a.ndim - 1))
-
-
-def difference(prior: Denoiser, x: Signal, sigma: Level, D: Signal, u: Signal) -> Signal:
-    """J u, by one more evaluation of the prior, given D(x)."""
-    size = (_dot(u, u) / u[0].numel()).sqrt()
-    nudge = NUDGE * sigma / size.clamp(min=torch.finfo(u.dtype).tiny)
-    return torch.where(size > 0, (prior(x + nudge * u, sigma) - D) / nudge, 0)
 
 
 def r2_weighted_residual(D: Signal, problem: Problem, r2: Tensor) -> Signal:

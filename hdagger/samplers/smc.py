@@ -152,7 +152,7 @@ def systematic(
     count = log_weights.shape[1]
     places = (uniform[:, None] + torch.arange(count)) / count
     shares = log_weights.softmax(1).cumsum(1)
-    return torch.searchsorted(shares, places).clamp(max=count - 1)
+    return torch.searchsorted(shares, places, right=True).clamp(max=count - 1)
 
 
 def _squared(x: Signal) -> Float[Tensor, " batch"]:
