@@ -233,11 +233,10 @@ def test_the_likelihood_of_tmpd_and_of_pigdm_is_exact_for_their_gaussians():
         torch.testing.assert_close(actual, law.log_prob(Y), rtol=1e-12, atol=0)
 
 
-@pytest.mark.parametrize("eta", [0.0, 1.0])
-def test_heun_is_of_second_order(eta):
+@pytest.mark.parametrize(("eta", "counts"), [(0.0, FEWER), (1.0, STEPS)])
+def test_heun_is_of_second_order(eta, counts):
     truth = COLOURED.posterior(MATRIX, Y, SIGMA_Y)
-    sampler = Heun(TMPD(COLOURED, eta, "matrix"))
-    mean_errors, cov_errors = errors(sampler, truth, counts=FEWER)
+    mean_errors, cov_errors = errors(Heun(TMPD(COLOURED, eta, "matrix")), truth, counts=counts)
     assert mean_errors[-1] < 0.01
     assert_second_order(cov_errors, small=0.02)
 

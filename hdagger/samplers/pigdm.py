@@ -19,6 +19,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..errors import OperatorAbilityError, SettingError
 from ..operators.base import LinearOperator, PinvOperator, SVDOperator
@@ -26,7 +27,7 @@ from ..priors.base import Denoiser
 from ..tensors import Level, Signal
 from .base import Guidance, GuidedSampler, Problem, Step, denoise_and_pull_back
 
-NUDGE = 0.01
+NUDGE = 0.001
 """Root mean square of the step of a forward difference, as a share of sigma."""
 
 
@@ -98,7 +99,8 @@ class PiGDM(GuidedSampler):
     def along(self, x: Signal, sigma: Level, D: Signal, u: Signal) -> Signal:
         """J u, by one more evaluation of the prior."""
         if self.jacobian == "jvp":
-            return torch.func.jvp(lambda x: self.prior(x, sigma), (x,), (u,))[1]
+            with sdpa_kernel(SDPBackend.MATH):  # the others know no forward mode
+                return torch.func.jvp(lambda x: self.prior(x, sigma), (x,), (u,))[1]
         size = (_dot(u, u) / u[0].numel()).sqrt()
         nudge = NUDGE * sigma / size.clamp(min=torch.finfo(u.dtype).tiny)
         return torch.where(size > 0, (self.prior(x + nudge * u, sigma) - D) / nudge, 0)

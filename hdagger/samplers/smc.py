@@ -113,7 +113,8 @@ class SMC(Sampler[Cloud]):
         if self.particles > 1:
             uniform = torch.special.ndtr(noise((len(x),))).view_as(log_weights)[:, 0]
             uneven = (ess < ENOUGH) | (step.lower == 0)
-            chosen = systematic(log_weights, uniform)
+            order = leading_coordinate(D.view(*log_weights.shape, -1)).argsort(1)
+            chosen = order.gather(1, systematic(log_weights.gather(1, order), uniform))
             stay = torch.arange(self.particles).expand_as(chosen)
             chosen = torch.where(uneven[:, None], chosen, stay)
             mean = log_weights.logsumexp(1) - math.log(self.particles)
@@ -138,6 +139,23 @@ def effective_share(log_weights: LogWeights) -> Float[Tensor, " clouds"]:
     """(sum w)^2 / (N sum w^2): 1 for even weights, 1 / N for a single one."""
     total, squares = log_weights.logsumexp(1), (2 * log_weights).logsumexp(1)
     return (2 * total - squares).exp() / log_weights.shape[1]
+
+
+def leading_coordinate(
+    D: Float[Tensor, "clouds particles n"], rounds: int = 10
+) -> Float[Tensor, "clouds particles"]:
+    """Where each particle lies along the direction in which its cloud is longest.
+
+    In this order neighbours replace each other, which takes noise out of the resampling.
+    """
+    away = D - D.mean(1, keepdim=True)
+    direction = away.gather(
+        1, away.square().sum(2).argmax(1)[:, None, None].expand_as(away[:, :1])
+    )
+    for _ in range(rounds):
+        direction = (away @ direction.mT).mT @ away
+        direction = torch.nn.functional.normalize(direction, dim=2)
+    return (away @ direction.mT).squeeze(2)
 
 
 def systematic(
