@@ -1,12 +1,137 @@
-"""Are these samples what they claim to be? Every check takes samples, never a sampler."""
+"""Are these samples what they claim to be? Every check takes samples, never a sampler.
 
+Two kinds. Of one measurement: does what was drawn explain the data (``residual_chi2``)? Of
+many simulated ones, whose truth is known: is the truth a typical draw (``coverage``,
+``hpd_coverage``, ``sbc``, ``tarp``)? Where exact draws are at hand, two sets of samples are
+compared (``wasserstein``, ``classifier_test``), always beside what chance leaves.
+
+Simulations have the axes ``(simulation, draw, element)``, their truths ``(simulation, element)``.
+"""
+
+import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from .operators.base import SVDOperator
+from .samplers.base import Problem
+from .tensors import Signal
 
 Samples = Float[Tensor, "count n"]
+Others = Float[Tensor, "others n"]
+Truths = Float[Tensor, "simulations n"]
+Draws = Float[Tensor, "simulations draws n"]
+
+
+def residual_chi2(x: Signal, problem: Problem) -> Float[Tensor, " batch"]:
+    """|y - H x|^2 / (rank sigma_y^2) of each sample: about 1 where it explains the data.
+
+    Over many measurements the mean is 1 if the samples are right; sqrt(2 / rank) either way
+    is chance.
+    """
+    H = problem.H
+    residual = problem.y - H(x)
+    if isinstance(H, SVDOperator):
+        residual = H.Ut(residual)[:, : H.singular_values.shape[-1]] * H.observed
+    return residual.flatten(1).abs().square().sum(1) / (H.rank * problem.sigma_y**2)
+
+
+def central_interval(
+    samples: Float[Tensor, "count *shape"], level: float
+) -> tuple[Tensor, Tensor]:
+    """The interval that leaves out as much below as above, ``(*shape)`` each.
+
+    Its ends are at the ranks (1 -+ level) (count + 1) / 2, between two samples where those are
+    no whole numbers: another draw of the same law falls inside with probability ``level``.
+    """
+    ordered, count = samples.sort(0).values, len(samples)
+    rank = min(max((1 - level) * (count + 1) / 2 - 1, 0), count - 1)
+    below, part = int(rank), rank - int(rank)
+    above = min(below + 1, count - 1)
+    low = torch.lerp(ordered[below], ordered[above], part)
+    high = torch.lerp(ordered[count - 1 - below], ordered[count - 1 - above], part)
+    return low, high
+
+
+def coverage(truths: Truths, draws: Draws, level: float) -> float:
+    """How often the truth lies in its central interval: ``level``, if the draws are right."""
+    low, high = central_interval(draws.transpose(0, 1), level)
+    return float(((truths >= low) & (truths <= high)).double().mean())
+
+
+def hpd_coverage(log_truths: Tensor, log_draws: Tensor, level: float) -> float:
+    """How often the truth lies among the ``level`` of the draws that are most probable.
+
+    Args:
+        log_truths: Log-density of each truth under its posterior, up to a constant,
+            ``(simulations,)``.
+        log_draws: That of the draws, ``(simulations, draws)``.
+        level: The share.
+    """
+    share = (log_draws > log_truths[:, None]).double().mean(1)
+    return float((share < level).double().mean())
+
+
+@dataclass(frozen=True)
+class Uniformity:
+    """Ranks that are uniform if the draws are right, and a test of that.
+
+    Attributes:
+        ranks: Of each truth among its draws: 0 to the number of draws.
+        chi2: Pearson's statistic over ``bins`` bins.
+        p_value: Chance of a larger one.
+    """
+
+    ranks: Int[Tensor, "simulations n"]
+    bins: int
+    chi2: float
+    p_value: float
+
+
+def sbc(truths: Truths, draws: Draws, bins: int = 10) -> Uniformity:
+    """Simulation-based calibration: where does the truth stand among its draws?
+
+    A heap in the middle: too wide. At the ends: too narrow. Aside: biased. The test takes the
+    elements of a truth as independent; give it a few that are.
+
+    References:
+        Talts, Betancourt, Simpson, Vehtari and Gelman, Validating Bayesian Inference
+        Algorithms with Simulation-Based Calibration, 2018. https://arxiv.org/abs/1804.06788
+    """
+    ranks = (draws < truths[:, None]).sum(1)
+    bin_of = (ranks * bins) // (draws.shape[1] + 1)
+    counts = torch.bincount(bin_of.flatten(), minlength=bins).double()
+    possible = torch.arange(draws.shape[1] + 1) * bins // (draws.shape[1] + 1)
+    expected = torch.bincount(possible, minlength=bins) * ranks.numel() / (draws.shape[1] + 1)
+    chi2 = float(((counts - expected).square() / expected).sum())
+    upper = torch.special.gammaincc(torch.tensor((bins - 1) / 2), torch.tensor(chi2 / 2))
+    return Uniformity(ranks, bins, chi2, float(upper))
+
+
+def tarp(
+    truths: Truths, draws: Draws, generator: torch.Generator, levels: int = 19
+) -> tuple[Tensor, Tensor]:
+    """Tests of accuracy with random points: expected coverage of credible balls.
+
+    A ball around a random point that just reaches the truth holds a uniform share of the
+    draws, if and only if these are right; so the coverage equals the level.
+
+    Returns:
+        Levels and coverages, ``(levels,)`` each.
+
+    References:
+        Lemos, Coogan, Hezaveh and Perreault-Levasseur, Sampling-Based Accuracy Testing of
+        Posterior Estimators for General Inference, ICML 2023. https://arxiv.org/abs/2302.03026
+    """
+    low, high = truths.min(0).values, truths.max(0).values
+    points = torch.rand(truths.shape, generator=generator, dtype=truths.dtype)
+    points = low + (high - low) * points
+    reach = (truths - points).norm(dim=1)
+    inside = ((draws - points[:, None]).norm(dim=2) < reach[:, None]).double().mean(1)
+    level = torch.arange(1, levels + 1, dtype=torch.float64) / (levels + 1)
+    return level, (inside[:, None] < level).double().mean(0)
 
 
 @dataclass(frozen=True)
@@ -15,7 +140,7 @@ class Distance:
 
     Attributes:
         value: The distance.
-        floor: The same between two sets of the reference, as large as those compared.
+        floor: The same between two disjoint halves of the reference, scaled to its size.
     """
 
     value: float
@@ -23,6 +148,27 @@ class Distance:
 
     def __str__(self) -> str:
         return f"{self.value:.3g} (floor {self.floor:.3g})"
+
+
+def wasserstein(
+    samples: Samples, reference: Others, slices: int, generator: torch.Generator
+) -> tuple[Distance, Distance]:
+    """Sliced Wasserstein-1 distance, and the largest of its slices, each beside its floor.
+
+    Args:
+        samples: One set.
+        reference: Exact samples, twice as many: the first half is compared with ``samples``,
+            the second half gives the floor.
+        slices: How many directions are drawn.
+        generator: Draws them.
+
+    Returns:
+        The mean over the slices and the largest.
+    """
+    first, second = reference.chunk(2)
+    value, largest = sliced_wasserstein(samples, first, slices, generator)
+    floor, largest_floor = sliced_wasserstein(second, first, slices, generator)
+    return Distance(value, floor), Distance(largest, largest_floor)
 
 
 def sliced_wasserstein(
@@ -49,18 +195,39 @@ def sliced_wasserstein(
     return float(distances.mean()), float(distances.max())
 
 
-def central_interval(
-    samples: Float[Tensor, "count *shape"], level: float
-) -> tuple[Tensor, Tensor]:
-    """The interval that leaves out as much below as above, ``(*shape)`` each.
+def classifier_test(
+    samples: Samples, reference: Others, generator: torch.Generator, epochs: int = 200
+) -> Distance:
+    """Classifier two-sample test: how well a small network tells the two sets apart.
 
-    Its ends are at the ranks (1 -+ level) (count + 1) / 2, between two samples where those are
-    no whole numbers: another draw of the same law falls inside with probability ``level``.
+    Half of each set trains it; the accuracy on the other half is 0.5 if they are of one law.
+    The floor is what chance reaches in one of 20 cases.
+
+    References:
+        Lopez-Paz and Oquab, Revisiting Classifier Two-Sample Tests, ICLR 2017.
+        https://arxiv.org/abs/1610.06545
     """
-    ordered, count = samples.sort(0).values, len(samples)
-    rank = min(max((1 - level) * (count + 1) / 2 - 1, 0), count - 1)
-    below, part = int(rank), rank - int(rank)
-    above = min(below + 1, count - 1)
-    low = torch.lerp(ordered[below], ordered[above], part)
-    high = torch.lerp(ordered[count - 1 - below], ordered[count - 1 - above], part)
-    return low, high
+    x = torch.cat([samples, reference]).float()
+    label = torch.cat([torch.zeros(len(samples)), torch.ones(len(reference))])
+    order = torch.randperm(len(x), generator=generator)
+    x, label = ((x - x.mean(0)) / x.std(0).clamp(min=1e-12))[order], label[order]
+    half, width, n = len(x) // 2, 32, x.shape[1]
+    with torch.enable_grad():
+        first = torch.randn(n, width, generator=generator) / math.sqrt(n)
+        second = torch.randn(width, width, generator=generator) / math.sqrt(width)
+        weights = [first, torch.zeros(width), second, torch.zeros(width), torch.zeros(width)]
+        for weight in weights:
+            weight.requires_grad_()
+        optimiser = torch.optim.AdamW(weights, lr=0.01, weight_decay=0.1)
+
+        def score(x: Tensor) -> Tensor:
+            hidden = nn.functional.silu(x @ weights[0] + weights[1])
+            return nn.functional.silu(hidden @ weights[2] + weights[3]) @ weights[4]
+
+        for _ in range(epochs):
+            optimiser.zero_grad()
+            loss = nn.functional.binary_cross_entropy_with_logits(score(x[:half]), label[:half])
+            loss.backward()
+            optimiser.step()
+    right = ((score(x[half:]) > 0).float() == label[half:]).double().mean()
+    return Distance(float(right), 0.5 + 1.645 * 0.5 / math.sqrt(len(x) - half))
