@@ -202,24 +202,3 @@ def markdown(rows: Sequence[Row]) -> str:
             lines += ["| " + " | ".join(cells) + " |"]
         lines += [""]
     return "\n".join(lines)
-
-
-def figure(rows: Sequence[Row], path: Path) -> None:
-    """Error of the variance and of the mean against network evaluations."""
-    from matplotlib.figure import Figure
-
-    tasks = list(dict.fromkeys(row["task"] for row in rows))
-    drawing = Figure(figsize=(5 * len(tasks), 8), layout="constrained")
-    axes = drawing.subplots(2, len(tasks), squeeze=False)
-    for column, task in enumerate(tasks):
-        for method in METHODS:
-            line = [row for row in rows if (row["task"], row["method"]) == (task, method)]
-            line.sort(key=lambda row: row["nfe"])
-            nfe = [row["nfe"] for row in line]
-            wrong = [abs(row["variance_ratio"] - 1) for row in line]
-            axes[0, column].loglog(nfe, wrong, marker="o", label=method)
-            axes[1, column].loglog(nfe, [row["mean_error"] for row in line], marker="o")
-        axes[0, column].set(title=task, ylim=(1e-3, 10), ylabel="|variance ratio - 1|")
-        axes[1, column].set(ylim=(1e-2, 10), xlabel="NFE", ylabel="mean error / posterior sd")
-    axes[0, -1].legend(fontsize="small")
-    drawing.savefig(path)

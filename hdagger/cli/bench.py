@@ -56,7 +56,6 @@ def field(
         int | None, typer.Option(help="Network evaluations; by default 10, 20, 50, 100 and 200.")
     ] = None,
     json: Json = None,
-    figure: Annotated[Path | None, typer.Option(help="Draw error against NFE here.")] = None,
     workers: Workers = None,
 ) -> None:
     """A Gaussian random field: are the error bars right, and after how many evaluations?"""
@@ -73,6 +72,4 @@ def field(
         file=json,
         workers=workers or os.cpu_count() or 1,
     )
-    if figure is not None:
-        protocol.figure(rows, figure)
     print(protocol.markdown(rows))

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from ..errors import HDaggerError
 from .bench import bench
+from .check import check
 from .degrade import degrade
 from .priors import priors
 from .restore import restore
@@ -18,7 +19,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",
 )
-for command in (restore, degrade, train, priors):
+for command in (restore, degrade, check, train, priors):
     app.command()(command)
 app.add_typer(bench, name="bench")
 

@@ -149,9 +149,8 @@ def leading_coordinate(
     In this order neighbours replace each other, which takes noise out of the resampling.
     """
     away = D - D.mean(1, keepdim=True)
-    direction = away.gather(
-        1, away.square().sum(2).argmax(1)[:, None, None].expand_as(away[:, :1])
-    )
+    farthest = away.square().sum(2).argmax(1)
+    direction = away[torch.arange(len(away)), farthest][:, None]
     for _ in range(rounds):
         direction = (away @ direction.mT).mT @ away
         direction = torch.nn.functional.normalize(direction, dim=2)
