@@ -176,7 +176,7 @@ class Score:
 
     w1: float
     weights_tv: float
-    nfe: float
+    nfe: int
     seconds: float
 
 
@@ -186,14 +186,14 @@ def solve(dim: int, observed: int, steps: int, index: int, count: int) -> dict[s
     reference = case.posterior.sample(count, generator_for(dim, observed, index, 1))
     zero = torch.tensor(0.0, dtype=torch.float64)
 
-    def score(x: Signal, nfe: float, seconds: float) -> Score:
+    def score(x: Signal, nfe: int, seconds: float) -> Score:
         w1, _ = sliced_wasserstein(x, reference, 200, generator_for(dim, observed, index, 2))
         shares = case.posterior.responsibilities(x, zero).mean(0)
         tv = float((shares - case.posterior.weights).abs().sum() / 2)
         return Score(w1, tv, nfe, seconds)
 
     again = case.posterior.sample(count, generator_for(dim, observed, index, 3))
-    scores = {"floor": score(again, 0, 0)}
+    scores = {"floor": score(again, 0, 0.0)}
     oracle: Method = lambda prior, case, steps: (DDIM(case.posterior, eta=1.0), case.wide(steps))
     for name, method in {"oracle": oracle, **METHODS}.items():
         prior = Counted(case.prior)

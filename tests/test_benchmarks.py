@@ -1,0 +1,128 @@
+"""The benchmarks' own promises: exact references, seeds, rows, resuming; and the check."""
+
+import json
+
+import pytest
+import torch
+
+from hdagger.bench import field, mixture
+from hdagger.bench.cells import generator_for, run_cells
+from hdagger.calibration import calibrate
+from hdagger.cli import bench
+from hdagger.cli.check import check
+from hdagger.errors import FileError, SettingError
+from hdagger.operators.checks import dense
+from hdagger.operators.resample import BlockAverage
+from hdagger.priors.analytic import GaussianField
+from hdagger.samplers.base import karras_levels
+from hdagger.samplers.ddrm import DDRM
+from hdagger.samplers.integrators import Multistep
+from hdagger.samplers.tmpd import TMPD
+
+MIXTURE_KEYS = ["method", "dim", "observed", "steps", "w1", "w1_se", "weights_tv"]
+FIELD_KEYS = ["task", "method", "nfe", "mean_error", "variance_ratio", "chi2_dof", "coverage_90"]
+
+
+def test_the_mixtures_posterior_is_the_priors_closed_form():
+    case = mixture.Case.draw(8, 2, 0, 3)
+    assert torch.equal(case.problem.y, mixture.Case.draw(8, 2, 0, 3).problem.y)
+    assert not torch.equal(case.problem.y, mixture.Case.draw(8, 2, 1, 3).problem.y)
+    matrix = dense(case.problem.H)
+    weights, means, cov = case.prior.posterior(matrix, case.problem.y[0], case.problem.sigma_y)
+    torch.testing.assert_close(case.posterior.weights, weights, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(case.posterior.means, means)
+    basis = case.problem.H.V(torch.eye(8, dtype=torch.float64))
+    torch.testing.assert_close(basis.T * case.posterior.variance @ basis, cov)
+
+
+def test_the_fields_posterior_is_that_of_a_dense_gaussian():
+    case = field.Case.of("sr4")
+    prior = GaussianField(32).flat()
+    matrix = dense(case.problem.H)
+    mean, cov = prior.posterior(matrix, case.problem.y[0].flatten(), field.SIGMA_Y)
+    torch.testing.assert_close(case.mean[0], mean, rtol=0, atol=1e-9)
+    torch.testing.assert_close(case.deviation, cov.diagonal().sqrt(), rtol=1e-9, atol=0)
+    x, sigma = torch.ones(1, 1024, dtype=torch.float64), torch.tensor(0.5, dtype=torch.float64)
+    torch.testing.assert_close(
+        GaussianField(32)(x.view(1, 1, 32, 32), sigma).flatten(1), prior(x, sigma)
+    )
+
+
+def test_a_cell_of_the_mixture_benchmark_has_its_rows(tmp_path):
+    file = tmp_path / "mixture.json"
+    rows = mixture.run((8,), (4,), (20,), file, problems=2, workers=1)
+    assert [list(row) for row in rows] == [[*MIXTURE_KEYS, "nfe", "seconds"]] * len(rows)
+    w1 = {row["method"]: row["w1"] for row in rows}
+    assert w1["smc tmpd, gaussian step"] < 4 * w1["floor"]
+    assert w1["ddrm"] > 4 * w1["floor"]
+    assert {row["nfe"] for row in rows} == {0, 20}
+    assert json.loads(file.read_text()) == rows
+    assert mixture.run((8,), (4,), (20,), file, problems=2, workers=1) == rows
+    assert "smc tmpd, gaussian step" in mixture.markdown(rows)
+
+
+def test_the_rows_of_the_field_benchmark():
+    row = field.solve("sr4", "ddrm", 10)
+    assert list(row) == [*FIELD_KEYS, "seconds"]
+    assert row["nfe"] == 10
+    assert row["variance_ratio"] < 0.7
+    assert "| ddrm | 10 |" in field.markdown([row])
+
+
+@pytest.mark.slow
+def test_tmpd_with_a_multistep_solver_has_the_right_error_bars_at_100_evaluations():
+    row = field.solve("sr4", "tmpd, multistep", 100)
+    assert row["variance_ratio"] == pytest.approx(1, abs=0.02)
+    assert row["chi2_dof"] == pytest.approx(1, abs=0.02)
+    assert row["coverage_90"] == pytest.approx(0.9, abs=0.01)
+
+
+def test_cells_resume_and_broken_files_are_named(tmp_path):
+    file, done = tmp_path / "rows.json", []
+
+    def solve(a, b):
+        done.append(a)
+        return a + b
+
+    def summarise(key, results):
+        return [{"a": key[0], "sum": sum(results)}]
+
+    cells = {(1,): [(1, 2), (1, 3)], (2,): [(2, 5)]}
+    first = run_cells(("a",), {(1,): cells[1,]}, solve, summarise, file, workers=1)
+    assert first == [{"a": 1, "sum": 7}]
+    both = run_cells(("a",), cells, solve, summarise, file, workers=1)
+    assert both == [{"a": 1, "sum": 7}, {"a": 2, "sum": 7}]
+    assert done == [1, 1, 2]
+    file.write_text("nonsense")
+    with pytest.raises(FileError, match="Move it away"):
+        run_cells(("a",), cells, solve, summarise, file, workers=1)
+
+
+def test_calibration_tells_right_error_bars_from_narrow_ones():
+    prior, H = GaussianField(16), BlockAverage((1, 16, 16), 4)
+    stream = generator_for(5)
+    truths = prior.sample(
+        20, lambda shape: torch.randn(shape, generator=stream, dtype=torch.float64)
+    )
+
+    def check(sampler):
+        levels = karras_levels(25, low=0.01, high=80.0)
+        return calibrate(truths, sampler, H, 0.1, levels, 39, stream)
+
+    right = check(Multistep(TMPD(prior, 0.0, tolerance=1e-6)))
+    assert right.verdict.endswith("as they should")
+    assert right.chi2_dof == pytest.approx(1, abs=0.3)
+    narrow = check(DDRM(prior))
+    assert narrow.verdict.endswith("over-confident")
+    assert narrow.verdict in narrow.svg()
+
+
+def test_bench_and_check_on_the_command_line(capsys):
+    check(operator="none", size=8, simulations=2, draws=19, steps=5, as_json=True)
+    assert "the 90 % intervals cover" in json.loads(capsys.readouterr().out)["verdict"]
+    with pytest.raises(SettingError, match="Try --dim 8"):
+        bench.mixture(dim=7)
+    with pytest.raises(SettingError, match="sr4"):
+        bench.field(task="blur")
+    with pytest.raises(SettingError, match="--draws 39"):
+        check(draws=5)
