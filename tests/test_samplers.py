@@ -27,6 +27,7 @@ SAMPLERS = {
     "ddrm": DDRM,
     "pigdm": PiGDM,
     "pigdm, paper": lambda prior: PiGDM(prior, weighting="paper"),
+    "pigdm, held": lambda prior: PiGDM(prior, data_variance=0.02),
     "pigdm, gaussian step": lambda prior: PiGDM(prior, step_variance=0.3),
     "tmpd": TMPD,
     "tmpd, matrix": lambda prior: TMPD(prior, covariance="matrix"),

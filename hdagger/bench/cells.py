@@ -72,9 +72,9 @@ def run_cells(
                 progress.advance(bar)
             rows += summarise(key, results)
             _write(file, rows)
-    wanted = list(cells)
-    chosen = [row for row in rows if tuple(row[name] for name in names) in cells]
-    return sorted(chosen, key=lambda row: wanted.index(tuple(row[name] for name in names)))
+    place: dict[tuple[Any, ...], int] = {key: number for number, key in enumerate(cells)}
+    of = lambda row: tuple(row[name] for name in names)
+    return sorted((row for row in rows if of(row) in place), key=lambda row: place[of(row)])
 
 
 @contextmanager

@@ -65,7 +65,7 @@ def check(
         truths = denoiser.sample(simulations, noise)
     else:
         card = zoo.card(prior)
-        denoiser = zoo.load(card)
+        denoiser = zoo.load(card, "cpu")
         card_levels = karras_levels(steps, low=card.sigma_min, high=card.sigma_max)
         shape = (card.channels, size, size)
         anything = operator_for_signal("none", shape, {})

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import ClassVar, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -244,7 +244,7 @@ class Sampler(abc.ABC, Generic[State]):
     needs: type[Operator] = Operator
     """The rung of the ladder that the method asks for."""
 
-    instead: ClassVar[str] = ""
+    instead: str = ""
     """What to use where the operator stands lower."""
 
     step_variance: float | Tensor = 0.0
