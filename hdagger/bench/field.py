@@ -4,8 +4,8 @@ The prior is a Gaussian random field on 1x32x32 with its exact denoiser, so the 
 known; what is off is the sampler's. The averages of 4x4 blocks (``sr4``) or 30 % of the pixels
 (``inpaint30``) are measured with sigma_y = 0.1. Four measurements, 64 samples of each.
 
-A pixel has variance 1, an average of 4x4 of them is 16 times that of independent ones: what
-PiGDM takes for the variance of the data makes it diverge (1) or not (16).
+A pixel has variance 1, but the average of 4x4 of them has nearly that variance too, 16 times
+that of independent ones; PiGDM is run with both for the variance of the data.
 
 ``mean_error``: distance of the samples' mean from the posterior's, in posterior standard
 deviations (root mean square; what 64 samples leave is subtracted). ``variance_ratio``: the

@@ -76,7 +76,7 @@ def check(
         tolerance = 1e-6 if prior == "field" else 1e-3
         sampler = Multistep(TMPD(denoiser, eta=0.0, tolerance=tolerance))
     else:
-        sampler = METHODS[method].make(denoiser, card)
+        sampler = METHODS[method].make(denoiser, card, sigma_y)
     with progress(f"{simulations} simulations") as watch:
         found = calibrate(truths, sampler, H, sigma_y, card_levels, draws, generator, watch)
     if plot is not None:
