@@ -233,7 +233,9 @@ def test_the_likelihood_of_tmpd_and_of_pigdm_is_exact_for_their_gaussians():
         torch.testing.assert_close(actual, law.log_prob(Y), rtol=1e-12, atol=0)
 
 
-@pytest.mark.parametrize(("eta", "counts"), [(0.0, FEWER), (1.0, STEPS)])
+@pytest.mark.parametrize(
+    ("eta", "counts"), [(0.0, FEWER), pytest.param(1.0, STEPS, marks=pytest.mark.slow)]
+)
 def test_heun_is_of_second_order(eta, counts):
     truth = COLOURED.posterior(MATRIX, Y, SIGMA_Y)
     mean_errors, cov_errors = errors(Heun(TMPD(COLOURED, eta, "matrix")), truth, counts=counts)
@@ -246,7 +248,7 @@ def test_multistep_is_of_second_order_without_fresh_noise():
     sampler = Multistep(TMPD(COLOURED, 0.0, "matrix"))
     mean_errors, cov_errors = errors(sampler, truth, counts=FEWER)
     assert mean_errors[-1] < 0.01
-    assert_second_order(cov_errors, small=0.005)
+    assert_second_order(cov_errors, small=0.01)
 
 
 @pytest.mark.parametrize("integrator", [Heun, Multistep])
