@@ -154,25 +154,33 @@ class Training:
         report_every: float = 10.0,
         save_every: float = 300.0,
     ) -> None:
-        """Trains until the plan's time is spent; ``report`` is called about every 10 seconds."""
+        """Trains until the plan's time is spent, and saves, also when it is interrupted.
+
+        Args:
+            report: Called with the progress.
+            report_every: Seconds between two reports.
+            save_every: Seconds between two saves.
+        """
         photographs = Photographs(self.plan.photographs, self.plan.crop)
         now = reported = saved = time.monotonic()
         losses: list[float] = []
-        while not self.done:
-            losses.append(self._update(photographs.draw(self.plan.batch, self._seed)))
-            self.step += 1
-            now, before = time.monotonic(), now
-            self.seconds += now - before
-            if now - reported > report_every or self.done:
-                speed = len(losses) * self.plan.batch / (now - reported)
-                mean = sum(losses) / len(losses)
-                crops = self.step * self.plan.batch
-                report(Progress(self.step, crops, mean, self.seconds, speed))
-                reported, losses = now, []
-            if now - saved > save_every:
-                self.save()
-                saved = now = time.monotonic()
-        self.save()
+        try:
+            while not self.done:
+                losses.append(self._update(photographs.draw(self.plan.batch, self._seed)))
+                self.step += 1
+                now, before = time.monotonic(), now
+                self.seconds += now - before
+                if now - reported > report_every or self.done:
+                    speed = len(losses) * self.plan.batch / (now - reported)
+                    mean = sum(losses) / len(losses)
+                    crops = self.step * self.plan.batch
+                    report(Progress(self.step, crops, mean, self.seconds, speed))
+                    reported, losses = now, []
+                if now - saved > save_every:
+                    self.save()
+                    saved = now = time.monotonic()
+        finally:
+            self.save()
 
     @property
     def _seed(self) -> int:

@@ -39,7 +39,7 @@ def main() -> None:
         _say(f"{str(error).rstrip('.')}. See hdagger --help.")
         status = 2
     except (typer.Abort, KeyboardInterrupt):
-        _say("Stopped; nothing was written.")
+        _say("Stopped; nothing is half-written.")
         status = 130
     sys.exit(status if isinstance(status, int) else 0)
 
