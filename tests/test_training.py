@@ -44,9 +44,8 @@ def test_crops_are_reproducible_and_in_range(photographs):
 
 def test_training_learns_and_leaves_a_prior(photographs, tmp_path):
     reports = []
-    training = Training(
-        plan(photographs, seconds=8.0, rate=0.02, rate_rest=0.005), tmp_path / "run", "cpu"
-    )
+    coarse = {"rate": 0.02, "rate_rest": 0.01, "log_sigma_mean": 0.0, "log_sigma_std": 0.5}
+    training = Training(plan(photographs, seconds=6.0, **coarse), tmp_path / "run", "cpu")
     training.run(reports.append, report_every=0.5)
     assert reports[-1].loss < 0.8 * reports[0].loss
     assert reports[-1].crops == training.step * 4
