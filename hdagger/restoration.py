@@ -18,7 +18,7 @@ from torch import Tensor
 from .errors import FileError, SettingError, ShapeError
 from .measurement import Measurement
 from .media import check_file
-from .operators.base import Operator, PinvOperator, SVDOperator
+from .operators.base import AlignedOperator, Operator, PinvOperator, SVDOperator
 from .operators.text import Arrays, operator_for_data, operator_for_signal
 from .priors import zoo
 from .priors.base import Counted, Denoiser
@@ -137,8 +137,8 @@ def measure(x: Tensor, text: str, arrays: Arrays, sigma_y: float, seed: int = 0)
     H = operator_for_signal(text, tuple(x.shape), arrays)
     clean = H(x[None].double())
     noise = SampleNoise(seed, [(0,)])(tuple(clean.shape))
-    if isinstance(H, SVDOperator) and H.aligned:
-        noise = noise * (H.observed.to(noise)).view(clean.shape)
+    if isinstance(H, AlignedOperator):
+        noise = noise * H.observed.to(noise).view(clean.shape)
     return Measurement((clean + sigma_y * noise)[0], text, sigma_y, dict(arrays))
 
 

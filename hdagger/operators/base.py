@@ -94,9 +94,6 @@ class SVDOperator(LinearOperator):
             ``pinv``, ``solve`` and DDRM alike. By default what rounding leaves.
     """
 
-    aligned: bool = False
-    """Whether U is the identity, so that a coefficient is an element of the data."""
-
     def __init__(self, rank_tolerance: float | None = None) -> None:
         super().__init__()
         self.rank_tolerance = rank_tolerance
@@ -165,3 +162,13 @@ class SVDOperator(LinearOperator):
     def fit(z: Tensor, size: int) -> Tensor:
         """Coefficients, cut or filled with zeros to ``size`` of them."""
         return nn.functional.pad(z, (0, size - z.shape[-1]))
+
+
+class AlignedOperator(SVDOperator):
+    """An operator whose coefficients are its data, one for one: U is the identity."""
+
+    def U(self, z: Spectrum) -> Data:
+        return z.unflatten(1, self.data_shape)
+
+    def Ut(self, y: Data) -> Spectrum:
+        return y.flatten(1)

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..errors import OperatorAbilityError, ShapeError
 from ..linalg import conjugate_gradients
 from ..tensors import Data, Signal, Spectrum
-from .base import LinearOperator, Operator, SVDOperator
+from .base import AlignedOperator, LinearOperator, Operator
 from .spectral import Identity, Inpainting
 
 
@@ -44,15 +44,15 @@ class Chain(LinearOperator):
         return self.adjoint(self.solve(y, 1.0, 0.0))
 
 
-class Masked(SVDOperator):
-    """A mask over the data of an operator whose U is the identity: the mask joins s.
+class Masked(AlignedOperator):
+    """A mask over the data of an aligned operator: the mask joins the singular values.
 
     Args:
         mask: Over ``inner.data_shape``.
-        inner: An operator whose data are its spectral coefficients.
+        inner: The operator whose data it masks.
     """
 
-    def __init__(self, mask: Inpainting, inner: SVDOperator) -> None:
+    def __init__(self, mask: Inpainting, inner: AlignedOperator) -> None:
         super().__init__(inner.rank_tolerance)
         self.mask = mask
         self.inner = inner
@@ -62,12 +62,6 @@ class Masked(SVDOperator):
     @property
     def singular_values(self) -> Tensor:
         return self.mask.singular_values * self.inner.singular_values
-
-    def U(self, z: Spectrum) -> Data:
-        return self.inner.U(z)
-
-    def Ut(self, y: Data) -> Spectrum:
-        return self.inner.Ut(y)
 
     def V(self, z: Spectrum) -> Signal:
         return self.inner.V(z)
@@ -93,7 +87,7 @@ def compose(outer: Operator, inner: Operator) -> Operator:
         return inner
     if isinstance(inner, Identity):
         return outer
-    if isinstance(outer, Inpainting) and isinstance(inner, SVDOperator) and inner.aligned:
+    if isinstance(outer, Inpainting) and isinstance(inner, AlignedOperator):
         return Masked(outer, inner)
     if isinstance(outer, LinearOperator) and isinstance(inner, LinearOperator):
         return Chain(outer, inner)

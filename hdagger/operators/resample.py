@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from ..errors import SettingError, ShapeError
 from ..linalg import dct_matrix
 from ..tensors import Data, Signal, Spectrum
-from .base import SVDOperator
+from .base import AlignedOperator, SVDOperator
 
 
-class BlockAverage(SVDOperator):
+class BlockAverage(AlignedOperator):
     """The mean of every ``factor x factor`` block.
 
     A block's orthonormal DCT has its mean in the first coefficient, so V is a DCT block by
@@ -22,8 +22,6 @@ class BlockAverage(SVDOperator):
         signal_shape: ``(channels, height, width)``, both multiples of ``factor``.
         factor: Side of a block, 1 or more.
     """
-
-    aligned = True
 
     dct: Tensor
     s: Tensor
@@ -51,12 +49,6 @@ class BlockAverage(SVDOperator):
     @property
     def singular_values(self) -> Tensor:
         return self.s
-
-    def U(self, z: Spectrum) -> Data:
-        return z.unflatten(1, self.data_shape)
-
-    def Ut(self, y: Data) -> Spectrum:
-        return y.flatten(1)
 
     def V(self, z: Spectrum) -> Signal:
         blocks = z.unflatten(1, (self.factor, self.factor, *self.data_shape))

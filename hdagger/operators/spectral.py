@@ -9,17 +9,15 @@ from torch import Tensor
 from ..errors import SettingError, ShapeError
 from ..linalg import Basis, hadamard, hartley
 from ..tensors import Data, Signal, Spectrum
-from .base import SVDOperator
+from .base import AlignedOperator, SVDOperator
 
 
-class Identity(SVDOperator):
+class Identity(AlignedOperator):
     """H(x) = x: denoising.
 
     Args:
         signal_shape: Shape of one signal.
     """
-
-    aligned = True
 
     ones: Tensor
 
@@ -32,12 +30,6 @@ class Identity(SVDOperator):
     def singular_values(self) -> Tensor:
         return self.ones
 
-    def U(self, z: Spectrum) -> Data:
-        return z.unflatten(1, self.data_shape)
-
-    def Ut(self, y: Data) -> Spectrum:
-        return y.flatten(1)
-
     def V(self, z: Spectrum) -> Signal:
         return z.unflatten(1, self.signal_shape)
 
@@ -45,7 +37,7 @@ class Identity(SVDOperator):
         return x.flatten(1)
 
 
-class Inpainting(SVDOperator):
+class Inpainting(AlignedOperator):
     """Keeps the pixels under a mask and sets the rest to zero: H = diag(mask).
 
     The data keep the shape of the signal, so masks may differ from image to image; a
@@ -67,8 +59,6 @@ class Inpainting(SVDOperator):
                  [3., 4.]]], dtype=torch.float64)
     """
 
-    aligned = True
-
     mask: Tensor
 
     def __init__(self, mask: Bool[Tensor, "*shape"], per_image: bool = False) -> None:
@@ -81,12 +71,6 @@ class Inpainting(SVDOperator):
     def singular_values(self) -> Tensor:
         return self.mask
 
-    def U(self, z: Spectrum) -> Data:
-        return z.unflatten(1, self.data_shape)
-
-    def Ut(self, y: Data) -> Spectrum:
-        return y.flatten(1)
-
     def V(self, z: Spectrum) -> Signal:
         return z.unflatten(1, self.signal_shape)
 
@@ -94,7 +78,7 @@ class Inpainting(SVDOperator):
         return x.flatten(1)
 
 
-class Grayscale(SVDOperator):
+class Grayscale(AlignedOperator):
     """One weighted sum of the colours of each pixel.
 
     Args:
@@ -102,8 +86,6 @@ class Grayscale(SVDOperator):
         weights: One weight a channel. By default the luma of ITU-R BT.601 for three channels,
             as in Pillow's mode L, and their mean for any other number.
     """
-
-    aligned = True
 
     colours: Tensor
     s: Tensor
@@ -129,12 +111,6 @@ class Grayscale(SVDOperator):
     @property
     def singular_values(self) -> Tensor:
         return self.s
-
-    def U(self, z: Spectrum) -> Data:
-        return z.unflatten(1, self.data_shape)
-
-    def Ut(self, y: Data) -> Spectrum:
-        return y.flatten(1)
 
     def V(self, z: Spectrum) -> Signal:
         return torch.einsum("ij,bjhw->bihw", self.colours, z.unflatten(1, self.signal_shape))
@@ -203,7 +179,7 @@ class CircularBlur(SVDOperator):
         return torch.fft.ifft2(torch.fft.fft2(x) * phase).real
 
 
-class WalshHadamard(SVDOperator):
+class WalshHadamard(AlignedOperator):
     """Compressed sensing: a random part of the Walsh-Hadamard coefficients of each channel.
 
     Args:
@@ -215,8 +191,6 @@ class WalshHadamard(SVDOperator):
         Kawar et al., Denoising Diffusion Restoration Models, 2022, appendix D.
         https://arxiv.org/abs/2201.11793
     """
-
-    aligned = True
 
     order: Tensor
     ones: Tensor
@@ -246,12 +220,6 @@ class WalshHadamard(SVDOperator):
     @property
     def singular_values(self) -> Tensor:
         return self.ones
-
-    def U(self, z: Spectrum) -> Data:
-        return z.unflatten(1, self.data_shape)
-
-    def Ut(self, y: Data) -> Spectrum:
-        return y.flatten(1)
 
     def V(self, z: Spectrum) -> Signal:
         channels = self.signal_shape[0]
