@@ -1,6 +1,6 @@
 """What a sampler costs beside its network: time of DDRM / (NFE x time of one bare call).
 
-    python benchmarks/overhead.py [--operator average:4] [--rounds 21]
+    python benchmarks/overhead.py [--operator average:4] [--rounds 7]
 
 Sampler and bare calls take turns on the bundled photo prior at 3x256x256, so that a change of
 the machine's speed touches both; the median ratio over the rounds is printed last.
@@ -20,7 +20,7 @@ from hdagger.samplers.ddrm import DDRM
 from hdagger.tensors import SampleNoise
 
 SHAPE = (3, 256, 256)
-STEPS = 5
+STEPS = 20
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -32,7 +32,7 @@ def seconds(work: Callable[[], object]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--operator", default="average:4", help="text form, such as gauss:2")
-    parser.add_argument("--rounds", type=int, default=21)
+    parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
     prior = zoo.load(zoo.card("photo"))
     H = operator_for_signal(arguments.operator, SHAPE, {})

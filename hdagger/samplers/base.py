@@ -100,9 +100,11 @@ class Problem:
         assert isinstance(H, SVDOperator)
         n = math.prod(H.signal_shape)
         s_bar = torch.where(H.observed, self.sigma_y / H.singular_values, torch.inf)
-        unseen = n - s_bar.shape[-1]
-        s_bar = torch.nn.functional.pad(s_bar, (0, unseen), value=torch.inf)
         s_bar, kind = s_bar.unique(return_inverse=True)
+        unseen = n - kind.shape[-1]
+        if unseen > 0:
+            kind = torch.nn.functional.pad(kind, (0, unseen), value=len(s_bar))
+            s_bar = torch.nn.functional.pad(s_bar, (0, 1), value=torch.inf)
         return SpectralData(H, H.fit(H.spectral_data(self.y), n), s_bar, kind)
 
 
@@ -113,7 +115,7 @@ class SpectralData:
     Attributes:
         H: The operator.
         y_bar: (Ut y) / s, 0 where nothing is observed: ``(batch, n)``.
-        s_bar: The distinct values of the noise sigma_y / s on it, infinite for nothing observed.
+        s_bar: The values of the noise sigma_y / s on it, infinite for nothing observed.
         kind: Which of them a coefficient has: ``(n,)``, or ``(batch, n)``.
     """
 
