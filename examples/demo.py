@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -44,7 +45,7 @@ def text_mask(height: int, width: int) -> Tensor:
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(size=21)
     for line, top in enumerate(range(6, height, 31)):
         draw.text((4 - 60 * (line % 3), top), PATIENCE, fill=1, font=font)
-    return torch.tensor(list(image.getdata()), dtype=torch.bool).view(height, width)
+    return torch.from_numpy(np.array(image))
 
 
 def looked_at(measurement: Measurement) -> Tensor:
