@@ -23,16 +23,24 @@ class Measurement:
         operator: H in its text form, such as ``"average:4"``; see ``hdagger.restore``.
         sigma_y: Standard deviation of the noise, in the units of y ([-1, 1] for pictures).
         arrays: What the operator needs beyond its text: ``"mask"``, ``"kernel"``.
+        signal_shape: Shape of x; by default what the shape of the data tells.
     """
 
     y: Float[Tensor, "*data"]
     operator: str
     sigma_y: float
     arrays: dict[str, Shaped[Tensor, "..."]] = field(default_factory=dict)
+    signal_shape: tuple[int, ...] | None = None
 
     def save(self, path: Path) -> None:
         """Writes a .npz file: the arrays, and the rest as one line of JSON."""
-        header = json.dumps({"operator": self.operator, "sigma_y": self.sigma_y})
+        header = json.dumps(
+            {
+                "operator": self.operator,
+                "sigma_y": self.sigma_y,
+                "signal_shape": self.signal_shape,
+            }
+        )
         arrays = {f"array_{name}": value.numpy() for name, value in self.arrays.items()}
         arrays |= {"y": self.y.numpy(), "measurement": np.array(header)}
         np.savez_compressed(path, allow_pickle=False, **arrays)
@@ -61,7 +69,14 @@ class Measurement:
                     for name in archive.files
                     if name.startswith("array_")
                 }
-            measurement = cls(y, str(header["operator"]), float(header["sigma_y"]), arrays)
+            shape = header.get("signal_shape")
+            measurement = cls(
+                y,
+                str(header["operator"]),
+                float(header["sigma_y"]),
+                arrays,
+                None if shape is None else tuple(int(side) for side in shape),
+            )
         except (zipfile.BadZipFile, OSError, KeyError, TypeError, ValueError, EOFError) as error:
             raise FileError(
                 f"Wanted a measurement, but {path} is not one that can be read. "

@@ -38,6 +38,35 @@ class Picture:
     rounding: float
 
 
+@dataclass(frozen=True)
+class Turn:
+    """How a picture that is stored lying or mirrored comes upright.
+
+    Attributes:
+        orientation: EXIF's tag 0x0112, 1 to 8; anything else is taken as 1.
+
+    References:
+        CIPA DC-008, Exchangeable image file format, version 2.32, section 4.6.4.
+    """
+
+    orientation: int = 1
+
+    @property
+    def _flips(self) -> list[int]:
+        rows, columns = self.orientation in (3, 4, 7, 8), self.orientation in (2, 3, 6, 7)
+        return [-2] * rows + [-1] * columns
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Upright, ``(..., height, width)``."""
+        lying = 5 <= self.orientation <= 8
+        return (pixels.transpose(-1, -2) if lying else pixels).flip(self._flips)
+
+    def back(self, pixels: Tensor) -> Tensor:
+        """As stored."""
+        pixels = pixels.flip(self._flips)
+        return pixels.transpose(-1, -2) if 5 <= self.orientation <= 8 else pixels
+
+
 def read_picture(path: Path) -> Picture:
     """Reads a picture file, or an array from a .npy file.
 

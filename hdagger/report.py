@@ -4,6 +4,7 @@ import base64
 import html
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,11 @@ def spread_panel(samples: PosteriorSamples) -> Panel:
 
 def verdict(summary: dict[str, Any]) -> str:
     """The residual check in words."""
+    if "kept" in summary:
+        return (
+            f"{summary['kept']:.2%} of the numbers in the data are those of the samples, saved as "
+            "bytes: each is a picture that these data could have come from."
+        )
     chi2 = summary["chi2_dof"]
     if chi2 is None:
         return (
@@ -128,20 +134,32 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def write_restoration(
-    folder: Path, damaged: Float[Tensor, "c h w"], samples: PosteriorSamples, recipe: str
+    folder: Path,
+    damaged: Float[Tensor, "c h w"],
+    samples: PosteriorSamples,
+    recipe: str,
+    extras: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Writes everything that ``hdagger restore`` leaves, and returns the summary.
 
     ``samples/*.png``, ``mean.png`` and ``std.png`` to look at, ``samples.npz`` without loss,
     ``summary.json``, ``recipe.toml`` and ``report.html``.
+
+    Args:
+        folder: Where to.
+        damaged: What was given.
+        samples: What was drawn.
+        recipe: How, as TOML.
+        extras: What the given file carries along (EXIF, ICC profile), as arguments of
+            ``Image.save``.
     """
     summary: dict[str, Any] = {**samples.provenance, "shape": list(samples.mean.shape)}
     (folder / "samples").mkdir()
     draws = [Panel(f"sample {k + 1}", to_image(draw)) for k, draw in enumerate(samples.draws)]
     for k, panel in enumerate(draws):
-        panel.image.save(folder / "samples" / f"{k:03}.png")
+        panel.image.save(folder / "samples" / f"{k:03}.png", **extras)
     mean, spread = Panel("mean of the samples", to_image(samples.mean)), spread_panel(samples)
-    mean.image.save(folder / "mean.png")
+    mean.image.save(folder / "mean.png", **extras)
     spread.image.save(folder / "std.png")
     samples.save(folder / "samples.npz")
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")

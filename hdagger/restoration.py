@@ -19,10 +19,12 @@ from .errors import FileError, SettingError, ShapeError
 from .measurement import Measurement
 from .media import check_file
 from .operators.base import AlignedOperator, Operator, PinvOperator, SVDOperator
-from .operators.text import Arrays, operator_for_data, operator_for_signal
+from .operators.quantisation import Quantiser
+from .operators.text import Arrays, operator_for_signal, operator_of
 from .priors import zoo
 from .priors.base import Counted, Denoiser
 from .samplers.base import Problem, Sampler, check_steps, karras_levels
+from .samplers.cells import Cells
 from .samplers.ddim import DDIM
 from .samplers.ddrm import DDRM
 from .samplers.guidance import DPS, ReconstructionGuidance
@@ -62,6 +64,7 @@ def _pigdm(prior: Denoiser, card: zoo.Card, sigma_y: float) -> Sampler:
 METHODS: dict[str, Method] = {
     "ddrm": Method(_ddrm, 20, anchored=True),
     "pigdm": Method(_pigdm, 50),
+    "cells": Method(lambda prior, card, sigma_y: Cells(prior), 12),
     "projection": Method(lambda prior, card, sigma_y: Projection(prior), 20),
     "reconstruction": Method(lambda prior, card, sigma_y: ReconstructionGuidance(prior), 100),
     "dps": Method(lambda prior, card, sigma_y: DPS(prior), 200),
@@ -74,8 +77,8 @@ class Recipe:
     """How to draw samples.
 
     Attributes:
-        method: A name in ``METHODS``; ``"auto"`` is ddrm where the operator has a singular
-            value decomposition, pigdm where not.
+        method: A name in ``METHODS``; ``"auto"`` is cells where the data are rounded (a
+            JPEG), ddrm where the operator has a singular value decomposition, else pigdm.
         steps: Noise levels to walk down; 0 for the method's own number.
         samples: How many to draw.
         seed: Of the noise. Sample k is the same whatever the number of samples.
@@ -139,7 +142,7 @@ def measure(x: Tensor, text: str, arrays: Arrays, sigma_y: float, seed: int = 0)
     noise = SampleNoise(seed, [(0,)])(tuple(clean.shape))
     if isinstance(H, AlignedOperator):
         noise = noise * H.observed.to(noise).view(clean.shape)
-    return Measurement((clean + sigma_y * noise)[0], text, sigma_y, dict(arrays))
+    return Measurement((clean + sigma_y * noise)[0], text, sigma_y, dict(arrays), H.signal_shape)
 
 
 def restore(
@@ -164,14 +167,12 @@ def restore(
     card = zoo.card(recipe.prior)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     prior = Counted(zoo.load(card, device))
-    y, sigma_y = measurement.y.to(device)[None], measurement.sigma_y
-    H = operator_for_data(measurement.operator, tuple(y.shape[1:]), measurement.arrays).to(device)
+    seen, H = measurement, operator_of(measurement)
     gray = H.signal_shape[0] == 1 and card.channels == 3
     if gray:
-        y, sigma_y = y.expand(-1, 3, -1, -1), 3**0.5 * sigma_y
-        H = operator_for_data(measurement.operator, tuple(y.shape[1:]), measurement.arrays).to(
-            device
-        )
+        seen = three_copies(measurement, H.signal_shape)
+        H = operator_of(seen)
+    H, y, sigma_y = H.to(device), seen.y.to(device)[None], seen.sigma_y
     if H.signal_shape[0] != card.channels:
         raise ShapeError(
             f"{card.name} is a prior of {card.channels} channels, but the signal has "
@@ -179,7 +180,8 @@ def restore(
         )
     name = recipe.method
     if name == "auto":
-        name = "ddrm" if isinstance(H, SVDOperator) else "pigdm"
+        fits = {Quantiser: "cells", SVDOperator: "ddrm", Operator: "pigdm"}
+        name = next(name for rung, name in fits.items() if isinstance(H, rung))
     method = METHODS[name]
     steps = recipe.steps or method.steps
     levels = levels_for(method, steps, H, sigma_y).to(device)
@@ -200,8 +202,11 @@ def restore(
         draws.append(
             sampler.sample(problem, levels, SampleNoise(recipe.seed, rows, device), count)
         )
-    seconds = time.perf_counter() - started
     x = torch.cat(draws)
+    whole = Problem(y.expand(len(x), *y.shape[1:]), H, sigma_y)
+    if isinstance(H, Quantiser):
+        x = H.settle(x, whole.y)
+    seconds = time.perf_counter() - started
     if not x.isfinite().all():
         raise SettingError(
             f"Wanted finite samples, but {name} diverged in {steps} steps. "
@@ -216,10 +221,26 @@ def restore(
         "hdagger": version("hdagger"),
         "nfe": prior.nfe // len(draws),
         "seconds": round(seconds, 3),
-        **residual_check(x, Problem(y.expand(len(x), *y.shape[1:]), H, sigma_y), gray),
+        **residual_check(x, whole, gray),
     }
+    if isinstance(H, Quantiser):
+        provenance["kept"] = round(H.kept(x, whole.y), 6)
     x = x.mean(dim=1, keepdim=True) if gray else x
     return PosteriorSamples(x.float().cpu(), provenance)
+
+
+def three_copies(gray: Measurement, signal_shape: tuple[int, ...]) -> Measurement:
+    """The same for a signal of three channels, each measured like the gray one.
+
+    With sqrt(3) times the noise the three together know the gray axis as well as it was.
+    """
+    return Measurement(
+        torch.cat([gray.y] * 3),
+        gray.operator,
+        3**0.5 * gray.sigma_y,
+        gray.arrays | {"copies": torch.tensor(True)},
+        (3, *signal_shape[1:]),
+    )
 
 
 def levels_for(method: Method, steps: int, H: Operator, sigma_y: float) -> Tensor:
@@ -230,6 +251,8 @@ def levels_for(method: Method, steps: int, H: Operator, sigma_y: float) -> Tenso
     they leave open: the mean of such a square is then as uncertain as a pixel of the prior.
     """
     check_steps(steps)
+    if isinstance(H, Quantiser):
+        return karras_levels(steps, low=min(0.1, H.pixel_error / 8), high=8.0)
     low = min(LOWEST, sigma_y / 4) if sigma_y > 0 else LOWEST
     high = HIGHEST
     if method.anchored and isinstance(H, PinvOperator):

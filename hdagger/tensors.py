@@ -14,6 +14,7 @@ from torch import Tensor
 
 Signal: TypeAlias = Float[Tensor, "batch *signal"]
 Data: TypeAlias = Inexact[Tensor, "batch *data"]
+Coefficients: TypeAlias = Float[Tensor, "batch *coefficients"]
 Spectrum: TypeAlias = Inexact[Tensor, "batch _"]
 Level: TypeAlias = Float[Tensor, ""]
 Noise: TypeAlias = Callable[[tuple[int, ...]], Tensor]

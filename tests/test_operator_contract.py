@@ -9,6 +9,7 @@ from PIL import Image
 
 from hdagger.errors import HDaggerError, SettingError, ShapeError
 from hdagger.operators import checks
+from hdagger.operators.jpeg import JpegTransform, quality_tables
 from hdagger.operators.kernels import gaussian_taps
 from hdagger.operators.resample import (
     Bicubic,
@@ -22,6 +23,7 @@ from hdagger.operators.spectral import (
     Grayscale,
     Identity,
     Inpainting,
+    Scaled,
     WalshHadamard,
 )
 
@@ -34,6 +36,11 @@ def randn(*shape, seed=1):
 KERNEL = torch.rand(3, 5, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 TAPS = torch.tensor([0.1, 0.3, 0.4, 0.15, 0.05])
 MASK = randn(2, 3, 5, 7) > 0
+
+
+def jpeg_transform(shape, luma):
+    return JpegTransform(shape, quality_tables(30)[[0, 1, 1]], [luma, (1, 1), (1, 1)])
+
 
 OPERATORS = {
     "identity": lambda: Identity((3, 5, 7)),
@@ -54,6 +61,13 @@ OPERATORS = {
     "grayscale": lambda: Grayscale((3, 5, 7)),
     "grayscale, two channels": lambda: Grayscale((2, 3, 3)),
     "walsh-hadamard": lambda: WalshHadamard((3, 4, 8), ratio=3),
+    "scaled": lambda: Scaled((3, 5, 7), 2.5),
+    "jpeg, not rounded": lambda: jpeg_transform((3, 16, 32), (2, 2)),
+    "jpeg, not rounded, odd sizes": lambda: jpeg_transform((3, 9, 19), (2, 1)),
+    "average, then blur": lambda: SeparableBlur((3, 4, 6), TAPS) @ BlockAverage((3, 8, 12), 2),
+    "gray, then average, then mask": lambda: (
+        Inpainting(MASK[:1, 0, :4, :6]) @ BlockAverage((1, 8, 12), 2) @ Grayscale((3, 8, 12))
+    ),
     "dense": lambda: Dense(randn(4, 12), (3, 2, 2)),
     "dense, tall": lambda: Dense(randn(6, 4)),
     "dense, of deficient rank": lambda: Dense(randn(5, 2) @ randn(2, 6)),

@@ -119,6 +119,7 @@ def test_arrays_that_are_missing_are_asked_for(text):
 def test_every_damage_builds():
     arrays = {"mask": HOLES, "kernel": torch.ones(3, 3, dtype=F64) / 9}
     arguments = {"average": ":2", "bicubic": ":2", "gauss": ":1", "motion": ":3,45"}
+    arguments |= {"jpeg": ":20", "bits": ":3"}
     for name in DAMAGES:
         H = operator_for_signal(name + arguments.get(name, ""), SHAPE, arrays)
         assert H(PICTURE[None]).isfinite().all()

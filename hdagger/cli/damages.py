@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..errors import SettingError
 from ..media import read_mask, read_picture
+from ..operators.text import Stage, parse
 
 Mask = Annotated[Path | None, typer.Option(help="Picture whose white pixels are missing.")]
 Upscale = Annotated[int | None, typer.Option(help="Times smaller than it was: 2 to 16.")]
@@ -27,6 +28,14 @@ SigmaY = Annotated[
         help="Standard deviation of its noise, for pixels in [-1, 1] (0.1 is 12.75 of 255)."
     ),
 ]
+OperatorText = Annotated[
+    str | None,
+    typer.Option(
+        "--operator",
+        help="All of it as one text, as in 'average:4 | jpeg:10 | mask:holes.png'; "
+        "hdagger damages lists the words.",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,7 @@ class Damages:
     colorize: bool = False
     denoise: float | None = None
     sigma_y: float | None = None
+    text: str | None = None
 
     def operator(self) -> str:
         """The text form, ``"none"`` where nothing was said."""
@@ -58,22 +68,26 @@ class Damages:
             stages.append(f"{names[self.kernel]}:{self.upscale}")
         if self.mask is not None:
             stages.append("mask")
+        if self.text is not None:
+            if stages:
+                raise SettingError(
+                    f"Wanted the damage said once, but got --operator and {' | '.join(stages)}. "
+                    "Put all of it into --operator."
+                )
+            stages = [stage.name if _is_file(stage) else str(stage) for stage in parse(self.text)]
         return " | ".join(stages) or "none"
 
     def arrays(self) -> dict[str, Tensor]:
         """The mask and the kernel, where they come from files."""
-        arrays: dict[str, Tensor] = {}
+        files: dict[str, Path] = {}
         if self.mask is not None:
-            arrays["mask"] = read_mask(self.mask)
+            files["mask"] = self.mask
         if self.blur is not None and not _is_text(self.blur):
-            kernel = read_picture(Path(self.blur)).pixels.mean(dim=0) + 1
-            if kernel.sum() <= 0:
-                raise SettingError(
-                    f"Wanted a kernel with something in it, but {self.blur} is black. "
-                    "Draw it white on black."
-                )
-            arrays["kernel"] = kernel / kernel.sum()
-        return arrays
+            files["kernel"] = Path(self.blur)
+        if self.text is not None:
+            files |= {s.name: Path(s.argument) for s in parse(self.text) if _is_file(s)}
+        readers = {"mask": read_mask, "kernel": read_kernel}
+        return {name: readers[name](path) for name, path in files.items()}
 
     def noise(self) -> float | None:
         """sigma_y, where it was said."""
@@ -88,6 +102,20 @@ class Damages:
                 "Try --sigma-y 0.1."
             )
         return sigma_y
+
+
+def read_kernel(path: Path) -> Tensor:
+    """The kernel that a picture shows, white on black, with sum 1."""
+    kernel = read_picture(path).pixels.mean(dim=0) + 1
+    if kernel.sum() <= 0:
+        raise SettingError(
+            f"Wanted a kernel with something in it, but {path} is black. Draw it white on black."
+        )
+    return kernel / kernel.sum()
+
+
+def _is_file(stage: Stage) -> bool:
+    return stage.name in ("mask", "kernel") and bool(stage.argument)
 
 
 def _is_text(blur: str) -> bool:

@@ -7,7 +7,7 @@ import typer
 
 from ..errors import SettingError
 from ..media import read_picture, to_image, whole_folder
-from .damages import Blur, Colorize, Damages, Denoise, Kernel, Mask, SigmaY, Upscale
+from .damages import Blur, Colorize, Damages, Denoise, Kernel, Mask, OperatorText, SigmaY, Upscale
 
 
 def degrade(
@@ -19,6 +19,7 @@ def degrade(
     colorize: Colorize = False,
     denoise: Denoise = None,
     sigma_y: SigmaY = None,
+    operator: OperatorText = None,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for what comes out.")] = Path(
         "degraded"
@@ -36,20 +37,23 @@ def degrade(
 
         hdagger degrade clean.png --blur gauss:2 --sigma-y 0.1 -o blurred
 
+        hdagger degrade clean.png --operator "average:2 | jpeg:10"
+
         hdagger restore blurred/measurement.npz
     """
+    from ..operators.text import picture_of
     from ..restoration import measure
 
-    damages = Damages(mask, upscale, kernel, blur, colorize, denoise, sigma_y)
-    operator, noise = damages.operator(), damages.noise() or 0.0
-    if operator == "none" and noise == 0:
+    damages = Damages(mask, upscale, kernel, blur, colorize, denoise, sigma_y, operator)
+    text, noise = damages.operator(), damages.noise() or 0.0
+    if text == "none" and noise == 0:
         raise SettingError(
             "Wanted a damage, but got none. Give --mask, --upscale, --blur, --colorize, "
-            "--denoise or --sigma-y."
+            "--denoise, --sigma-y or --operator."
         )
     x = read_picture(picture).pixels
-    measurement = measure(x, operator, damages.arrays(), noise, seed)
+    measurement = measure(x, text, damages.arrays(), noise, seed)
     with whole_folder(out) as folder:
         measurement.save(folder / "measurement.npz")
-        to_image(measurement.y).save(folder / "damaged.png")
-    print(f"{out / 'measurement.npz'}: {operator}, sigma_y {noise:g}")
+        to_image(picture_of(measurement)).save(folder / "damaged.png")
+    print(f"{out / 'measurement.npz'}: {text}, sigma_y {noise:g}")

@@ -34,6 +34,14 @@ class Operator(nn.Module, abc.ABC):
 
     signal_shape: tuple[int, ...]
     data_shape: tuple[int, ...]
+    differentiable: bool = True
+    """Whether the gradient of H tells anything; that of a rounding is zero."""
+
+    def __matmul__(self, inner: "Operator") -> "Operator":
+        """x -> self(inner(x)); see :func:`hdagger.operators.chain.compose`."""
+        from .chain import compose
+
+        return compose(self, inner)
 
     @abc.abstractmethod
     def forward(self, x: Signal) -> Data:
@@ -43,6 +51,16 @@ class Operator(nn.Module, abc.ABC):
     def rank(self) -> int:
         """How many independent numbers H(x) holds; the degrees of freedom of a residual."""
         return math.prod(self.data_shape)
+
+    @property
+    def onto(self) -> bool:
+        """Whether all data are data of some signal: H(pinv(y)) = y for every y."""
+        return False
+
+    @property
+    def one_to_one(self) -> bool:
+        """Whether the data determine the signal: pinv(H(x)) = x for every x."""
+        return False
 
     def check_signal(self, x: Tensor) -> None:
         if tuple(x.shape[1:]) != self.signal_shape:
@@ -135,6 +153,14 @@ class SVDOperator(LinearOperator):
     def rank(self) -> int:
         observed = self.observed
         return int(observed.sum()) // (len(observed) if observed.ndim == 2 else 1)
+
+    @property
+    def onto(self) -> bool:
+        return self.rank == math.prod(self.data_shape)
+
+    @property
+    def one_to_one(self) -> bool:
+        return self.rank == math.prod(self.signal_shape)
 
     def spectral_data(self, y: Data) -> Spectrum:
         """What the data say of each coefficient of the signal: (Ut y) / s, 0 where s is."""

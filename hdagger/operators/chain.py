@@ -1,16 +1,31 @@
-"""Operators one after the other: ``compose(outer, inner)`` is x -> outer(inner(x)).
+"""Operators one after the other: ``outer @ inner`` is x -> outer(inner(x)).
 
-The result stands on the highest rung that is exactly true: a mask over data whose
-coefficients are its pixels keeps the decomposition; any other chain of linear maps is
-linear, and is inverted by conjugate gradients.
+The result stands on the highest rung that is exactly true.
+
+=====================================  ====================================================
+outer @ inner                          stands on
+=====================================  ====================================================
+mask @ aligned                         ``AlignedOperator``: the mask joins the values
+SVD @ onto, all values equal           ``SVDOperator``: the outer one's, in the inner's basis
+linear @ linear                        ``LinearOperator``, by conjugate gradients
+rounding @ linear                      a rounding; ``PinvOperator`` if the linear part is onto
+mask @ JPEG                            a rounding whose blocks are seen in part
+one-to-one @ pinv, pinv @ onto         ``PinvOperator``, the pseudoinverses in reverse order
+any other                              ``Operator``
+=====================================  ====================================================
 """
 
+import math
+
+import torch
 from torch import Tensor
 
-from ..errors import OperatorAbilityError, ShapeError
+from ..errors import ShapeError
 from ..linalg import conjugate_gradients
 from ..tensors import Data, Signal, Spectrum
-from .base import AlignedOperator, LinearOperator, Operator
+from .base import AlignedOperator, LinearOperator, Operator, PinvOperator, SVDOperator
+from .jpeg import Jpeg, SeenJpeg
+from .quantisation import Quantiser
 from .spectral import Identity, Inpainting
 
 
@@ -28,6 +43,14 @@ class Chain(LinearOperator):
         self.inner = inner
         self.signal_shape = inner.signal_shape
         self.data_shape = outer.data_shape
+
+    @property
+    def onto(self) -> bool:
+        return self.outer.onto and self.inner.onto
+
+    @property
+    def one_to_one(self) -> bool:
+        return self.outer.one_to_one and self.inner.one_to_one
 
     def forward(self, x: Signal) -> Data:
         return self.outer(self.inner(x))
@@ -70,13 +93,105 @@ class Masked(AlignedOperator):
         return self.inner.Vt(x)
 
 
+class Rotated(SVDOperator):
+    """An SVD operator after one that is onto and has all its singular values equal.
+
+    With the inner U a V^T, the outer's right singular vectors, taken back by U, are the first
+    of the whole; the values are multiplied by a.
+
+    Args:
+        outer: Applied last.
+        inner: Applied first.
+    """
+
+    def __init__(self, outer: SVDOperator, inner: SVDOperator) -> None:
+        super().__init__(outer.rank_tolerance)
+        self.outer = outer
+        self.inner = inner
+        self.signal_shape = inner.signal_shape
+        self.data_shape = outer.data_shape
+
+    @property
+    def singular_values(self) -> Tensor:
+        return self.outer.singular_values * self.inner.singular_values[0]
+
+    def U(self, z: Spectrum) -> Data:
+        return self.outer.U(z)
+
+    def Ut(self, y: Data) -> Spectrum:
+        return self.outer.Ut(y)
+
+    def V(self, z: Spectrum) -> Signal:
+        m = math.prod(self.inner.data_shape)
+        return self.inner.V(torch.cat([self.inner.Ut(self.outer.V(z[:, :m])), z[:, m:]], dim=1))
+
+    def Vt(self, x: Signal) -> Spectrum:
+        m = math.prod(self.inner.data_shape)
+        z = self.inner.Vt(x)
+        return torch.cat([self.outer.Vt(self.inner.U(z[:, :m])), z[:, m:]], dim=1)
+
+
+class Sequence(Operator):
+    """outer after inner, whatever they are.
+
+    Args:
+        outer: Applied last.
+        inner: Applied first.
+    """
+
+    def __init__(self, outer: Operator, inner: Operator) -> None:
+        super().__init__()
+        self.outer = outer
+        self.inner = inner
+        self.signal_shape = inner.signal_shape
+        self.data_shape = outer.data_shape
+        self.differentiable = outer.differentiable and inner.differentiable
+
+    @property
+    def onto(self) -> bool:
+        return self.outer.onto and self.inner.onto
+
+    @property
+    def one_to_one(self) -> bool:
+        return self.outer.one_to_one and self.inner.one_to_one
+
+    def forward(self, x: Signal) -> Data:
+        return self.outer(self.inner(x))
+
+
+class PinvSequence(Sequence, PinvOperator):
+    """outer after inner, with inner.pinv after outer.pinv.
+
+    H(pinv(H(x))) = H(x) as outer is one-to-one or inner onto.
+    """
+
+    outer: PinvOperator
+    inner: PinvOperator
+
+    def pinv(self, y: Data) -> Signal:
+        return self.inner.pinv(self.outer.pinv(y))
+
+
 def compose(outer: Operator, inner: Operator) -> Operator:
-    """x -> outer(inner(x)), on the highest rung that is exactly true.
+    """x -> outer(inner(x)), on the highest rung that is exactly true; also ``outer @ inner``.
+
+    A JPEG's data are the coefficients of its file; an operator on pictures that follows one
+    works on the decoded picture. Compose from the left: ``(mask @ jpeg) @ average``.
 
     Raises:
         ShapeError: The data of ``inner`` are no signal of ``outer``.
-        OperatorAbilityError: One of them is not linear.
+
+    Example:
+        >>> from hdagger.operators.resample import BlockAverage
+        >>> H = Jpeg((3, 16, 16), 10) @ BlockAverage((3, 64, 64), 4)
+        >>> type(H).__name__, H.signal_shape, H.data_shape
+        ('Quantised', (3, 64, 64), (384,))
     """
+    if isinstance(inner, Jpeg) and outer.signal_shape == inner.signal_shape:
+        if isinstance(outer, Inpainting):
+            return SeenJpeg(inner, outer)
+        whole_picture = torch.ones(inner.signal_shape, dtype=torch.bool)
+        return Sequence(outer, SeenJpeg(inner, Inpainting(whole_picture)))
     if outer.signal_shape != inner.data_shape:
         raise ShapeError(
             f"{type(outer).__name__} works on signals of shape {outer.signal_shape}, but "
@@ -89,9 +204,20 @@ def compose(outer: Operator, inner: Operator) -> Operator:
         return outer
     if isinstance(outer, Inpainting) and isinstance(inner, AlignedOperator):
         return Masked(outer, inner)
-    if isinstance(outer, LinearOperator) and isinstance(inner, LinearOperator):
-        return Chain(outer, inner)
-    raise OperatorAbilityError(
-        f"Only linear operators compose, but got {type(outer).__name__} after "
-        f"{type(inner).__name__}. Apply them one at a time."
-    )
+    if isinstance(outer, SVDOperator) and isinstance(inner, SVDOperator) and _even(inner):
+        return Rotated(outer, inner)
+    if isinstance(inner, LinearOperator):
+        if isinstance(outer, LinearOperator):
+            return Chain(outer, inner)
+        if isinstance(outer, Quantiser):
+            return outer.after(inner)
+    invertible = isinstance(outer, PinvOperator) and isinstance(inner, PinvOperator)
+    if invertible and (outer.one_to_one or inner.onto):
+        return PinvSequence(outer, inner)
+    return Sequence(outer, inner)
+
+
+def _even(H: SVDOperator) -> bool:
+    """Onto, with all its singular values equal."""
+    s = H.singular_values
+    return s.ndim == 1 and H.onto and bool((s - s[0]).abs().max() <= 1e-12 * s[0])

@@ -12,29 +12,42 @@ from ..tensors import Data, Signal, Spectrum
 from .base import AlignedOperator, SVDOperator
 
 
-class Identity(AlignedOperator):
-    """H(x) = x: denoising.
+class Scaled(AlignedOperator):
+    """H(x) = factor x.
 
     Args:
         signal_shape: Shape of one signal.
+        factor: Above 0.
     """
 
-    ones: Tensor
+    s: Tensor
 
-    def __init__(self, signal_shape: tuple[int, ...]) -> None:
+    def __init__(self, signal_shape: tuple[int, ...], factor: float) -> None:
         super().__init__()
         self.signal_shape = self.data_shape = signal_shape
-        self.register_buffer("ones", torch.ones(math.prod(signal_shape), dtype=torch.float64))
+        count = math.prod(signal_shape)
+        self.register_buffer("s", torch.full((count,), factor, dtype=torch.float64))
 
     @property
     def singular_values(self) -> Tensor:
-        return self.ones
+        return self.s
 
     def V(self, z: Spectrum) -> Signal:
         return z.unflatten(1, self.signal_shape)
 
     def Vt(self, x: Signal) -> Spectrum:
         return x.flatten(1)
+
+
+class Identity(Scaled):
+    """H(x) = x: denoising.
+
+    Args:
+        signal_shape: Shape of one signal.
+    """
+
+    def __init__(self, signal_shape: tuple[int, ...]) -> None:
+        super().__init__(signal_shape, 1.0)
 
 
 class Inpainting(AlignedOperator):

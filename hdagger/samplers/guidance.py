@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..errors import OperatorAbilityError
 from ..priors.base import Denoiser
 from ..tensors import Signal
 from .base import CorrectedSampler, Problem, Step, denoise_and_pull_back
@@ -73,6 +74,11 @@ class DPS(CorrectedSampler):
 
 def descent(D: Signal, problem: Problem, loss: Callable[[Tensor], Tensor]) -> Signal:
     """Minus the gradient of ``loss(y - H(D))`` with respect to D, H being differentiable."""
+    if not problem.H.differentiable:
+        raise OperatorAbilityError(
+            f"Wanted an operator with a gradient, but that of {type(problem.H).__name__}, which "
+            "rounds, is zero. Use Cells, or PiGDM, which differentiate only the prior."
+        )
     with torch.enable_grad():
         D = D.requires_grad_()
         (gradient,) = torch.autograd.grad(loss(problem.y - problem.H(D)), D)
