@@ -34,7 +34,9 @@ def pictures(tmp_path, monkeypatch):
         bee.save(f"{name}.png")
     bee.resize((8, 8)).save("small.png")
     bee.convert("L").save("gray.png")
-    Image.new("L", (32, 32)).save("scratches.png")
+    bee.save("old.jpg", quality=10)
+    for name in ("scratches", "holes"):
+        Image.new("L", (32, 32)).save(f"{name}.png")
     return tmp_path
 
 

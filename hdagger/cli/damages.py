@@ -32,8 +32,7 @@ OperatorText = Annotated[
     str | None,
     typer.Option(
         "--operator",
-        help="All of it as one text, as in 'average:4 | jpeg:10 | mask:holes.png'; "
-        "hdagger damages lists the words.",
+        help="All of it as one text, first things first: 'average:4 | jpeg:10 | mask:holes.png'.",
     ),
 ]
 

@@ -90,19 +90,20 @@ class Quantiser(Operator):
         away = self.outside(to_bytes(x), y).abs()
         return float((away <= 0.5 + TOLERANCE).double().mean())
 
-    def settle(self, x: Signal, y: Data, rounds: int = 50) -> Signal:
+    def settle(self, x: Signal, y: Data, rounds: int = 100) -> Signal:
         """The picture moved by a little, so that as a file of bytes it lies in the cells of y.
 
-        Each round moves the coefficients that are outside back in, and deeper by twice what
-        rounding the pixels does to them, up to two fifths of a step.
+        Each round moves the coefficients that are outside, or so near the border that rounding
+        colours to bytes may take them out (four deviations, at most two fifths of a step), back
+        in.
         """
-        reach = 0.5 - (2 * DEVIATION * PIXEL * self.gain).clamp(max=0.4)
-        for _ in range(rounds):
+        reach = 0.5 - (4 * DEVIATION * PIXEL * self.gain).clamp(max=0.4)
+        for k in range(rounds):
             away = self.outside(to_bytes(x), y)
-            too_far = away.abs() > 0.5
-            if not too_far.any():
+            if k > 0 and (away.abs() <= 0.5).all():
                 break
-            x = x + self.linear.pinv(away.clamp(-reach, reach) - away)
+            back = self.linear.pinv(away.clamp(-reach, reach) - away)
+            x = x.clamp(-1 - PIXEL, 1 + PIXEL) + back
         return x
 
 
