@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hdagger.errors import SettingError, ShapeError
 from hdagger.operators import checks
 from hdagger.operators.base import LinearOperator, PinvOperator, SVDOperator
-from hdagger.operators.jpeg import Jpeg, SeenJpeg
+from hdagger.operators.jpeg import Jpeg
 from hdagger.operators.nonlinear import Clip, Gamma
 from hdagger.operators.quantisation import Bits, Quantised
 from hdagger.operators.resample import BlockAverage
+from hdagger.operators.seen_jpeg import SeenJpeg
 from hdagger.operators.spectral import Grayscale, Inpainting
 from hdagger.operators.text import DAMAGES, operator_for_signal, parse
 

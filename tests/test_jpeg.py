@@ -14,9 +14,10 @@ from hdagger.errors import HDaggerError, OperatorAbilityError, SettingError, Sha
 from hdagger.jpeg_file import read_jpeg
 from hdagger.media import Turn
 from hdagger.operators import checks
-from hdagger.operators.jpeg import SAMPLINGS, Jpeg, JpegTransform, SeenJpeg, quality_tables
+from hdagger.operators.jpeg import SAMPLINGS, Jpeg, JpegTransform, quality_tables
 from hdagger.operators.quantisation import Bits, whole
 from hdagger.operators.resample import BlockAverage
+from hdagger.operators.seen_jpeg import SeenJpeg
 from hdagger.operators.spectral import Inpainting
 from hdagger.samplers.base import Problem, karras_levels
 from hdagger.samplers.cells import Cells, mean_within

@@ -24,8 +24,9 @@ from ..errors import ShapeError
 from ..linalg import conjugate_gradients
 from ..tensors import Data, Signal, Spectrum
 from .base import AlignedOperator, LinearOperator, Operator, PinvOperator, SVDOperator
-from .jpeg import Jpeg, SeenJpeg
+from .jpeg import Jpeg
 from .quantisation import Quantiser
+from .seen_jpeg import SeenJpeg
 from .spectral import Identity, Inpainting
 
 

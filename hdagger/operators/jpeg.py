@@ -23,10 +23,9 @@ from torch import Tensor, nn
 
 from ..errors import SettingError, ShapeError
 from ..linalg import dct_matrix
-from ..tensors import Coefficients, Data, Signal, Spectrum
-from .base import LinearOperator, SVDOperator
-from .quantisation import Quantised, Quantiser, whole
-from .spectral import Inpainting
+from ..tensors import Data, Signal, Spectrum
+from .base import SVDOperator
+from .quantisation import Quantised, whole
 
 Sampling: TypeAlias = Sequence[tuple[int, int]]
 """Horizontal and vertical sampling factor of each component."""
@@ -39,9 +38,6 @@ SAMPLINGS: dict[str, tuple[int, int]] = {
     "4:1:1": (4, 1),
 }
 """Luma's sampling factors, chroma having (1, 1), by the usual names."""
-
-MOST_PARTIAL = 10_000
-"""Blocks that a mask may cut; each takes 32 kB."""
 
 MOST_SAMPLES = 4
 """Luma samples for one of chroma, at most; beyond, the matrices grow large."""
@@ -194,7 +190,7 @@ class JpegTransform(SVDOperator):
         for k, part in enumerate(y.split(sizes, dim=1)):
             blocks = part.unflatten(1, (*self.grids[k], 8, 8)) * self.tables[k].to(y)
             plane = (dct.T @ blocks @ dct).transpose(2, 3).flatten(3, 4).flatten(1, 2)
-            across, down = (most // f for most, f in zip(self.most, self.sampling[k], strict=True))
+            across, down = self._reduction(self.sampling[k])
             plane = plane.repeat_interleave(down, 1).repeat_interleave(across, 2)
             planes.append(plane[:, :height, :width])
         back = torch.linalg.inv(self.colours).to(y) / 127.5
@@ -207,7 +203,7 @@ class JpegTransform(SVDOperator):
         """
         parts = []
         for k, (rows, columns) in enumerate(self.grids):
-            across, down = (most // f for most, f in zip(self.most, self.sampling[k], strict=True))
+            across, down = self._reduction(self.sampling[k])
             size = 8 * rows * down - visible.shape[1], 8 * columns * across - visible.shape[2]
             plane = nn.functional.pad(visible, (0, size[1], 0, size[0]))
             plane = nn.functional.max_pool2d(plane, (down, across))[0]
@@ -219,6 +215,10 @@ class JpegTransform(SVDOperator):
         (h, v), (most_h, most_v) = factors, self.most
         return math.ceil(height * v / most_v / 8), math.ceil(width * h / most_h / 8)
 
+    def _reduction(self, factors: tuple[int, int]) -> tuple[int, int]:
+        """How many columns and rows of pixels share a sample of a component."""
+        return self.most[0] // factors[0], self.most[1] // factors[1]
+
     def _subsampled(self, plane: Tensor, factors: tuple[int, int], whole: bool) -> Tensor:
         """One component's samples, up to whole blocks.
 
@@ -226,11 +226,11 @@ class JpegTransform(SVDOperator):
         """
         height, width = plane.shape[1:]
         rows, columns = self._grid(factors, height, width)
-        across, down = self.most[0] // factors[0], self.most[1] // factors[1]
+        across, down = self._reduction(factors)
         full = (0, columns * 8 * across - width, 0, -height % self.most[1])
         plane = nn.functional.pad(plane[:, None], full, mode="replicate")
         plane = nn.functional.avg_pool2d(plane, (down, across))
-        if whole and across > 1:
+        if whole and across * down > 1:
             halves = torch.tensor([-1e-3, 1e-3] if across == 2 else [1e-3]).to(plane)
             plane = (plane + halves.repeat(plane.shape[3] // len(halves))).round()
         below = rows * 8 - plane.shape[2]
@@ -372,85 +372,3 @@ class Jpeg(Quantised):
         75 and 2 % at 95, by one step (``benchmarks/jpeg.py --agreement``).
         """
         return whole(self.transform.coefficients(x, whole=True) + self.shift)
-
-
-class SeenJpeg(Quantiser):
-    """A decoded JPEG seen through a mask: x -> mask decode(encode(x)), its pixels the data.
-
-    What the visible pixels of a block tell of its coefficients k is their part P k in the row
-    space of decoding and hiding. P is the identity where all is visible and zero where nothing
-    is; what it leaves open, the prediction fills.
-
-    Args:
-        jpeg: The encoder.
-        mask: Over its pictures, the same for all channels.
-        inner: What comes before the encoder.
-    """
-
-    share: Tensor
-    partial: Tensor
-    projections: Tensor
-
-    def __init__(self, jpeg: Jpeg, mask: Inpainting, inner: LinearOperator | None = None) -> None:
-        super().__init__()
-        self.jpeg, self.mask = jpeg, mask
-        linear = jpeg.transform if inner is None else jpeg.transform @ inner
-        assert isinstance(linear, LinearOperator)
-        self.linear = linear
-        self.signal_shape, self.data_shape = self.linear.signal_shape, jpeg.signal_shape
-        visible = mask.mask.view(jpeg.signal_shape)[:1]
-        blocks = jpeg.transform.blocks_of(visible)
-        share = blocks.mean(dim=(1, 2))
-        partial = ((share > 0) & (share < 1)).nonzero()[:, 0]
-        if len(partial) > MOST_PARTIAL:
-            raise ShapeError(
-                f"Wanted at most {MOST_PARTIAL} blocks that a mask cuts, but got {len(partial)}. "
-                "Crop the picture, or draw the mask in whole squares of 16 pixels."
-            )
-        self.register_buffer("share", share.floor())
-        self.register_buffer("partial", partial)
-        self.register_buffer("projections", self._row_spaces(blocks[partial], partial))
-
-    def after(self, inner: LinearOperator) -> "SeenJpeg":
-        assert self.linear is self.jpeg.transform, "an operator is joined once"
-        return SeenJpeg(self.jpeg, self.mask, inner)
-
-    def forward(self, x: Signal) -> Data:
-        k = whole(self.linear(x) + self.jpeg.shift)
-        return self.mask(self.jpeg.transform.decode(k - self.jpeg.shift))
-
-    def middle(self, coefficients: Coefficients, y: Data) -> Coefficients:
-        seen = self.jpeg.transform.coefficients(self._filled(y))
-        return coefficients + self._project(seen - coefficients)
-
-    def _filled(self, y: Data) -> Data:
-        """The hidden pixels set to the mean of the visible ones that share their chroma."""
-        across, down = self.jpeg.transform.most
-        weight = self.mask.mask.view(1, *self.data_shape)
-        both = torch.cat([weight * y, weight.to(y).expand(len(y), -1, -1, -1)], dim=1)
-        rows, columns = both.shape[2:]
-        both = nn.functional.pad(both, (0, -columns % across, 0, -rows % down))
-        both = nn.functional.avg_pool2d(both, (down, across))
-        both = both.repeat_interleave(down, 2).repeat_interleave(across, 3)
-        total, count = both[:, :, :rows, :columns].chunk(2, dim=1)
-        return torch.where(weight > 0, y, total / count.clamp(min=1e-9))
-
-    def _project(self, c: Coefficients) -> Coefficients:
-        """P c, block by block."""
-        blocks = c.unflatten(1, (-1, 64))
-        seen = blocks * self.share.to(c)[:, None]
-        seen[:, self.partial] = torch.einsum(
-            "nij,bnj->bni", self.projections, blocks[:, self.partial]
-        )
-        return seen.flatten(1)
-
-    def _row_spaces(self, visible: Tensor, partial: Tensor) -> Tensor:
-        """P of each block that is cut, ``(cut, 64, 64)``: onto the span of the visible rows."""
-        sizes = torch.tensor([rows * columns for rows, columns in self.jpeg.transform.grids])
-        component = torch.bucketize(partial, sizes.cumsum(0), right=True)
-        dct = dct_matrix(8)
-        rows = torch.kron(dct, dct) * self.jpeg.transform.tables.flatten(1)[component][:, :, None]
-        rows = rows * visible.flatten(1)[:, None, :]
-        u, s, _ = torch.linalg.svd(rows)
-        u = u * (s > 1e-9 * s[:, :1])[:, None, :]
-        return u @ u.transpose(1, 2)
