@@ -88,14 +88,14 @@ class TMPD(GuidedSampler):
             seen = diagonal > 0
             solution = torch.where(seen, e / diagonal, 0)
             terms = e * solution + torch.where(seen, 2 * math.pi * diagonal, 1).log()
-            return Guidance(D, pull(solution), -terms.flatten(1).sum(1) / 2)
+            return Guidance(D, pull(solution), lambda: -terms.flatten(1).sum(1) / 2)
         values, vectors = torch.linalg.eigh(_matrix(S, e))
         seen = values > values[:, -1:] * values.shape[1] * torch.finfo(values.dtype).eps
         z = (e.flatten(1)[:, None] @ vectors)[:, 0]
         scaled = torch.where(seen, z / values, 0)
         solution = (vectors @ scaled[:, :, None]).view_as(e)
         terms = z * scaled + torch.where(seen, 2 * math.pi * values, 1).log()
-        return Guidance(D, pull(solution), -terms.sum(1) / 2)
+        return Guidance(D, pull(solution), lambda: -terms.sum(1) / 2)
 
 
 def _matrix(S: Callable[[Data], Data], e: Data) -> Tensor:
