@@ -21,7 +21,9 @@ def mixture(
     dim: Annotated[int | None, typer.Option(help="8, 80 or 800; by default all.")] = None,
     observed: Annotated[int | None, typer.Option(help="1, 2 or 4 data; by default all.")] = None,
     steps: Annotated[int, typer.Option(help="Noise levels to walk down.")] = 100,
+    method: Annotated[str | None, typer.Option(help="One sampler; by default all.")] = None,
     problems: Annotated[int, typer.Option(help="Problems of each cell.")] = 20,
+    seed: Annotated[int, typer.Option(help="Of the problems.")] = 0,
     json: Json = None,
     workers: Workers = None,
 ) -> None:
@@ -29,21 +31,31 @@ def mixture(
 
     Prints the table: sliced Wasserstein-1 distance with 1.96 standard errors, (x the floor),
     and the error of the modes' weights.
+
+    Examples:
+
+        hdagger bench mixture --dim 8 --observed 1 --steps 100 --json rows.json
+
+        hdagger bench mixture --steps 20 --method "smc tmpd, gaussian step" --seed 1
     """
-    from ..bench.mixture import markdown, run
+    from ..bench.mixture import METHODS, markdown, run
 
     if dim is not None and (dim < 2 or dim % 2):
         raise SettingError(f"Wanted an even number of dimensions, but got {dim}. Try --dim 8.")
     if observed is not None and not 1 <= observed <= (dim or 8):
         raise SettingError(f"Wanted 1 to {dim or 8} data, but got {observed}. Try --observed 1.")
+    if method is not None and method not in METHODS:
+        raise SettingError(f"Wanted a sampler, one of {', '.join(METHODS)}, but got {method!r}.")
     if problems < 1:
         raise SettingError(f"Wanted 1 problem or more, but got {problems}. Try --problems 20.")
     rows = run(
         dims=(8, 80, 800) if dim is None else (dim,),
         observed=(1, 2, 4) if observed is None else (observed,),
         steps=(steps,),
+        methods=tuple(METHODS) if method is None else (method,),
         file=json,
         problems=problems,
+        seed=seed,
         workers=workers or os.cpu_count() or 1,
     )
     print(markdown(rows))
