@@ -1,8 +1,9 @@
 """``hdagger bench``: the benchmarks whose posterior is known exactly."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +13,9 @@ bench = typer.Typer(help="Compare the samplers where the posterior is known exac
 
 Json = Annotated[
     Path | None, typer.Option("--json", help="Keep the rows here; a second run goes on from them.")
+]
+Plot = Annotated[
+    Path | None, typer.Option(help="Draw the figure here: .png, .svg or .pdf (needs matplotlib).")
 ]
 Workers = Annotated[int | None, typer.Option(help="Processes; by default one a core.")]
 
@@ -68,10 +72,19 @@ def field(
         int | None, typer.Option(help="Network evaluations; by default 10, 20, 50, 100 and 200.")
     ] = None,
     json: Json = None,
+    plot: Plot = None,
     workers: Workers = None,
 ) -> None:
-    """A Gaussian random field: are the error bars right, and after how many evaluations?"""
+    """A Gaussian random field: are the error bars right, and after how many evaluations?
+
+    Examples:
+
+        hdagger bench field --task sr4 --nfe 100
+
+        hdagger bench field --json rows.json --plot budget.png
+    """
     from ..bench import field as protocol
+    from ..bench.figures import budget
 
     tasks = list(protocol.operators())
     if task is not None and task not in tasks:
@@ -84,4 +97,51 @@ def field(
         file=json,
         workers=workers or os.cpu_count() or 1,
     )
+    if plot is not None:
+        budget(rows, plot)
     print(protocol.markdown(rows))
+
+
+@bench.command()
+def conditioning(json: Json = None, plot: Plot = None, workers: Workers = None) -> None:
+    """Blurs of growing condition number: what a pseudoinverse is good for.
+
+    Reconstruction guidance against PiGDM on the Gaussian field.
+
+    Example:
+
+        hdagger bench conditioning --plot conditioning.png
+    """
+    from ..bench import figures
+
+    _sweep("conditioning", figures.conditioning, json, plot, workers)
+
+
+@bench.command()
+def sparsity(json: Json = None, plot: Plot = None, workers: Workers = None) -> None:
+    """Fewer and fewer pixels: what a gradient is good for.
+
+    DDRM against PiGDM on the Gaussian field.
+
+    Example:
+
+        hdagger bench sparsity --plot sparsity.png
+    """
+    from ..bench import figures
+
+    _sweep("sparsity", figures.sparsity, json, plot, workers)
+
+
+def _sweep(
+    name: str,
+    draw: Callable[[list[dict[str, Any]], Path], None],
+    json: Path | None,
+    plot: Path | None,
+    workers: int | None,
+) -> None:
+    from ..bench.sweeps import markdown, run
+
+    rows = run(name, json, workers or os.cpu_count() or 1)
+    if plot is not None:
+        draw(rows, plot)
+    print(markdown(rows))
