@@ -61,13 +61,18 @@ def _ddrm(prior: Denoiser, variance: float, sigma_y: float) -> Sampler:
     return DDRM(prior, eta=0.85 if sigma_y > 0 else 1.0)
 
 
+def _pigdm(prior: Denoiser, variance: float, sigma_y: float) -> Sampler:
+    """Without a backward pass: as good, and the memory of inference alone (docs/trust.md)."""
+    return PiGDM(prior, data_variance=variance, jacobian="difference")
+
+
 def _tmpd(prior: Denoiser, variance: float, sigma_y: float) -> Sampler:
-    return Multistep(TMPD(prior, eta=0.0, iterations=10, tolerance=1e-3))
+    return Multistep(TMPD(prior, eta=0.0, iterations=5))
 
 
 METHODS: dict[str, Method] = {
     "ddrm": Method(_ddrm, 20, anchored=True),
-    "pigdm": Method(lambda prior, variance, sigma_y: PiGDM(prior, data_variance=variance), 50),
+    "pigdm": Method(_pigdm, 50),
     "cells": Method(lambda prior, variance, sigma_y: Cells(prior), 12),
     "tmpd": Method(_tmpd, 30),
     "projection": Method(lambda prior, variance, sigma_y: Projection(prior), 20),

@@ -141,7 +141,7 @@ def test_calibration_tells_right_error_bars_from_narrow_ones():
         levels = karras_levels(25, low=0.01, high=80.0)
         return calibrate(truths, sampler, H, 0.1, levels, 39, stream)
 
-    right = check(Multistep(TMPD(prior, 0.0, tolerance=1e-6)))
+    right = check(Multistep(TMPD(prior, 0.0)))
     assert right.verdict.endswith("as they should")
     assert right.chi2_dof == pytest.approx(1, abs=0.3)
     narrow = check(DDRM(prior))

@@ -69,8 +69,7 @@ class Method:
 
 
 def _tmpd(prior: Denoiser, eta: float = 1.0, step_variance: float = 0.0) -> TMPD:
-    """As ``hdagger restore`` runs it: more conjugate gradients change nothing that shows."""
-    return TMPD(prior, eta, iterations=10, tolerance=1e-3, step_variance=step_variance)
+    return TMPD(prior, eta, iterations=10, step_variance=step_variance)
 
 
 METHODS = {

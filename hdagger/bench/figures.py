@@ -51,6 +51,8 @@ def conditioning(rows: Sequence[Row], path: Path) -> None:
         ):
             _lines(axes, rows, "value", column)
             axes.set(xscale="log", yscale="log", xlabel="condition number of H", title=title)
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_major_formatter("{x:g}")
         misfit.axhline(1, color=INK, linewidth=0.8, linestyle=":")
 
 
@@ -90,6 +92,7 @@ def budget(rows: Sequence[Row], path: Path) -> None:
                 axes.set(xscale="log", yscale="log", title=f"{tasks[task]}: {title}")
                 axes.set_xticks([10, 20, 50, 100, 200])
                 axes.xaxis.set_major_formatter("{x:g}")
+                axes.yaxis.set_major_formatter("{x:g}")
                 axes.minorticks_off()
         for axes in grid[-1]:
             axes.set_xlabel("network evaluations")

@@ -63,7 +63,7 @@ class Sweep:
 
 SWEEPS = {
     "conditioning": Sweep(
-        (1, 3, 10, 30, 100, 300, 1000),
+        (3, 10, 30, 100, 300, 1000),
         blur,
         0.01,
         {
