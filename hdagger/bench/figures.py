@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import SettingError
 from ..media import whole_file
 from .cells import Row
+from .field import NFES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 INK, PALE = "#222222", "#b8b8b8"
 COLOURS = {
     "ddrm": "#c8553d",
-    "reconstruction": "#c8553d",
+    "reconstruction": "#8a8a8a",
     "dps": "#8d6a9f",
     "pigdm, v=1": "#2b6f97",
     "pigdm": "#2b6f97",
@@ -90,7 +91,7 @@ def budget(rows: Sequence[Row], path: Path) -> None:
             ):
                 _lines(axes, data, "nfe", column, floor=0.002)
                 axes.set(xscale="log", yscale="log", title=f"{tasks[task]}: {title}")
-                axes.set_xticks([10, 20, 50, 100, 200])
+                axes.set_xticks([nfe for nfe in NFES if any(row["nfe"] == nfe for row in of)])
                 axes.xaxis.set_major_formatter("{x:g}")
                 axes.yaxis.set_major_formatter("{x:g}")
                 axes.minorticks_off()
