@@ -29,6 +29,12 @@ def half(side: int) -> Tensor:
     return (order < side * side // 2).view(side, side)
 
 
+def central(x: Tensor, side: int) -> Tensor:
+    """The square of this side in the middle of a picture."""
+    top, left = ((length - side) // 2 for length in x.shape[1:])
+    return x[:, top : top + side, left : left + side]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pictures", type=Path)
@@ -48,9 +54,7 @@ def main() -> None:
         path for path in sorted(arguments.pictures.iterdir()) if path.suffix in PICTURE_SUFFIXES
     ]
     for path in track(paths[: arguments.most], "restoring"):
-        x = read_picture(path).pixels
-        top, left = ((length - side) // 2 for length in x.shape[1:])
-        x = x[:, top : top + side, left : left + side]
+        x = central(read_picture(path).pixels, side)
         for operator, sigma_y in CASES:
             measurement = measure(x, operator, {"mask": half(side)}, sigma_y)
             y = measurement.y[None]

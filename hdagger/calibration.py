@@ -8,17 +8,30 @@ import html
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from .datasets import Photographs
 from .diagnostics import coverage, residual_chi2, sbc
 from .errors import SettingError
 from .operators.base import Operator
-from .samplers.base import Problem, Sampler
-from .tensors import Signal
+from .operators.spectral import Identity
+from .operators.text import operator_for_signal
+from .priors import zoo
+from .priors.analytic import GaussianField
+from .priors.base import Denoiser
+from .restoration import METHODS, levels_for
+from .samplers.base import Problem, Sampler, karras_levels
+from .samplers.ddim import DDIM
+from .samplers.integrators import Heun
+from .tensors import Noise, Signal
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
+
+TELLING = 0.05
+"""The most that chance may move the coverage for intervals to be called right."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +54,12 @@ class Calibration:
     def verdict(self) -> str:
         """The finding as one line."""
         held = self.covered[LEVELS.index(0.9)]
-        if abs(held - 0.9) <= max(self.chance, 0.02):
-            judged = "as they should"
-        else:
+        if abs(held - 0.9) > max(self.chance, 0.02):
             judged = "over-confident" if held < 0.9 else "under-confident"
+        elif self.chance > TELLING:
+            judged = f"too few simulations to judge, chance alone is {100 * self.chance:.0f} %"
+        else:
+            judged = "as they should"
         return f"the 90 % intervals cover {100 * held:.0f} %: {judged}"
 
     def svg(self) -> str:
@@ -63,6 +78,80 @@ class Calibration:
             '<text x="90" y="325">nominal level, 0 to 1</text>'
             '<text transform="translate(-12 210) rotate(-90)">truth inside, 0 to 1</text></svg>\n'
         )
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A prior, and truths to measure.
+
+    Attributes:
+        prior: The denoiser.
+        variance: Of one element of a clean signal.
+        truths: ``(simulations, *signal)``.
+        origin: What the truths are, in words.
+    """
+
+    prior: Denoiser
+    variance: float
+    truths: Signal
+    origin: str
+
+    @classmethod
+    def field(cls, count: int, side: int, noise: Noise) -> "Subject":
+        """Exact draws of a Gaussian random field, whose denoiser is exact too."""
+        field = GaussianField(side)
+        return cls(field, 1.0, field.sample(count, noise), f"{count} draws of the field")
+
+    @classmethod
+    def drawn(cls, card: zoo.Card, count: int, side: int, noise: Noise) -> "Subject":
+        """Draws that the prior itself makes, in 50 steps of Heun's method.
+
+        They show what the sampler does with this prior, and nothing of how true the prior is.
+        """
+        prior = zoo.load(card)
+        H = Identity((card.channels, side, side))
+        nothing = Problem(torch.zeros(count, *H.data_shape, dtype=torch.float64), H)
+        levels = karras_levels(50, low=card.sigma_min, high=card.sigma_max)
+        truths = Heun(DDIM(prior, eta=0.0)).sample(nothing, levels, noise)
+        return cls(prior, card.data_variance, truths, f"{count} draws of the prior")
+
+    @classmethod
+    def pictured(cls, card: zoo.Card, count: int, side: int, folder: Path, seed: int) -> "Subject":
+        """Random crops of the pictures in a folder: they judge sampler and prior together.
+
+        Raises:
+            FileError: No picture there is as large as a crop.
+        """
+        truths = Photographs(folder, side).draw(count, seed).double()
+        return cls(zoo.load(card), card.data_variance, truths, f"{count} crops of pictures")
+
+
+def check_method(
+    subject: Subject,
+    method: str,
+    steps: int,
+    operator: str,
+    sigma_y: float,
+    draws: int,
+    generator: torch.Generator,
+    watch: Callable[[int, int], None] = lambda done, total: None,
+) -> Calibration:
+    """Calibrates a method as ``hdagger restore`` runs it, with its levels and its settings.
+
+    Args:
+        subject: The prior and the truths.
+        method: A name in ``restoration.METHODS``.
+        steps: Noise levels to walk down.
+        operator: What is measured, in text form.
+        sigma_y: Standard deviation of the noise on the data.
+        draws: Samples of each measurement.
+        generator: Draws the noise.
+        watch: Called as (simulations done, in all).
+    """
+    H = operator_for_signal(operator, tuple(subject.truths.shape[1:]), {})
+    levels = levels_for(METHODS[method], steps, H, sigma_y)
+    sampler = METHODS[method].make(subject.prior, subject.variance, sigma_y)
+    return calibrate(subject.truths, sampler, H, sigma_y, levels, draws, generator, watch)
 
 
 def calibrate(

@@ -1,4 +1,4 @@
-"""Fast orthonormal transforms, a basis completed, and conjugate gradients."""
+"""Fast orthonormal transforms, a basis completed, and iterative solvers."""
 
 import math
 from collections.abc import Callable
@@ -122,3 +122,37 @@ def conjugate_gradients(
         rr, previous = dot(r, r), rr
         p = r + torch.where(active, rr / previous, 0) * p
     return x
+
+
+def least_residuals(apply: Callable[[Tensor], Tensor], b: Tensor, iterations: int) -> Tensor:
+    """The x that brings A x closest to b, out of the span of b, A b, A A b, ...: GMRES.
+
+    A need be neither symmetric nor definite, and A x is never farther from b than 0 is; with few
+    iterations the answer is tame even where A is near-singular.
+
+    Args:
+        apply: x -> A x, on tensors ``(batch, *data)``, each row by itself.
+        b: Right-hand sides, ``(batch, *data)``.
+        iterations: Products to take, at most one for each number in a row.
+
+    References:
+        Saad and Schultz, GMRES: a generalized minimal residual algorithm, 1986, algorithm 3.
+        https://doi.org/10.1137/0907058
+    """
+
+    def unit(v: Tensor, length: Tensor) -> Tensor:
+        return v / length.clamp(min=torch.finfo(v.dtype).tiny)[:, None]
+
+    flat = b.flatten(1)
+    iterations, length = min(iterations, flat.shape[1]), flat.norm(dim=1)
+    basis = [unit(flat, length)]
+    hessenberg = b.new_zeros(len(b), iterations + 1, iterations)
+    for k in range(iterations):
+        v = apply(basis[k].view_as(b)).flatten(1)
+        for i in range(k + 1):
+            hessenberg[:, i, k] = (v * basis[i]).sum(1)
+            v = v - hessenberg[:, i, k, None] * basis[i]
+        hessenberg[:, k + 1, k] = v.norm(dim=1)
+        basis.append(unit(v, hessenberg[:, k + 1, k]))
+    weights = length[:, None] * torch.linalg.pinv(hessenberg)[:, :, 0]
+    return torch.einsum("bk,kbn->bn", weights, torch.stack(basis[:-1])).view_as(b)

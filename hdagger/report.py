@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .media import to_image
 from .samples import PosteriorSamples
+from .verdicts import Verdict
 
 STYLE = """
 :root { color-scheme: light dark; }
@@ -105,6 +106,17 @@ def verdict(summary: dict[str, Any]) -> str:
     return f"The residual is {opinion} (chi2/dof {chi2:.2f}, sigma_y {summary['sigma_y']:.4g})."
 
 
+def checked(summary: dict[str, Any]) -> str:
+    """What ``hdagger check`` has found of this method with this prior, in words."""
+    method, prior = summary["recipe"]["method"], summary["recipe"]["prior"]
+    if not summary["checks"]:
+        return (
+            f"The error bars of {method} with this prior have not been checked. "
+            f"hdagger check --method {method} --prior {prior} --store does it."
+        )
+    return "Checked: " + "; ".join(str(Verdict(**found)) for found in summary["checks"]) + "."
+
+
 def write_page(path: Path, title: str, sections: list[Section], footer: str = "") -> None:
     """Writes one self-contained page: pictures inside, no script, no request to anywhere."""
     parts = [
@@ -164,12 +176,13 @@ def write_restoration(
     samples.save(folder / "samples.npz")
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     (folder / "recipe.toml").write_text(recipe)
+    how_sure = f"{verdict(summary)} {checked(summary)}"
     panels = [Panel("given", to_image(damaged)), mean, spread, *draws]
     settings = html.escape(f"{recipe}operator = {summary['operator']!r}\n")
     write_page(
         folder / "report.html",
         f"{summary['operator']}, restored by {summary['recipe']['method']}",
-        [Section("Given, restored, and how sure", panels, verdict(summary))],
+        [Section("Given, restored, and how sure", panels, how_sure)],
         f"<h2>How</h2><pre>{settings}</pre>"
         f"<p>{summary['nfe']} network evaluations a sample, {summary['seconds']} s in all.",
     )

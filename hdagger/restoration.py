@@ -28,10 +28,13 @@ from .samplers.cells import Cells
 from .samplers.ddim import DDIM
 from .samplers.ddrm import DDRM
 from .samplers.guidance import DPS, ReconstructionGuidance
+from .samplers.integrators import Multistep
 from .samplers.pigdm import PiGDM
 from .samplers.projection import Projection
+from .samplers.tmpd import TMPD
 from .samples import PosteriorSamples
 from .tensors import SampleNoise
+from .verdicts import fingerprint, stored
 
 LOWEST, HIGHEST = 0.03, 80.0
 
@@ -41,34 +44,41 @@ class Method:
     """A sampler and what it works well with.
 
     Attributes:
-        make: (prior, its card, the noise on the data) -> the sampler.
+        make: (prior, variance of one element of a clean signal, noise on the data) -> the
+            sampler.
         steps: Network evaluations that are enough, by default.
         anchored: Whether it starts at what the data show, so that the highest noise level
             need only swamp what they leave open.
     """
 
-    make: Callable[[Denoiser, zoo.Card, float], Sampler]
+    make: Callable[[Denoiser, float, float], Sampler]
     steps: int
     anchored: bool = False
 
 
-def _ddrm(prior: Denoiser, card: zoo.Card, sigma_y: float) -> Sampler:
+def _ddrm(prior: Denoiser, variance: float, sigma_y: float) -> Sampler:
     """With exact data, eta = 1 is 0.5 dB closer in PSNR; with noise 0.85 keeps to the data."""
     return DDRM(prior, eta=0.85 if sigma_y > 0 else 1.0)
 
 
-def _pigdm(prior: Denoiser, card: zoo.Card, sigma_y: float) -> Sampler:
-    return PiGDM(prior, data_variance=card.data_variance)
+def _pigdm(prior: Denoiser, variance: float, sigma_y: float) -> Sampler:
+    """Without a backward pass: as good, and the memory of inference alone (docs/trust.md)."""
+    return PiGDM(prior, data_variance=variance, jacobian="difference")
+
+
+def _tmpd(prior: Denoiser, variance: float, sigma_y: float) -> Sampler:
+    return Multistep(TMPD(prior, eta=0.0, iterations=5))
 
 
 METHODS: dict[str, Method] = {
     "ddrm": Method(_ddrm, 20, anchored=True),
     "pigdm": Method(_pigdm, 50),
-    "cells": Method(lambda prior, card, sigma_y: Cells(prior), 12),
-    "projection": Method(lambda prior, card, sigma_y: Projection(prior), 20),
-    "reconstruction": Method(lambda prior, card, sigma_y: ReconstructionGuidance(prior), 100),
-    "dps": Method(lambda prior, card, sigma_y: DPS(prior), 200),
-    "ddim": Method(lambda prior, card, sigma_y: DDIM(prior), 20),
+    "cells": Method(lambda prior, variance, sigma_y: Cells(prior), 12),
+    "tmpd": Method(_tmpd, 30),
+    "projection": Method(lambda prior, variance, sigma_y: Projection(prior), 20),
+    "reconstruction": Method(lambda prior, variance, sigma_y: ReconstructionGuidance(prior), 100),
+    "dps": Method(lambda prior, variance, sigma_y: DPS(prior), 200),
+    "ddim": Method(lambda prior, variance, sigma_y: DDIM(prior), 20),
 }
 
 
@@ -185,7 +195,7 @@ def restore(
     method = METHODS[name]
     steps = recipe.steps or method.steps
     levels = levels_for(method, steps, H, sigma_y).to(device)
-    sampler = method.make(prior, card, sigma_y)
+    sampler = method.make(prior, card.data_variance, sigma_y)
 
     batch = 1 if device == "cpu" else recipe.samples
     total, done, started = steps * -(-recipe.samples // batch), 0, time.perf_counter()
@@ -212,12 +222,16 @@ def restore(
             f"Wanted finite samples, but {name} diverged in {steps} steps. "
             "Take more --steps, or --method ddrm."
         )
+    sha256 = card.sha256 or fingerprint(card.weights)
     provenance = {
         "recipe": asdict(recipe) | {"method": name, "steps": steps},
         "operator": measurement.operator,
         "sigma_y": measurement.sigma_y,
         "prior": card.name,
-        "prior_sha256": card.sha256,
+        "prior_sha256": sha256,
+        "checks": [
+            asdict(found) for found in stored(card.weights, sha256) if found.method == name
+        ],
         "hdagger": version("hdagger"),
         "nfe": prior.nfe // len(draws),
         "seconds": round(seconds, 3),

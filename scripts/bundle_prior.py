@@ -1,6 +1,7 @@
 """Puts a trained prior into the package: python scripts/bundle_prior.py RUN/prior.safetensors
 
 Copies the weights and writes their sha256 into the card; the card's words and figures are yours.
+Verdicts on other weights go: make new ones with hdagger check --prior photo --store.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ BUNDLED = Path(__file__).parents[1] / "hdagger/priors/bundled"
 def main(weights: Path, name: str = "photo") -> None:
     shutil.copyfile(weights, BUNDLED / f"{name}.safetensors")
     card = BUNDLED / f"{name}.toml"
+    card.with_suffix(".verdicts.json").unlink(missing_ok=True)
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     card.write_text(re.sub(r'sha256 = "\w*"', f'sha256 = "{digest}"', card.read_text()))
 

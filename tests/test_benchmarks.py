@@ -4,8 +4,9 @@ import json
 
 import pytest
 import torch
+from PIL import Image
 
-from hdagger.bench import field, mixture
+from hdagger.bench import field, figures, mixture, sweeps
 from hdagger.bench.cells import generator_for, run_cells
 from hdagger.calibration import calibrate
 from hdagger.cli import bench
@@ -77,6 +78,37 @@ def test_tmpd_with_a_multistep_solver_has_the_right_error_bars_at_100_evaluation
     assert row["coverage_90"] == pytest.approx(0.9, abs=0.01)
 
 
+def test_the_sweeps_go_where_they_say():
+    assert [float(sweeps.blur(k).singular_values.min()) for k in (1, 100)] == pytest.approx(
+        [1, 0.01]
+    )
+    assert float(sweeps.blur(100).singular_values.max()) == pytest.approx(1)
+    wide, narrow = sweeps.scattered(0.5).mask, sweeps.scattered(0.06).mask
+    assert narrow.double().mean() == pytest.approx(0.06, abs=0.02)
+    assert (wide >= narrow).all()
+    row = sweeps.solve("sparsity", 0.06, "ddrm")
+    assert row["nfe"] == sweeps.STEPS
+    assert "| 0.06 | ddrm |" in sweeps.markdown([row])
+
+
+def test_figures_are_pictures_of_their_rows(tmp_path):
+    pytest.importorskip("matplotlib")
+
+    def found(v):
+        return {"mean_error": v, "variance_ratio": v, "chi2_dof": 4 * v, "coverage_90": 0.85}
+
+    rows = [found(v) | {"value": v, "method": m} for v in (0.5, 0.1) for m in ("ddrm", "pigdm")]
+    budget = [found(1 / n) | {"task": "sr4", "nfe": n, "method": "ddrm"} for n in (10, 20)]
+    for draw, data in (
+        (figures.sparsity, rows),
+        (figures.conditioning, rows),
+        (figures.budget, budget),
+    ):
+        draw(data, tmp_path / "figure.png")
+        with Image.open(tmp_path / "figure.png") as image:
+            assert min(image.size) > 300
+
+
 def test_cells_resume_and_broken_files_are_named(tmp_path):
     file, done = tmp_path / "rows.json", []
 
@@ -109,7 +141,7 @@ def test_calibration_tells_right_error_bars_from_narrow_ones():
         levels = karras_levels(25, low=0.01, high=80.0)
         return calibrate(truths, sampler, H, 0.1, levels, 39, stream)
 
-    right = check(Multistep(TMPD(prior, 0.0, tolerance=1e-6)))
+    right = check(Multistep(TMPD(prior, 0.0)))
     assert right.verdict.endswith("as they should")
     assert right.chi2_dof == pytest.approx(1, abs=0.3)
     narrow = check(DDRM(prior))

@@ -197,7 +197,7 @@ def assert_second_order(values, small):
     assert values[1] / values[2] == pytest.approx(4, rel=0.2)
 
 
-@pytest.mark.parametrize(("eta", "covariance"), [(1.0, "matrix"), (0.0, "gradients")])
+@pytest.mark.parametrize(("eta", "covariance"), [(1.0, "matrix"), (0.0, "krylov")])
 def test_tmpd_converges_to_the_posterior_of_any_gaussian(eta, covariance):
     truth = COLOURED.posterior(MATRIX, Y, SIGMA_Y)
     mean_errors, cov_errors = errors(TMPD(COLOURED, eta, covariance), truth)
@@ -220,14 +220,14 @@ def test_the_row_sums_of_tmpd_are_exact_where_the_covariance_of_the_data_is_diag
     step = Step(torch.tensor(2.0, dtype=F64), torch.tensor(1.0, dtype=F64), 1.0, 3, 10)
     rows, matrix = (TMPD(prior, covariance=c).guide(x, problem, step) for c in ("rows", "matrix"))
     torch.testing.assert_close(rows.pull, matrix.pull, rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(rows.log_likelihood, matrix.log_likelihood, rtol=1e-12, atol=0)
+    torch.testing.assert_close(rows.log_likelihood(), matrix.log_likelihood(), rtol=1e-12, atol=0)
 
 
 def test_the_likelihood_of_tmpd_and_of_pigdm_is_exact_for_their_gaussians():
     step = Step(torch.tensor(2.0, dtype=F64), torch.tensor(1.0, dtype=F64), 1.0, 3, 10)
     x = torch.tensor([[0.5, -1.0, 2.0, 0.3, 0.0], [3.0, 0.0, 0.0, 0.0, 1.0]], dtype=F64)
     for sampler in (PiGDM(WHITE), TMPD(WHITE, covariance="matrix")):
-        actual = sampler.guide(x, Problem(Y.expand(2, -1), H, SIGMA_Y), step).log_likelihood
+        actual = sampler.guide(x, Problem(Y.expand(2, -1), H, SIGMA_Y), step).log_likelihood()
         cov = 4 / 5 * MATRIX @ MATRIX.T + SIGMA_Y**2 * torch.eye(2, dtype=F64)
         law = torch.distributions.MultivariateNormal(WHITE(x, step.sigma) @ MATRIX.T, cov)
         torch.testing.assert_close(actual, law.log_prob(Y), rtol=1e-12, atol=0)

@@ -166,6 +166,14 @@ def test_a_gray_picture_keeps_its_noise():
     assert 0.5 < drawn.provenance["chi2_dof"] < 1.5
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_restores(name):
+    measurement = measure(SMOOTH, "average:2", {}, sigma_y=0.1)
+    drawn = restore(Recipe(name, steps=2, samples=1), measurement)
+    assert drawn.draws.shape == (1, *SMOOTH.shape)
+    assert drawn.provenance["recipe"]["method"] == name
+
+
 def test_unseen_squares_are_found():
     hole = torch.ones(3, 64, 64, dtype=torch.bool)
     hole[:, 10:50, 12:52] = False

@@ -39,6 +39,7 @@ from ..samplers.integrators import Heun, Multistep
 from ..samplers.pigdm import PiGDM
 from ..samplers.projection import Projection
 from ..samplers.tmpd import TMPD
+from ..tensors import Signal
 from .cells import Row, generator_for, run_cells
 
 SHAPE = (1, 32, 32)
@@ -68,7 +69,7 @@ class Method:
 
 
 def _tmpd(prior: Denoiser, eta: float = 1.0, step_variance: float = 0.0) -> TMPD:
-    return TMPD(prior, eta, tolerance=1e-6, step_variance=step_variance)
+    return TMPD(prior, eta, iterations=10, step_variance=step_variance)
 
 
 METHODS = {
@@ -108,63 +109,66 @@ class Case:
     misfit: Tensor
 
     @classmethod
-    @cache
-    def of(cls, task: str) -> "Case":
-        H, generator = operators()[task], generator_for(1)
+    def measured(cls, H: LinearOperator, sigma_y: float) -> "Case":
+        """Measurements of as many draws of the field."""
+        generator = generator_for(1)
 
         def noise(shape: tuple[int, ...]) -> Tensor:
             return torch.randn(shape, generator=generator, dtype=torch.float64)
 
         x0 = GaussianField(SHAPE[1]).sample(MEASUREMENTS, noise)
-        y = H(x0) + SIGMA_Y * noise((MEASUREMENTS, *H.data_shape))
-        seen = dense(H)
-        seen = seen[seen.abs().sum(1) > 0]
-        flat = y.flatten(1)[:, dense(H).abs().sum(1) > 0]
-        field = GaussianField(SHAPE[1]).flat()
-        _, cov = field.posterior(seen, flat[0], SIGMA_Y)
-        mean = flat @ seen @ cov / SIGMA_Y**2
-        spread = (seen @ cov * seen).sum()
-        misfit = (flat - mean @ seen.T).square().sum(1) + spread
+        y = H(x0) + sigma_y * noise((MEASUREMENTS, *H.data_shape))
+        matrix = dense(H)
+        seen = matrix.abs().sum(1) > 0
+        matrix, flat = matrix[seen], y.flatten(1)[:, seen]
+        _, cov = GaussianField(SHAPE[1]).flat().posterior(matrix, flat[0], sigma_y)
+        mean = flat @ matrix @ cov / sigma_y**2
+        spread = (matrix @ cov * matrix).sum()
+        misfit = (flat - mean @ matrix.T).square().sum(1) + spread
         rows = y.repeat_interleave(SAMPLES, 0)
-        return cls(Problem(rows, H, SIGMA_Y), mean, cov.diagonal().sqrt(), misfit)
+        return cls(Problem(rows, H, sigma_y), mean, cov.diagonal().sqrt(), misfit)
+
+    @classmethod
+    @cache
+    def of(cls, task: str) -> "Case":
+        return cls.measured(operators()[task], SIGMA_Y)
+
+    def judge(self, x: Signal) -> Row:
+        """What samples of all measurements are worth: see the top of this file."""
+        residual = (self.problem.y - self.problem.H(x)).flatten(1)
+        if isinstance(self.problem.H, Inpainting):
+            residual = residual * self.problem.H.mask
+        chi2 = residual.square().sum(1).view(MEASUREMENTS, SAMPLES).mean(1) / self.misfit
+        draws = x.flatten(1).unflatten(0, (MEASUREMENTS, SAMPLES))
+        variance = draws.var(1)
+        error2 = (draws.mean(1) - self.mean).square() - variance / SAMPLES
+        low, high = central_interval(draws.transpose(0, 1), 0.9)
+        inside = [torch.special.ndtr((edge - self.mean) / self.deviation) for edge in (low, high)]
+        return {
+            "mean_error": round(float((error2 / self.deviation**2).mean().clamp(min=0).sqrt()), 4),
+            "variance_ratio": round(float((variance / self.deviation**2).mean()), 4),
+            "chi2_dof": round(float(chi2.mean()), 4),
+            "coverage_90": round(float((inside[1] - inside[0]).mean()), 4),
+        }
+
+
+def draw(make: Callable[[Denoiser], Sampler], case: Case, steps: int) -> tuple[Row, int, float]:
+    """How a sampler does on a case, its network evaluations and its seconds."""
+    prior, stream = Counted(GaussianField(SHAPE[1])), generator_for(2)
+    levels = karras_levels(steps, low=0.01, high=80.0)
+    started = time.perf_counter()
+    x = make(prior).sample(
+        case.problem,
+        levels,
+        lambda shape: torch.randn(shape, generator=stream, dtype=torch.float64),
+    )
+    return case.judge(x), prior.nfe, round(time.perf_counter() - started, 3)
 
 
 def solve(task: str, method: str, steps: int) -> Row:
     """One method on one task."""
-    case = Case.of(task)
-    prior = Counted(GaussianField(SHAPE[1]))
-    levels = karras_levels(steps, low=0.01, high=80.0)
-    stream = generator_for(2)
-    started = time.perf_counter()
-    x = (
-        METHODS[method]
-        .make(prior)
-        .sample(
-            case.problem,
-            levels,
-            lambda shape: torch.randn(shape, generator=stream, dtype=torch.float64),
-        )
-    )
-    seconds = time.perf_counter() - started
-    residual = (case.problem.y - case.problem.H(x)).flatten(1)
-    if isinstance(case.problem.H, Inpainting):
-        residual = residual * case.problem.H.mask
-    chi2 = residual.square().sum(1).view(MEASUREMENTS, SAMPLES).mean(1) / case.misfit
-    draws = x.flatten(1).unflatten(0, (MEASUREMENTS, SAMPLES))
-    variance = draws.var(1)
-    error2 = (draws.mean(1) - case.mean).square() - variance / SAMPLES
-    low, high = central_interval(draws.transpose(0, 1), 0.9)
-    inside = [torch.special.ndtr((edge - case.mean) / case.deviation) for edge in (low, high)]
-    return {
-        "task": task,
-        "method": method,
-        "nfe": prior.nfe,
-        "mean_error": round(float((error2 / case.deviation**2).mean().clamp(min=0).sqrt()), 4),
-        "variance_ratio": round(float((variance / case.deviation**2).mean()), 4),
-        "chi2_dof": round(float(chi2.mean()), 4),
-        "coverage_90": round(float((inside[1] - inside[0]).mean()), 4),
-        "seconds": round(seconds, 3),
-    }
+    found, nfe, seconds = draw(METHODS[method].make, Case.of(task), steps)
+    return {"task": task, "method": method, "nfe": nfe, **found, "seconds": seconds}
 
 
 def run(

@@ -92,9 +92,9 @@ class Case:
     posterior: MixturePosterior
 
     @classmethod
-    def draw(cls, dim: int, observed: int, index: int, count: int) -> "Case":
+    def draw(cls, dim: int, observed: int, index: int, count: int, seed: int = 0) -> "Case":
         """Problem ``index`` of the cell, with its data repeated for ``count`` samples."""
-        generator = generator_for(dim, observed, index)
+        generator = generator_for(seed, dim, observed, index)
 
         def uniform(*shape: int) -> Tensor:
             return torch.rand(shape, generator=generator, dtype=torch.float64)
@@ -130,12 +130,14 @@ class Case:
         return karras_levels(steps, low=0.01, high=10 * self.reach)
 
     def short(self, steps: int) -> Tensor:
-        """From twice the largest mean down to the width of a mode, geometrically.
+        """From twice the largest mean down to where modes are told apart, geometrically.
 
-        For a step that reckons with that width the rest is one step.
+        That is at an eighth of the distance between two of them; for a step that reckons with
+        the width of a mode the rest is one step.
         """
+        high, low = 2 * self.reach, float(torch.pdist(self.prior.means).min()) / 8
         ratios = torch.linspace(0, 1, steps, dtype=torch.float64)
-        levels = 2 * self.reach * (self.prior.std / (2 * self.reach)) ** ratios
+        levels = high * (low / high) ** ratios
         return torch.cat([levels, levels.new_zeros(1)])
 
 
@@ -150,6 +152,7 @@ def _wide(make: Callable[[Denoiser, Case], Sampler]) -> Method:
 
 
 METHODS: dict[str, Method] = {
+    "oracle": _wide(lambda prior, case: DDIM(prior, eta=1.0)),
     "ddim (no data)": _wide(lambda prior, case: DDIM(prior, eta=1.0)),
     "ddrm": _wide(lambda prior, case: DDRM(prior)),
     "projection": _wide(lambda prior, case: Projection(prior)),
@@ -180,62 +183,57 @@ class Score:
     seconds: float
 
 
-def solve(dim: int, observed: int, steps: int, index: int, count: int) -> dict[str, Score]:
-    """One problem by every method, with the oracle and the floor."""
-    case = Case.draw(dim, observed, index, count)
-    reference = case.posterior.sample(count, generator_for(dim, observed, index, 1))
-    zero = torch.tensor(0.0, dtype=torch.float64)
+def solve(
+    dim: int, observed: int, steps: int, method: str, index: int, count: int, seed: int
+) -> Score:
+    """One problem by one method."""
+    case = Case.draw(dim, observed, index, count, seed)
 
-    def score(x: Signal, nfe: int, seconds: float) -> Score:
-        w1, _ = sliced_wasserstein(x, reference, 200, generator_for(dim, observed, index, 2))
-        shares = case.posterior.responsibilities(x, zero).mean(0)
-        tv = float((shares - case.posterior.weights).abs().sum() / 2)
-        return Score(w1, tv, nfe, seconds)
+    def stream(purpose: int) -> torch.Generator:
+        return generator_for(seed, dim, observed, index, purpose)
 
-    again = case.posterior.sample(count, generator_for(dim, observed, index, 3))
-    scores = {"floor": score(again, 0, 0.0)}
-    oracle: Method = lambda prior, case, steps: (DDIM(case.posterior, eta=1.0), case.wide(steps))
-    for name, method in {"oracle": oracle, **METHODS}.items():
-        prior = Counted(case.prior)
-        sampler, levels = method(prior, case, steps)
-        stream = generator_for(dim, observed, index, 4)
-        started = time.perf_counter()
+    reference, noise = case.posterior.sample(count, stream(1)), stream(4)
+    prior = Counted(case.posterior if method == "oracle" else case.prior)
+    started = time.perf_counter()
+    if method == "floor":
+        x = case.posterior.sample(count, stream(3))
+    else:
+        sampler, levels = METHODS[method](prior, case, steps)
         x = sampler.sample(
             case.problem,
             levels,
-            lambda shape, stream=stream: torch.randn(shape, generator=stream, dtype=torch.float64),
+            lambda shape: torch.randn(shape, generator=noise, dtype=torch.float64),
         )
-        nfe = steps if name == "oracle" else prior.nfe
-        scores[name] = score(x, nfe, time.perf_counter() - started)
-    return scores
+    seconds = time.perf_counter() - started
+    w1, _ = sliced_wasserstein(x, reference, 200, stream(2))
+    zero = torch.tensor(0.0, dtype=torch.float64)
+    shares = case.posterior.responsibilities(x, zero).mean(0)
+    tv = float((shares - case.posterior.weights).abs().sum() / 2)
+    return Score(w1, tv, prior.nfe, seconds)
 
 
-def summarise(cell: tuple[int, int, int], problems: Sequence[dict[str, Score]]) -> list[Row]:
-    """One row for each method: means over the problems, w1 with 1.96 standard errors."""
-    dim, observed, steps = cell
-    rows: list[Row] = []
-    for method in problems[0]:
-        scores = [problem[method] for problem in problems]
+def summarise(cell: tuple[int, int, int, str], scores: Sequence[Score]) -> list[Row]:
+    """Means over the problems, w1 with 1.96 standard errors."""
+    dim, observed, steps, method = cell
 
-        def mean(name: str, scores: list[Score] = scores) -> float:
-            return sum(getattr(score, name) for score in scores) / len(scores)
+    def mean(name: str) -> float:
+        return sum(getattr(score, name) for score in scores) / len(scores)
 
-        w1 = torch.tensor([score.w1 for score in scores])
-        error = float(1.96 * w1.std() / len(w1) ** 0.5) if len(w1) > 1 else 0.0
-        rows.append(
-            {
-                "method": method,
-                "dim": dim,
-                "observed": observed,
-                "steps": steps,
-                "w1": round(mean("w1"), 4),
-                "w1_se": round(error, 4),
-                "weights_tv": round(mean("weights_tv"), 4),
-                "nfe": round(mean("nfe")),
-                "seconds": round(mean("seconds"), 3),
-            }
-        )
-    return rows
+    w1 = torch.tensor([score.w1 for score in scores])
+    error = float(1.96 * w1.std() / len(w1) ** 0.5) if len(w1) > 1 else 0.0
+    return [
+        {
+            "method": method,
+            "dim": dim,
+            "observed": observed,
+            "steps": steps,
+            "w1": round(mean("w1"), 4),
+            "w1_se": round(error, 4),
+            "weights_tv": round(mean("weights_tv"), 4),
+            "nfe": round(mean("nfe")),
+            "seconds": round(mean("seconds"), 3),
+        }
+    ]
 
 
 def run(
@@ -245,14 +243,23 @@ def run(
     file: Path | None = None,
     problems: int = 20,
     count: int = CLOUD,
+    seed: int = 0,
     workers: int = 2,
+    methods: Sequence[str] = tuple(METHODS),
 ) -> list[Row]:
-    """The rows of the cells asked for; cells that ``file`` holds already are not run again."""
+    """The rows of the cells asked for; those that ``file`` holds already are not run again.
+
+    Floor and oracle come first, whatever the methods are.
+    """
     cells = {
-        (dim, seen, number): [(dim, seen, number, index, count) for index in range(problems)]
+        (dim, seen, number, method): [
+            (dim, seen, number, method, index, count, seed) for index in range(problems)
+        ]
         for dim, seen, number in itertools.product(dims, observed, steps)
+        for method in dict.fromkeys(("floor", "oracle", *methods))
     }
-    return run_cells(("dim", "observed", "steps"), cells, solve, summarise, file, workers)
+    names = ("dim", "observed", "steps", "method")
+    return run_cells(names, cells, solve, summarise, file, workers)
 
 
 def markdown(rows: Sequence[Row]) -> str:

@@ -1,8 +1,9 @@
 """``hdagger bench``: the benchmarks whose posterior is known exactly."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,6 +14,9 @@ bench = typer.Typer(help="Compare the samplers where the posterior is known exac
 Json = Annotated[
     Path | None, typer.Option("--json", help="Keep the rows here; a second run goes on from them.")
 ]
+Plot = Annotated[
+    Path | None, typer.Option(help="Draw the figure here: .png, .svg or .pdf (needs matplotlib).")
+]
 Workers = Annotated[int | None, typer.Option(help="Processes; by default one a core.")]
 
 
@@ -21,7 +25,9 @@ def mixture(
     dim: Annotated[int | None, typer.Option(help="8, 80 or 800; by default all.")] = None,
     observed: Annotated[int | None, typer.Option(help="1, 2 or 4 data; by default all.")] = None,
     steps: Annotated[int, typer.Option(help="Noise levels to walk down.")] = 100,
+    method: Annotated[str | None, typer.Option(help="One sampler; by default all.")] = None,
     problems: Annotated[int, typer.Option(help="Problems of each cell.")] = 20,
+    seed: Annotated[int, typer.Option(help="Of the problems.")] = 0,
     json: Json = None,
     workers: Workers = None,
 ) -> None:
@@ -29,21 +35,31 @@ def mixture(
 
     Prints the table: sliced Wasserstein-1 distance with 1.96 standard errors, (x the floor),
     and the error of the modes' weights.
+
+    Examples:
+
+        hdagger bench mixture --dim 8 --observed 1 --steps 100 --json rows.json
+
+        hdagger bench mixture --steps 20 --method "smc tmpd, gaussian step" --seed 1
     """
-    from ..bench.mixture import markdown, run
+    from ..bench.mixture import METHODS, markdown, run
 
     if dim is not None and (dim < 2 or dim % 2):
         raise SettingError(f"Wanted an even number of dimensions, but got {dim}. Try --dim 8.")
     if observed is not None and not 1 <= observed <= (dim or 8):
         raise SettingError(f"Wanted 1 to {dim or 8} data, but got {observed}. Try --observed 1.")
+    if method is not None and method not in METHODS:
+        raise SettingError(f"Wanted a sampler, one of {', '.join(METHODS)}, but got {method!r}.")
     if problems < 1:
         raise SettingError(f"Wanted 1 problem or more, but got {problems}. Try --problems 20.")
     rows = run(
         dims=(8, 80, 800) if dim is None else (dim,),
         observed=(1, 2, 4) if observed is None else (observed,),
         steps=(steps,),
+        methods=tuple(METHODS) if method is None else (method,),
         file=json,
         problems=problems,
+        seed=seed,
         workers=workers or os.cpu_count() or 1,
     )
     print(markdown(rows))
@@ -56,10 +72,19 @@ def field(
         int | None, typer.Option(help="Network evaluations; by default 10, 20, 50, 100 and 200.")
     ] = None,
     json: Json = None,
+    plot: Plot = None,
     workers: Workers = None,
 ) -> None:
-    """A Gaussian random field: are the error bars right, and after how many evaluations?"""
+    """A Gaussian random field: are the error bars right, and after how many evaluations?
+
+    Examples:
+
+        hdagger bench field --task sr4 --nfe 100
+
+        hdagger bench field --json rows.json --plot budget.png
+    """
     from ..bench import field as protocol
+    from ..bench.figures import budget
 
     tasks = list(protocol.operators())
     if task is not None and task not in tasks:
@@ -72,4 +97,51 @@ def field(
         file=json,
         workers=workers or os.cpu_count() or 1,
     )
+    if plot is not None:
+        budget(rows, plot)
     print(protocol.markdown(rows))
+
+
+@bench.command()
+def conditioning(json: Json = None, plot: Plot = None, workers: Workers = None) -> None:
+    """Blurs of growing condition number: what a pseudoinverse is good for.
+
+    Reconstruction guidance against PiGDM on the Gaussian field.
+
+    Example:
+
+        hdagger bench conditioning --plot conditioning.png
+    """
+    from ..bench import figures
+
+    _sweep("conditioning", figures.conditioning, json, plot, workers)
+
+
+@bench.command()
+def sparsity(json: Json = None, plot: Plot = None, workers: Workers = None) -> None:
+    """Fewer and fewer pixels: what a gradient is good for.
+
+    DDRM against PiGDM on the Gaussian field.
+
+    Example:
+
+        hdagger bench sparsity --plot sparsity.png
+    """
+    from ..bench import figures
+
+    _sweep("sparsity", figures.sparsity, json, plot, workers)
+
+
+def _sweep(
+    name: str,
+    draw: Callable[[list[dict[str, Any]], Path], None],
+    json: Path | None,
+    plot: Path | None,
+    workers: int | None,
+) -> None:
+    from ..bench.sweeps import markdown, run
+
+    rows = run(name, json, workers or os.cpu_count() or 1)
+    if plot is not None:
+        draw(rows, plot)
+    print(markdown(rows))

@@ -12,7 +12,7 @@ from .progress import progress
 
 
 def check(
-    method: Annotated[str, typer.Option(help="Of hdagger restore, or tmpd.")] = "ddrm",
+    method: Annotated[str, typer.Option(help="Of hdagger restore.")] = "ddrm",
     operator: Annotated[
         str, typer.Option(help="What is measured, as a measurement file says it.")
     ] = "average:4",
@@ -20,67 +20,83 @@ def check(
     prior: Annotated[
         str, typer.Option(help="field (a Gaussian random field), a bundled prior, or a file.")
     ] = "field",
-    steps: Annotated[int, typer.Option(help="Noise levels to walk down.")] = 50,
-    size: Annotated[int, typer.Option(help="Side of the pictures.")] = 32,
-    simulations: Annotated[int, typer.Option(help="Truths to draw.")] = 40,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(help="Folder whose crops are measured; by default draws of the prior."),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Noise levels to walk down; by default as in restore.")
+    ] = None,
+    size: Annotated[int, typer.Option(help="Side of what is measured, in pixels.")] = 32,
+    simulations: Annotated[int, typer.Option(help="How many are measured.")] = 40,
     draws: Annotated[int, typer.Option(help="Samples of each.")] = 39,
     seed: Annotated[int, typer.Option(help="Of all noise.")] = 0,
+    store: Annotated[
+        bool, typer.Option(help="Keep the verdict beside the prior, for the reports of restore.")
+    ] = False,
     plot: Annotated[Path | None, typer.Option(help="Draw coverage against level: .svg.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
 ) -> None:
     """Check a method by simulation: do its intervals hold the truth as often as they say?
 
-    Truths are drawn from the prior, measured, and sampled from their measurements.
+    Draws of the prior are measured and sampled from their measurements, which checks the
+    method. With --pictures it is crops of those, which checks the method and the prior.
 
     Examples:
 
         hdagger check --method ddrm
 
         hdagger check --method tmpd --plot tmpd.svg
-    """
-    from ..calibration import LEVELS, calibrate
-    from ..operators.text import operator_for_signal
-    from ..priors import zoo
-    from ..priors.analytic import GaussianField
-    from ..restoration import METHODS
-    from ..samplers.base import Problem, karras_levels
-    from ..samplers.ddim import DDIM
-    from ..samplers.integrators import Multistep
-    from ..samplers.tmpd import TMPD
 
-    if method not in (*METHODS, "tmpd"):
-        raise SettingError(
-            f"Wanted a method, one of tmpd, {', '.join(METHODS)}, but got {method!r}."
-        )
+        hdagger check --prior photo --pictures holiday/ --store
+    """
+    from ..calibration import LEVELS, Subject, check_method
+    from ..priors import zoo
+    from ..restoration import METHODS
+    from ..verdicts import Verdict, fingerprint
+    from ..verdicts import store as keep
+
+    if method not in METHODS:
+        raise SettingError(f"Wanted a method, one of {', '.join(METHODS)}, but got {method!r}.")
     if size < 8:
         raise SettingError(f"Wanted pictures of 8 pixels a side or more, but got {size}. Try 32.")
+    if prior == "field" and (store or pictures is not None):
+        raise SettingError(
+            "Wanted a prior of pictures for --pictures and --store, but got the field. "
+            "Try --prior photo."
+        )
     generator = torch.Generator().manual_seed(seed)
 
     def noise(shape: tuple[int, ...]) -> torch.Tensor:
         return torch.randn(shape, generator=generator, dtype=torch.float64)
 
     if prior == "field":
-        card, denoiser = zoo.card("photo"), GaussianField(size)
-        card_levels = karras_levels(steps, low=0.01, high=80.0)
-        truths = denoiser.sample(simulations, noise)
+        subject = Subject.field(simulations, size, noise)
+    elif pictures is None:
+        subject = Subject.drawn(zoo.card(prior), simulations, size, noise)
     else:
-        card = zoo.card(prior)
-        denoiser = zoo.load(card, "cpu")
-        card_levels = karras_levels(steps, low=card.sigma_min, high=card.sigma_max)
-        shape = (card.channels, size, size)
-        anything = operator_for_signal("none", shape, {})
-        nothing = Problem(torch.zeros(simulations, *shape, dtype=torch.float64), anything)
-        truths = DDIM(denoiser, eta=0.0).sample(nothing, card_levels, noise)
-    H = operator_for_signal(operator, tuple(truths.shape[1:]), {})
-    if method == "tmpd":
-        tolerance = 1e-6 if prior == "field" else 1e-3
-        sampler = Multistep(TMPD(denoiser, eta=0.0, tolerance=tolerance))
-    else:
-        sampler = METHODS[method].make(denoiser, card, sigma_y)
+        subject = Subject.pictured(zoo.card(prior), simulations, size, pictures, seed)
+    steps = steps or METHODS[method].steps
     with progress(f"{simulations} simulations") as watch:
-        found = calibrate(truths, sampler, H, sigma_y, card_levels, draws, generator, watch)
+        found = check_method(subject, method, steps, operator, sigma_y, draws, generator, watch)
     if plot is not None:
         plot.write_text(found.svg())
+    if store:
+        card = zoo.card(prior)
+        verdict = Verdict(
+            method=method,
+            steps=steps,
+            prior_sha256=card.sha256 or fingerprint(card.weights),
+            operator=operator,
+            sigma_y=sigma_y,
+            truths=subject.origin,
+            side=size,
+            draws=draws,
+            coverage_90=found.covered[LEVELS.index(0.9)],
+            chi2_dof=found.chi2_dof,
+            words=found.verdict,
+        )
+        keep(card.weights, verdict)
     if as_json:
         covered = dict(zip(map(str, LEVELS), found.covered, strict=True))
         print(

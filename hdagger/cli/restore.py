@@ -42,7 +42,9 @@ def restore(
     operator: OperatorText = None,
     method: Annotated[
         str,
-        typer.Option(help="auto, ddrm, pigdm, cells, projection, reconstruction, dps or ddim."),
+        typer.Option(
+            help="auto, ddrm, pigdm, cells, tmpd, projection, reconstruction, dps or ddim."
+        ),
     ] = "auto",
     steps: Annotated[
         int | None, typer.Option(help="Network evaluations a sample; by default enough.")
@@ -76,7 +78,7 @@ def restore(
 
         hdagger restore shaken.png --blur motion:15,30 --sigma-y 0.05 --method pigdm
     """
-    from ..report import verdict, write_restoration
+    from ..report import checked, verdict, write_restoration
     from ..restoration import Recipe, restore
 
     if steps is not None and steps < 1:
@@ -94,7 +96,7 @@ def restore(
     if as_json:
         print(json.dumps(summary))
     else:
-        print(f"{verdict(summary)}\n{out / 'report.html'}")
+        print(f"{verdict(summary)}\n{checked(summary)}\n{out / 'report.html'}")
 
 
 @dataclass(frozen=True)

@@ -307,6 +307,19 @@ class Sampler(abc.ABC, Generic[State]):
         return self.finish(self.run(problem, levels, noise, watch), problem)
 
 
+Inner = TypeVar("Inner", bound="CorrectedSampler")
+
+
+class Wrapper(Sampler[State], Generic[State, Inner]):
+    """A sampler around another one, whose prior, eta, step variance and needs it keeps."""
+
+    def __init__(self, sampler: Inner) -> None:
+        super().__init__(sampler.prior, sampler.eta)
+        self.sampler = sampler
+        self.step_variance = sampler.step_variance
+        self.needs, self.instead = sampler.needs, sampler.instead
+
+
 class CorrectedSampler(Sampler[Tensor]):
     """A sampler whose whole method is how the data move the prior's prediction."""
 
@@ -331,13 +344,13 @@ class Guidance:
     Attributes:
         D: The prior's prediction.
         pull: sigma^2 times the gradient of log p(y | x): what the data add to D.
-        log_likelihood: log p(y | x) of each row as the method approximates it, up to one
-            constant; None where the method cannot tell.
+        log_likelihood: Works out log p(y | x) of each row as the method approximates it, up to
+            one constant; None where the method cannot tell.
     """
 
     D: Signal
     pull: Signal
-    log_likelihood: Float[Tensor, " batch"] | None
+    log_likelihood: Callable[[], Float[Tensor, " batch"]] | None
 
 
 class GuidedSampler(CorrectedSampler):

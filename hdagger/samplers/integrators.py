@@ -21,21 +21,15 @@ import torch
 from torch import Tensor
 
 from ..tensors import Level, Noise, Signal
-from .base import CorrectedSampler, Problem, Sampler, Step
+from .base import CorrectedSampler, Problem, Step, Wrapper
 
 
-class Heun(Sampler[Tensor]):
+class Heun(Wrapper[Tensor, CorrectedSampler]):
     """m is the mean of what it is at both ends: two evaluations a step, any eta.
 
     Args:
         sampler: Whose correction is followed; its eta and step variance are kept.
     """
-
-    def __init__(self, sampler: CorrectedSampler) -> None:
-        super().__init__(sampler.prior, sampler.eta)
-        self.sampler = sampler
-        self.step_variance = sampler.step_variance
-        self.needs, self.instead = sampler.needs, sampler.instead
 
     def start(self, problem: Problem, sigma: Level, noise: Noise) -> Signal:
         return self.sampler.start(problem, sigma, noise)
@@ -70,7 +64,7 @@ class Trail:
     sigma: Level
 
 
-class Multistep(Sampler[Trail]):
+class Multistep(Wrapper[Trail, CorrectedSampler]):
     """m at the middle is extrapolated from this step and the last: one evaluation a step.
 
     Second order with eta = 0; with fresh noise the extrapolation follows the noise too, and
@@ -79,12 +73,6 @@ class Multistep(Sampler[Trail]):
     Args:
         sampler: Whose correction is followed; its eta and step variance are kept.
     """
-
-    def __init__(self, sampler: CorrectedSampler) -> None:
-        super().__init__(sampler.prior, sampler.eta)
-        self.sampler = sampler
-        self.step_variance = sampler.step_variance
-        self.needs, self.instead = sampler.needs, sampler.instead
 
     def start(self, problem: Problem, sigma: Level, noise: Noise) -> Trail:
         return Trail(self.sampler.start(problem, sigma, noise), None, sigma)

@@ -15,6 +15,7 @@ References:
     Problems, ICLR 2023, eq. 5 to 9 and algorithm 1. https://openreview.net/forum?id=9_gsMA8MRKQ
 """
 
+from functools import partial
 from typing import Literal
 
 import torch
@@ -82,7 +83,9 @@ class PiGDM(GuidedSampler):
         else:
             whole = _dot(u, u) / _dot(u, r2_g).clamp(min=torch.finfo(u.dtype).tiny)
             weight = torch.minimum(sigma2 / r2, whole)
-        return Guidance(D, weight * r2_g, log_likelihood(D, problem, r2))
+        known = isinstance(problem.H, SVDOperator)
+        likelihood = partial(log_likelihood, D, problem, r2) if known else None
+        return Guidance(D, weight * r2_g, likelihood)
 
     def _pull_back(
         self, x: Signal, problem: Problem, sigma: Level, r2: Tensor
@@ -124,11 +127,10 @@ def r2_weighted_residual(D: Signal, problem: Problem, r2: Tensor) -> Signal:
     return H.pinv(y) - H.pinv(H(D))
 
 
-def log_likelihood(D: Signal, problem: Problem, r2: Tensor) -> Tensor | None:
-    """log N(y; H D, r^2 H H^T + sigma_y^2 I), ``(batch,)``; None without an SVD of H."""
+def log_likelihood(D: Signal, problem: Problem, r2: Tensor) -> Tensor:
+    """log N(y; H D, r^2 H H^T + sigma_y^2 I), ``(batch,)``, by the SVD of H."""
     H, sigma_y2 = problem.H, problem.sigma_y**2
-    if not isinstance(H, SVDOperator):
-        return None
+    assert isinstance(H, SVDOperator)
     e = H.Ut(problem.y - H(D))
     s2 = torch.where(H.observed, H.singular_values**2, 0)
     variance = r2 * H.fit(s2.expand(len(e), -1), e.shape[1]) + sigma_y2

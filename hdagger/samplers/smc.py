@@ -25,9 +25,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import OperatorAbilityError, SettingError
-from ..operators.base import Operator
 from ..tensors import Level, Noise, Signal
-from .base import GuidedSampler, Problem, Sampler, Step
+from .base import GuidedSampler, Problem, Step, Wrapper
 
 LogWeights = Float[Tensor, "clouds particles"]
 
@@ -59,7 +58,7 @@ class Cloud:
         return torch.tensor([len(row.unique()) for row in self.ancestors])
 
 
-class SMC(Sampler[Cloud]):
+class SMC(Wrapper[Cloud, GuidedSampler]):
     """Draws clouds of particles by a guided sampler, weighted and resampled.
 
     The rows of the data go into clouds of ``particles`` rows, one after the other; the rows
@@ -73,16 +72,12 @@ class SMC(Sampler[Cloud]):
     """
 
     def __init__(self, sampler: GuidedSampler, particles: int) -> None:
-        super().__init__(sampler.prior, sampler.eta)
+        super().__init__(sampler)
         if particles < 1:
             raise SettingError(f"SMC wants at least 1 particle, but got {particles}. Try 500.")
         if particles > 1 and sampler.eta == 0:
             raise SettingError("SMC wants fresh noise in every step, but got eta = 0. Try 1.")
-        self.sampler = sampler
         self.particles = particles
-        self.step_variance = sampler.step_variance
-        self.needs: type[Operator] = sampler.needs
-        self.instead = sampler.instead
 
     def start(self, problem: Problem, sigma: Level, noise: Noise) -> Cloud:
         rows = len(problem.y)
@@ -105,7 +100,7 @@ class SMC(Sampler[Cloud]):
                 f"{type(problem.H).__name__} with these settings. "
                 'Use TMPD(prior, covariance="matrix").'
             )
-        log_psi = guidance.log_likelihood.view_as(cloud.log_weights)
+        log_psi = guidance.log_likelihood().view_as(cloud.log_weights)
         log_weights = cloud.log_weights + log_psi
         evidence, ancestors = cloud.log_evidence, cloud.ancestors
         x, D, corrected = cloud.x, guidance.D, guidance.D + guidance.pull
