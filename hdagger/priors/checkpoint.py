@@ -41,7 +41,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a broken file makes the reader do
-        code = "Weights only load failed" in str(error) and "nsupported" in str(error)
+        code = "GLOBAL" in str(error)
         why = "holds code beside its tensors" if code else "is no whole checkpoint"
         raise FileError(
             f"Wanted a checkpoint of tensors, but {path} {why} (nothing in it was run). "

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import FileError, SettingError
-from ..tensors import Label, Signal
+from ..tensors import Data, Label, Signal
 from . import checkpoint
 from .base import check_label
 from .conventions import Convention, from_table, to_table
@@ -53,6 +53,7 @@ class LatentDenoiser(nn.Module):
         self.autoencoder = autoencoder
         self.convention = convention
         self.register_buffer("words", words)
+        self.sigma_range = convention.sigma_range
         self.channels: int = autoencoder.config["in_channels"]
         self.stride = 2 ** (len(autoencoder.config["block_out_channels"]) - 1)
         self.size = int(net.config["sample_size"] or 0) * self.stride
@@ -76,12 +77,12 @@ class LatentDenoiser(nn.Module):
         out = self.net(inner.to(self.net.dtype), time, said).sample
         return self.convention.clean(x, level.view(-1, 1, 1, 1), out.to(x))
 
-    def decode(self, z: Signal) -> Signal:
+    def decode(self, z: Data) -> Signal:
         """The pictures of codes, in the precision of z."""
         inner = (z / self.scaling).to(self.autoencoder.dtype)
         return self.autoencoder.decode(inner).sample.to(z)
 
-    def encode(self, x: Signal) -> Signal:
+    def encode(self, x: Signal) -> Data:
         """The codes of pictures, the mean where the encoder is unsure."""
         inner = x.to(self.autoencoder.dtype)
         return self.scaling * self.autoencoder.encode(inner).latent_dist.mean.to(x)

@@ -114,7 +114,9 @@ def card(name: str) -> Card:
         FileError: Its card is broken.
     """
     if name.endswith(".safetensors"):
-        return Card(name, Path(name))
+        _, build = checkpoint.read_kind(Path(name))
+        said = {key: build[key] for key in ("channels", "classes") if key in build}
+        return Card(name, Path(name), **said)
     for folder in (BUNDLED, home()):
         if re.fullmatch(r"[\w.-]+", name) and (folder / f"{name}.toml").is_file():
             return _read(folder / f"{name}.toml")
@@ -257,8 +259,7 @@ def _convert(source: str, clone: Path | None, prompt: str, any_label: int | None
             else huggingface.from_folder(path, any_label)
         )
     if path.suffix == ".safetensors" and checkpoint.is_own(path):
-        kind, _ = checkpoint.read_kind(path)
-        return (PRIORS | CLASSIFIERS)[kind](path)
+        return _open(path, PRIORS | CLASSIFIERS, "a prior")
     state = checkpoint.read_state(path)
     return (
         ADMClassifier.convert(state, path)
@@ -271,7 +272,7 @@ def _facts(network: Any) -> dict[str, Any]:
     """What a card says of a network beyond its name."""
     low, high = network.sigma_range
     facts = {name: getattr(network, name) for name in ("channels", "classes", "size")}
-    facts |= {"sigma_min": round(low, 6), "sigma_max": round(high, 6)}
+    facts |= {"sigma_min": float(f"{low:.4g}"), "sigma_max": float(f"{high:.4g}")}
     if isinstance(network, LatentDenoiser):
         facts |= {"subject": "codes of pictures in [-1, 1]", "data_variance": 1.0}
     elif isinstance(network, NoisyClassifier | ADMClassifier):
@@ -290,20 +291,24 @@ def _load(card: Card, loaders: dict[str, Callable[[Path], Any]], what: str) -> A
             f"Wanted weights with sha256 {card.sha256[:12]}..., as the card of {card.name} says, "
             f"but {card.weights} has {found[:12]}.... Install hdagger, or add the prior, again."
         )
-    kind, _ = checkpoint.read_kind(card.weights)
+    return _open(card.weights, loaders, what)
+
+
+def _open(path: Path, loaders: dict[str, Callable[[Path], Any]], what: str) -> Any:
+    kind, _ = checkpoint.read_kind(path)
     if kind not in loaders:
         raise FileError(
-            f"Wanted {what}, but {card.weights} holds {kind!r}, not one of {', '.join(loaders)}. "
+            f"Wanted {what}, but {path} holds {kind!r}, not one of {', '.join(loaders)}. "
             "See hdagger priors."
         )
     try:
-        return loaders[kind](card.weights)
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, HDaggerError):
-            raise
+        return loaders[kind](path)
+    except HDaggerError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FileError(
-            f"Wanted {what}, but the description in {card.weights} does not hold together "
-            f"({error}). Add it again."
+            f"Wanted {what}, but the description in {path} does not hold together ({error}). "
+            "Add it again."
         ) from error
 
 
