@@ -4,10 +4,10 @@
     python benchmarks/digits.py data/digits/test [--count 500] [--methods ddrm,pigdm]
 
 The digits were never trained on. Each is measured without noise and restored once by the bundled
-digits prior: not told its label, and told it ("cc"; with guidance 1 the prior is the plain conditional
-one). Rows: the share that the bundled classifier, which guides nothing here, reads as
-the digit's label, +- 1.96 standard errors. --samples FILE draws new digits instead, writes a sheet
-of them and reports how many are read as their label.
+digits prior: not told its label, and told it ("cc"; at guidance 1 the prior is the plain
+conditional one). Columns: the share that the bundled classifier, which guides nothing here, reads
+as the digit's label, +- 1.96 standard errors. --samples FILE draws new digits instead, writes a
+sheet of them and reports how many are read as their label.
 """
 
 import argparse

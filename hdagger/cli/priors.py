@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, no_type_check
+from typing import Annotated, Any, no_type_check
 
 import typer
 from rich.console import Console
@@ -34,10 +34,7 @@ def show(context: typer.Context) -> None:
             _print(console, card)
 
 
-def _print(console: Console, card: object) -> None:
-    from ..priors.zoo import Card
-
-    assert isinstance(card, Card)
+def _print(console: Console, card: Any) -> None:
     console.print(f"[bold]{card.name}[/bold]  {card.subject}")
     size = card.weights.stat().st_size / 1e6 if card.weights.exists() else 0
     picture = f"{card.channels} channels, " + (

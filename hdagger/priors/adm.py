@@ -14,7 +14,7 @@ References:
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -26,9 +26,6 @@ from ..tensors import Signal
 from . import checkpoint
 from .conventions import VariancePreserving, from_table, to_table
 from .huggingface import NetworkDenoiser, empty_unet
-
-if TYPE_CHECKING:
-    from diffusers import UNet2DModel
 
 
 @dataclass(frozen=True)
@@ -272,9 +269,7 @@ class ADMClassifier(nn.Module):
 
     kind = "adm-classifier"
 
-    def __init__(
-        self, net: "UNet2DModel", size: int, classes: int, convention: VariancePreserving
-    ) -> None:
+    def __init__(self, net: Any, size: int, classes: int, convention: VariancePreserving) -> None:
         super().__init__()
         net.up_blocks = nn.ModuleList()
         del net.conv_out

@@ -40,9 +40,9 @@ class Counted:
         self.prior: Callable[..., Signal] = prior
         self.nfe = 0
 
-    def __call__(self, x: Signal, sigma: Level, *label: Label | None) -> Signal:
+    def __call__(self, x: Signal, sigma: Level, label: Label | None = None) -> Signal:
         self.nfe += 1
-        return self.prior(x, sigma, *label)
+        return self.prior(x, sigma, *(() if label is None else (label,)))
 
 
 def check_label(label: Label | None, classes: int) -> None:

@@ -180,7 +180,7 @@ def examine(
 
     shape = (card.channels, *(2 * [card.size or size or 64]))
     with torch.no_grad():
-        if own:
+        if pictures is None:
             code = network.code_shape(shape) if isinstance(network, LatentDenoiser) else shape
             noise = SampleNoise(seed, [(k, 0) for k in range(count)], device)
             x0 = sampled(prior, (count, *code), min(card.sigma_max, 80.0), noise)

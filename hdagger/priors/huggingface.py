@@ -9,7 +9,7 @@ References:
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -21,9 +21,6 @@ from ..tensors import Label, Signal
 from . import checkpoint
 from .base import check_label
 from .conventions import EDM, Convention, VariancePreserving, from_table, to_table
-
-if TYPE_CHECKING:
-    from diffusers import UNet2DModel
 
 MOST_PARAMETERS = 5_000_000_000
 LARGEST_CONFIG = 1_000_000
@@ -41,9 +38,7 @@ class NetworkDenoiser(nn.Module):
 
     kind = "unet2d"
 
-    def __init__(
-        self, net: "UNet2DModel", convention: Convention, null: int | None = None
-    ) -> None:
+    def __init__(self, net: Any, convention: Convention, null: int | None = None) -> None:
         super().__init__()
         self.net = net
         self.convention = convention
@@ -116,7 +111,7 @@ class NetworkDenoiser(nn.Module):
         return made.eval().requires_grad_(False)
 
 
-def empty_unet(config: dict[str, Any]) -> "UNet2DModel":
+def empty_unet(config: dict[str, Any]) -> Any:
     """A ``UNet2DModel`` without memory for its weights.
 
     Beside diffusers' own settings, ``heads`` gives every attention so many heads, and ``sines``

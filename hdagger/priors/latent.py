@@ -10,7 +10,7 @@ References:
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -22,9 +22,6 @@ from . import checkpoint
 from .base import check_label
 from .conventions import Convention, from_table, to_table
 from .huggingface import convention_in, diffusers, empty, read_json, weights_in
-
-if TYPE_CHECKING:
-    from diffusers import AutoencoderKL, UNet2DConditionModel
 
 
 class LatentDenoiser(nn.Module):
@@ -43,8 +40,8 @@ class LatentDenoiser(nn.Module):
 
     def __init__(
         self,
-        net: "UNet2DConditionModel",
-        autoencoder: "AutoencoderKL",
+        net: Any,
+        autoencoder: Any,
         convention: Convention,
         words: Float[Tensor, "2 tokens width"],
     ) -> None:

@@ -30,17 +30,18 @@ class Tiled:
         self.tile = tile
         self.overlap = overlap
 
-    def __call__(self, x: Signal, sigma: Level, *label: Label | None) -> Signal:
+    def __call__(self, x: Signal, sigma: Level, label: Label | None = None) -> Signal:
+        told = () if label is None else (label,)
         if max(x.shape[2:]) <= self.tile:
-            return self.prior(x, sigma, *label)
+            return self.prior(x, sigma, *told)
         height, width = x.shape[2:]
         total, weights = torch.zeros_like(x), torch.zeros_like(x[:1, :1])
         for rows, columns in product(self._spans(height), self._spans(width)):
             part = x[:, :, rows, columns]
             if torch.is_grad_enabled() and x.requires_grad:
-                D = checkpoint(self.prior, part, sigma, *label, use_reentrant=False)
+                D = checkpoint(self.prior, part, sigma, *told, use_reentrant=False)
             else:
-                D = self.prior(part, sigma, *label)
+                D = self.prior(part, sigma, *told)
             window = torch.outer(self._window(rows, height), self._window(columns, width)).to(x)
             total[:, :, rows, columns] += window * D
             weights[:, :, rows, columns] += window
