@@ -119,7 +119,7 @@ def main() -> None:
                     settings = (arguments.steps, operator, arrays, x, told, arguments.guidance)
                     read.append(share(read_as(restored(method, *settings)) == labels))
             except HDaggerError as error:
-                print(f"| {title} | {method} | {error} | |")
+                print(f"| {title} | {method} | {type(error).__name__} | |")
                 continue
             seconds = time.perf_counter() - started
             print(f"| {title} | {method}-{arguments.steps} | {' | '.join(read)} |", flush=True)
