@@ -18,10 +18,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hdagger import operator_for_data, read_picture
+from hdagger import operator_for_signal, read_picture
 from hdagger.errors import HDaggerError
 from hdagger.media import to_image
-from hdagger.operators.text import Arrays, operator_for_signal
+from hdagger.operators.text import Arrays
 from hdagger.priors import zoo
 from hdagger.priors.classes import ClassifierFree
 from hdagger.restoration import METHODS, levels_for
@@ -65,7 +65,6 @@ def restored(
         prior = network if told is None else ClassifierFree(network, told[part], guidance)
         H = operator_for_signal(operator, (1, 28, 28), arrays)
         y = H(x[part])
-        H = operator_for_data(operator, tuple(y.shape[1:]), arrays)
         levels = levels_for(METHODS[method], steps, H, 0.0, card.sigma_max)
         noise = SampleNoise(0, [(item,) for item in range(first, first + len(y))])
         sampler = METHODS[method].make(prior, card, 0.0)
