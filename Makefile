@@ -27,6 +27,7 @@ lint: .venv/installed-dev
 
 .venv/installed-dev: .venv/installed
 	$(PIP) -e '.[dev]'
+	$(PIP) --no-deps azula # guided-diffusion's own network, for a test; it asks for another torch
 	touch $@
 
 clean:

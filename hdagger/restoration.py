@@ -4,13 +4,13 @@ Only this module knows the samplers and the priors by name; the command line, a 
 any other face make a :class:`Recipe` and call :func:`restore`.
 """
 
+import json
 import time
 import tomllib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,10 +19,12 @@ from .errors import FileError, SettingError, ShapeError
 from .measurement import Measurement
 from .media import check_file
 from .operators.base import AlignedOperator, Operator, PinvOperator, SVDOperator
+from .operators.decoded import Decoded
 from .operators.quantisation import Quantiser
 from .operators.text import Arrays, operator_for_signal, operator_of
 from .priors import zoo
 from .priors.base import Counted, Denoiser
+from .priors.latent import LatentDenoiser
 from .samplers.base import Problem, Sampler, check_steps, karras_levels
 from .samplers.cells import Cells
 from .samplers.ddim import DDIM
@@ -92,7 +94,10 @@ class Recipe:
         steps: Noise levels to walk down; 0 for the method's own number.
         samples: How many to draw.
         seed: Of the noise. Sample k is the same whatever the number of samples.
-        prior: A bundled prior, or a .safetensors file.
+        prior: A prior that is bundled or was added, or a .safetensors file.
+        label: The class to restore towards, for a prior with classes; None for any.
+        guidance: How far: p(x) p(label | x)^guidance.
+        save_memory: Compute a large network's blocks twice under a gradient, and keep less.
     """
 
     method: str = "auto"
@@ -100,6 +105,9 @@ class Recipe:
     samples: int = 4
     seed: int = 0
     prior: str = "photo"
+    label: int | None = None
+    guidance: float = 1.0
+    save_memory: bool = False
 
     def __post_init__(self) -> None:
         if self.method not in ("auto", *METHODS):
@@ -113,9 +121,12 @@ class Recipe:
             raise SettingError(f"Wanted 1 to 10000 steps, but got {self.steps}. Try 20.")
         if not 0 <= self.seed < 2**63:
             raise SettingError(f"Wanted a seed of 0 or more, but got {self.seed}. Try 0.")
+        if not 0 <= self.guidance <= 100:
+            raise SettingError(f"Wanted a guidance of 0 to 100, but got {self.guidance}. Try 1.")
 
     def to_toml(self) -> str:
-        return "".join(f"{name} = {_toml(value)}\n" for name, value in asdict(self).items())
+        said = {name: value for name, value in asdict(self).items() if value is not None}
+        return "".join(f"{name} = {json.dumps(value)}\n" for name, value in said.items())
 
     @classmethod
     def from_toml(cls, path: Path) -> "Recipe":
@@ -176,7 +187,9 @@ def restore(
     """
     card = zoo.card(recipe.prior)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    prior = Counted(zoo.load(card, device))
+    network = zoo.load(card, device, recipe.save_memory)
+    counted = Counted(network)
+    prior = zoo.towards(counted, card, recipe.label, recipe.guidance, device)
     seen, H = measurement, operator_of(measurement)
     gray = H.signal_shape[0] == 1 and card.channels == 3
     if gray:
@@ -188,13 +201,16 @@ def restore(
             f"{card.name} is a prior of {card.channels} channels, but the signal has "
             f"{H.signal_shape[0]}. Restore the channels one by one."
         )
+    if isinstance(network, LatentDenoiser):
+        code_shape = network.code_shape(H.signal_shape)
+        H = Decoded(H, network.decode, network.encode, code_shape)
     name = recipe.method
     if name == "auto":
         fits = {Quantiser: "cells", SVDOperator: "ddrm", Operator: "pigdm"}
         name = next(name for rung, name in fits.items() if isinstance(H, rung))
     method = METHODS[name]
     steps = recipe.steps or method.steps
-    levels = levels_for(method, steps, H, sigma_y).to(device)
+    levels = levels_for(method, steps, H, sigma_y, card.sigma_max).to(device)
     sampler = method.make(prior, card.data_variance, sigma_y)
 
     batch = 1 if device == "cpu" else recipe.samples
@@ -233,12 +249,15 @@ def restore(
             asdict(found) for found in stored(card.weights, sha256) if found.method == name
         ],
         "hdagger": version("hdagger"),
-        "nfe": prior.nfe // len(draws),
+        "nfe": counted.nfe // len(draws),
         "seconds": round(seconds, 3),
         **residual_check(x, whole, gray),
     }
     if isinstance(H, Quantiser):
         provenance["kept"] = round(H.kept(x, whole.y), 6)
+    if isinstance(network, LatentDenoiser):
+        with torch.no_grad():
+            x = torch.cat([network.decode(z[None]) for z in x])
     x = x.mean(dim=1, keepdim=True) if gray else x
     return PosteriorSamples(x.float().cpu(), provenance)
 
@@ -257,20 +276,23 @@ def three_copies(gray: Measurement, signal_shape: tuple[int, ...]) -> Measuremen
     )
 
 
-def levels_for(method: Method, steps: int, H: Operator, sigma_y: float) -> Tensor:
+def levels_for(
+    method: Method, steps: int, H: Operator, sigma_y: float, highest: float = HIGHEST
+) -> Tensor:
     """The noise levels to walk down: none wasted where nothing is left to decide.
 
     The lowest is a quarter of the noise on the data, at most LOWEST. The highest is HIGHEST, or,
     for a method that starts at what the data show, half of the side of the largest square that
-    they leave open: the mean of such a square is then as uncertain as a pixel of the prior.
+    they leave open: the mean of such a square is then as uncertain as a pixel of the prior. It is
+    not above ``highest``, the prior's own.
     """
     check_steps(steps)
     if isinstance(H, Quantiser):
         return karras_levels(steps, low=min(0.1, H.pixel_error / 8), high=8.0)
     low = min(LOWEST, sigma_y / 4) if sigma_y > 0 else LOWEST
-    high = HIGHEST
+    high = min(HIGHEST, highest)
     if method.anchored and isinstance(H, PinvOperator):
-        high = min(HIGHEST, max(2.0, unseen_side(H) / 2))
+        high = min(high, max(2.0, unseen_side(H) / 2))
     return karras_levels(steps, low=max(low, 0.002), high=high)
 
 
@@ -313,7 +335,3 @@ def residual_check(x: Tensor, problem: Problem, gray: bool) -> dict[str, float |
         mean_square = residual.square().flatten(1).sum(1).mean() / freedom
         chi2 = round(float(mean_square / problem.sigma_y**2), 4)
     return {"chi2_dof": chi2, "residual_max": float(residual.abs().max())}
-
-
-def _toml(value: Any) -> str:
-    return f'"{value}"' if isinstance(value, str) else str(value)

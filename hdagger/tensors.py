@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float, Inexact
+from jaxtyping import Float, Inexact, Int
 from torch import Tensor
 
 Signal: TypeAlias = Float[Tensor, "batch *signal"]
@@ -17,6 +17,7 @@ Data: TypeAlias = Inexact[Tensor, "batch *data"]
 Coefficients: TypeAlias = Float[Tensor, "batch *coefficients"]
 Spectrum: TypeAlias = Inexact[Tensor, "batch _"]
 Level: TypeAlias = Float[Tensor, ""]
+Label: TypeAlias = Int[Tensor, " batch"]
 Noise: TypeAlias = Callable[[tuple[int, ...]], Tensor]
 """Standard normals of the shape asked for; the first axis is the batch."""
 

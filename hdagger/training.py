@@ -1,7 +1,7 @@
-"""Training a prior on a folder of photographs; stops and resumes at any moment.
+"""Training a prior on a folder of pictures; stops and resumes at any moment.
 
-The loss is EDM's: the squared error of D(x0 + sigma n, sigma), weighted to be of order one
-at every level, with ln sigma drawn from a Gaussian.
+Noise is added with ln sigma drawn from a Gaussian; the network knows its loss. A classifier of
+noisy pictures is trained in the same way.
 
 References:
     Karras et al., Elucidating the Design Space of Diffusion-Based Generative Models, 2022,
@@ -25,8 +25,11 @@ from .datasets import Photographs
 from .errors import FileError, SettingError
 from .media import check_file, to_image, whole_file
 from .muon import Muon
-from .priors.unet import UNetDenoiser, UNetShape
+from .priors.classifier import NoisyClassifier
+from .priors.unet import TRAINED, UNetDenoiser, UNetShape
 from .tensors import SampleNoise
+
+NETWORKS = {"denoiser": UNetDenoiser, "classifier": NoisyClassifier}
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,11 @@ class TrainingPlan:
         ema: Decay of the running mean of the weights, which is what is kept.
         log_sigma_mean: Mean of ln sigma.
         log_sigma_std: Standard deviation of ln sigma.
+        mirror: Whether half of the crops are mirrored.
+        label_dropout: Share of the crops whose label is hidden, so that the prior also learns
+            to do without. Labels are those of the folders in ``photographs``.
         seed: Of the weights, the crops and the noise.
+        network: ``"denoiser"`` makes a prior, ``"classifier"`` what can guide one.
         unet: The shape of the network.
     """
 
@@ -58,8 +65,17 @@ class TrainingPlan:
     ema: float = 0.995
     log_sigma_mean: float = -1.4
     log_sigma_std: float = 1.4
+    mirror: bool = True
+    label_dropout: float = 0.0
     seed: int = 0
+    network: str = "denoiser"
     unet: UNetShape = field(default_factory=UNetShape)
+
+    def __post_init__(self) -> None:
+        if self.network not in NETWORKS:
+            raise SettingError(
+                f"Wanted a network, {' or '.join(NETWORKS)}, but got {self.network!r}."
+            )
 
     @classmethod
     def read(cls, path: Path) -> "TrainingPlan":
@@ -124,7 +140,7 @@ class Training:
         self.folder = folder
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(plan.seed)
-        self.denoiser = UNetDenoiser(plan.unet).to(self.device)
+        self.denoiser = NETWORKS[plan.network](plan.unet).to(self.device)
         self.ema = copy.deepcopy(self.denoiser).eval().requires_grad_(False)
         net = self.denoiser.net
         inner = [
@@ -161,19 +177,22 @@ class Training:
             report_every: Seconds between two reports.
             save_every: Seconds between two saves.
         """
-        photographs = Photographs(self.plan.photographs, self.plan.crop)
+        plan = self.plan
+        photographs = Photographs(
+            plan.photographs, plan.crop, plan.unet.channels, plan.unet.classes, plan.mirror
+        )
         now = reported = saved = time.monotonic()
         losses: list[float] = []
         try:
             while not self.done:
-                losses.append(self._update(photographs.draw(self.plan.batch, self._seed)))
+                losses.append(self._update(*photographs.draw_labelled(plan.batch, self._seed)))
                 self.step += 1
                 now, before = time.monotonic(), now
                 self.seconds += now - before
                 if now - reported > report_every or self.done:
-                    speed = len(losses) * self.plan.batch / (now - reported)
+                    speed = len(losses) * plan.batch / (now - reported)
                     mean = sum(losses) / len(losses)
-                    crops = self.step * self.plan.batch
+                    crops = self.step * plan.batch
                     report(Progress(self.step, crops, mean, self.seconds, speed))
                     reported, losses = now, []
                 if now - saved > save_every:
@@ -186,19 +205,17 @@ class Training:
     def _seed(self) -> int:
         return self.plan.seed * 1_000_003 + self.step
 
-    def _update(self, x0: Tensor) -> float:
+    def _update(self, x0: Tensor, label: Tensor) -> float:
         rate = self._rate()
         self.muon.param_groups[0]["lr"] = rate * self.plan.rate
         self.adam.param_groups[0]["lr"] = rate * self.plan.rate_rest
         generator = torch.Generator().manual_seed(self._seed)
         z = torch.randn(len(x0), generator=generator)
-        sigma = (z * self.plan.log_sigma_std + self.plan.log_sigma_mean).exp().clamp(0.002, 100)
+        sigma = (z * self.plan.log_sigma_std + self.plan.log_sigma_mean).exp().clamp(*TRAINED)
         noise = torch.randn(x0.shape, generator=generator)
-        x0, sigma, noise = x0.to(self.device), sigma.to(self.device), noise.to(self.device)
-        level = sigma.view(-1, 1, 1, 1)
-        data = self.plan.unet.sigma_data
-        weight = (level**2 + data**2) / (level * data) ** 2
-        loss = (weight * (self.denoiser(x0 + level * noise, sigma) - x0).square()).mean()
+        hidden = torch.rand(len(x0), generator=generator) < self.plan.label_dropout
+        label = torch.where(hidden, self.plan.unet.classes, label)
+        loss = self.denoiser.loss(*(part.to(self.device) for part in (x0, sigma, noise, label)))
         loss.backward()
         nn.utils.clip_grad_norm_(self.denoiser.parameters(), 1.0)
         for optimiser in (self.muon, self.adam):
@@ -231,8 +248,9 @@ class Training:
             torch.save(state, path)
         with whole_file(self.folder / "prior.safetensors") as path:
             self.ema.save(path)
-        with whole_file(self.folder / "samples.png") as path:
-            to_image(self._samples()).save(path)
+        if isinstance(self.ema, UNetDenoiser):
+            with whole_file(self.folder / "samples.png") as path:
+                to_image(self._samples(self.ema)).save(path)
 
     def _resume(self) -> None:
         try:
@@ -251,14 +269,15 @@ class Training:
             ) from error
 
     @torch.no_grad()
-    def _samples(self, side: int = 64, grid: int = 4) -> Tensor:
-        """Unconditional samples by DDIM, 18 steps, as one picture."""
+    def _samples(self, prior: UNetDenoiser, grid: int = 4) -> Tensor:
+        """Samples by DDIM, 18 steps, as one picture; with classes, each row goes through them."""
         levels = [*torch.logspace(math.log10(40), math.log10(0.02), 18).tolist(), 0.0]
-        count, channels = grid * grid, self.plan.unet.channels
+        count, shape, side = grid * grid, self.plan.unet, self.plan.crop
         noise = SampleNoise(self.plan.seed, [(i,) for i in range(count)], self.device)
-        x = levels[0] * noise((count, channels, side, side)).float()
+        x = levels[0] * noise((count, shape.channels, side, side)).float()
+        label = torch.arange(count, device=self.device) % shape.classes if shape.classes else None
         for sigma, lower in itertools.pairwise(levels):
-            D = self.ema(x, torch.tensor(sigma))
+            D = prior(x, torch.tensor(sigma), label)
             x = D + lower / sigma * (x - D)
         tiles = x.unflatten(0, (grid, grid)).permute(2, 0, 3, 1, 4)
-        return tiles.reshape(channels, grid * side, grid * side)
+        return tiles.reshape(shape.channels, grid * side, grid * side)

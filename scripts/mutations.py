@@ -144,6 +144,27 @@ MUTATIONS = (
         "step.spread.times((1 - share) / 4, change)",
         "test_exact_posterior.py -k heun",
     ),
+    Mutation(
+        "Checkpoints: the timestep off by one",
+        "priors/conventions.py",
+        "return (after - 1 + (level - low) / (high - low))",
+        "return (after + (level - low) / (high - low))",
+        "test_huggingface.py -k own_alphas",
+    ),
+    Mutation(
+        "ADM: q, k and v split before the heads",
+        "priors/adm.py",
+        "unflatten(0, (heads, 3, -1)).unbind(1)",
+        "unflatten(0, (3, heads, -1)).unbind(0)",
+        "test_adm.py -k ffhq",
+    ),
+    Mutation(
+        "Classifier guidance: sigma for sigma^2",
+        "priors/classes.py",
+        "self.guidance * sigma**2 * gradient",
+        "self.guidance * sigma * gradient",
+        "test_zoo.py -k exact_arithmetic",
+    ),
 )
 
 

@@ -19,9 +19,10 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",
 )
-for command in (restore, degrade, check, train, priors):
+for command in (restore, degrade, check, train):
     app.command()(command)
 app.add_typer(bench, name="bench")
+app.add_typer(priors, name="priors")
 
 
 UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])

@@ -1,27 +1,163 @@
-"""``hdagger priors``: what is bundled."""
+"""``hdagger priors``: what there is, adding one, and whether to trust it."""
 
+import json
+from pathlib import Path
+from typing import Annotated, Any, no_type_check
+
+import typer
 from rich.console import Console
+from rich.table import Table
+
+from .progress import progress
+
+priors = typer.Typer(invoke_without_command=True)
 
 
-def priors() -> None:
-    """List the bundled priors with their cards.
+@priors.callback()
+@no_type_check  # typer passes the context of the click that it is built on, no typer.Context
+def show(context: typer.Context) -> None:
+    """List the priors with their cards; add one, or check one.
 
-    Example:
+    Examples:
 
         hdagger priors
+
+        hdagger priors add celeba --from google/ddpm-celebahq-256
+
+        hdagger priors check photo
+    """
+    if context.invoked_subcommand is None:
+        from ..priors import zoo
+
+        console = Console(highlight=False)
+        for card in zoo.cards():
+            _print(console, card)
+
+
+def _print(console: Console, card: Any) -> None:
+    console.print(f"[bold]{card.name}[/bold]  {card.subject}")
+    size = card.weights.stat().st_size / 1e6 if card.weights.exists() else 0
+    picture = f"{card.channels} channels, " + (
+        f"{card.size} x {card.size}" if card.size else "any size"
+    )
+    for title, text in (
+        ("licence", card.licence),
+        ("takes", picture + (f", {card.classes} classes" if card.classes else "")),
+        ("noise levels", f"{card.sigma_min:g} to {card.sigma_max:g}"),
+        ("weights", f"{size:.1f} MB, sha256 {card.sha256[:16]}..."),
+        ("guided by", card.classifier),
+        ("source", card.source),
+        ("data", card.data),
+        ("recipe", card.recipe),
+        ("evaluation", card.evaluation),
+    ):
+        if text:
+            console.print(f"  {title}: {text.strip()}", markup=False)
+
+
+@priors.command()
+def add(
+    name: Annotated[str, typer.Argument(help="What to call it.")],
+    source: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            help="A checkpoint file, a diffusers folder, or a hub id; docs/checkpoints.md.",
+        ),
+    ],
+    licence: Annotated[str, typer.Option(help="Of the weights, for the card.")] = "",
+    classifier: Annotated[
+        str, typer.Option(help="A classifier, already added, that can guide it to a label.")
+    ] = "",
+    prompt: Annotated[str, typer.Option(help="What --label 0 of a latent prior means.")] = "",
+    any_label: Annotated[
+        int | None, typer.Option(help='The label that stands for "any", if it learned one.')
+    ] = None,
+    trust_pickle: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CLONE",
+            help="Run the code in an EDM pickle, with the authors' repository in this folder.",
+        ),
+    ] = None,
+) -> None:
+    """Add a checkpoint to your own priors; nothing is added if anything is wrong with it.
+
+    It is converted once, to safetensors, and its hash is checked at every load.
+
+    Examples:
+
+        hdagger priors add imagenet256 --from 256x256_diffusion_uncond.pt
+
+        hdagger priors add celeba --from google/ddpm-celebahq-256
+
+        hdagger priors add cifar --from edm-cifar10-32x32-cond-vp.pkl --trust-pickle ~/edm
     """
     from ..priors import zoo
 
-    console = Console(highlight=False)
-    for card in zoo.cards():
-        console.print(f"[bold]{card.name}[/bold]  {card.subject}")
-        size = card.weights.stat().st_size / 1e6
-        for title, text in (
-            ("licence", card.licence),
-            ("noise levels", f"{card.sigma_min:g} to {card.sigma_max:g}"),
-            ("weights", f"{size:.1f} MB, sha256 {card.sha256[:16]}..."),
-            ("data", card.data),
-            ("recipe", card.recipe),
-            ("evaluation", card.evaluation),
-        ):
-            console.print(f"  {title}: {text.strip()}", markup=False)
+    added = zoo.add(name, source, licence, trust_pickle, prompt, any_label, classifier)
+    _print(Console(highlight=False), added)
+    print(f"Next: hdagger priors check {name}")
+
+
+@priors.command()
+def check(
+    name: Annotated[str, typer.Argument(help="A prior, or a .safetensors file.")],
+    pictures: Annotated[
+        Path | None,
+        typer.Option(help="Clean pictures that it was made for; without, its own samples."),
+    ] = None,
+    count: Annotated[int, typer.Option(help="How many pictures to look at.")] = 4,
+    size: Annotated[
+        int, typer.Option(help="Their side, for a prior that takes any; 0 for 64.")
+    ] = 0,
+    label: Annotated[int | None, typer.Option(help="Their class, if the prior wants one.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
+) -> None:
+    """Check a prior before you trust it: is it a denoiser, and on which noise levels?
+
+    At every level: its error beside the noise's and the data's; whether its prediction is a
+    conditional mean (columns that are 1 for one); its range; how far its Jacobian is from
+    symmetric. Then the time and the memory of a call.
+
+    Examples:
+
+        hdagger priors check photo
+
+        hdagger priors check imagenet256 --pictures photographs --count 2
+    """
+    from dataclasses import asdict
+
+    from ..priors import checks, zoo
+
+    card = zoo.card(name)
+    with progress(f"checking {name}") as watch:
+        found = checks.examine(card, pictures, count, size, label, seed, watch)
+    if as_json:
+        print(json.dumps(asdict(found) | {"verdict": found.verdict, "sound": found.sound}))
+        return
+    table = Table(
+        "sigma", "error / noise", "error / data", "mean", "Pythagoras", "across", "J - J^T"
+    )
+    for level in found.levels:
+        table.add_row(
+            f"{level.sigma:.3g}",
+            *(
+                f"{value:.3f}"
+                for value in (
+                    level.error_to_noise,
+                    level.error_to_data,
+                    level.calibration,
+                    level.pythagoras,
+                    level.across,
+                    level.asymmetry,
+                )
+            ),
+        )
+    Console().print(table)
+    print(
+        f"{found.seconds:.3g} s a call, {found.gradient_seconds:.3g} s with its gradient, which "
+        f"keeps {found.gradient_mb:.0f} MB; weights {found.weights_mb:.0f} MB"
+    )
+    print(found.verdict)

@@ -51,7 +51,18 @@ def restore(
     ] = None,
     samples: Annotated[int, typer.Option(help="How many to draw.")] = 4,
     seed: Annotated[int, typer.Option(help="Of the noise; the same seed, the same samples.")] = 0,
-    prior: Annotated[str, typer.Option(help="A bundled prior, or a .safetensors file.")] = "photo",
+    prior: Annotated[
+        str, typer.Option(help="One of hdagger priors, or a .safetensors file.")
+    ] = "photo",
+    label: Annotated[
+        int | None, typer.Option(help="Restore towards this class, if the prior knows classes.")
+    ] = None,
+    guidance: Annotated[
+        float, typer.Option(help="How far towards the class; 1 is the plain conditional prior.")
+    ] = 1.0,
+    save_memory: Annotated[
+        bool, typer.Option(help="Less memory for a large network's gradient, a third more time.")
+    ] = False,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for what comes out.")] = Path(
         "restored"
     ),
@@ -83,7 +94,7 @@ def restore(
 
     if steps is not None and steps < 1:
         raise SettingError(f"Wanted 1 step or more, but got --steps {steps}. Try --steps 20.")
-    recipe = Recipe(method, steps or 0, samples, seed, prior)
+    recipe = Recipe(method, steps or 0, samples, seed, prior, label, guidance, save_memory)
     damages = Damages(mask, upscale, kernel, blur, colorize, denoise, sigma_y, operator)
     known = understand(picture, damages)
     with whole_folder(out) as folder:

@@ -1,8 +1,10 @@
 """A prior, seen by a sampler: one function from a noisy signal to its clean mean."""
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
-from ..tensors import Level, Signal
+from ..errors import SettingError
+from ..tensors import Label, Level, Signal
 
 
 @runtime_checkable
@@ -18,6 +20,15 @@ class Denoiser(Protocol):
         ...
 
 
+@runtime_checkable
+class LabelledDenoiser(Protocol):
+    """A denoiser that may be told the class of each signal."""
+
+    def __call__(self, x: Signal, sigma: Level, label: Label | None = None) -> Signal:
+        """E[x0 | x, label]; None for any class."""
+        ...
+
+
 class Counted:
     """A denoiser that counts its network evaluations.
 
@@ -26,9 +37,21 @@ class Counted:
     """
 
     def __init__(self, prior: Denoiser) -> None:
-        self.prior = prior
+        self.prior: Callable[..., Signal] = prior
         self.nfe = 0
 
-    def __call__(self, x: Signal, sigma: Level) -> Signal:
+    def __call__(self, x: Signal, sigma: Level, label: Label | None = None) -> Signal:
         self.nfe += 1
-        return self.prior(x, sigma)
+        return self.prior(x, sigma, *(() if label is None else (label,)))
+
+
+def check_label(label: Label | None, classes: int) -> None:
+    """Is it a label of a prior with so many classes?"""
+    if label is None:
+        return
+    if not classes:
+        raise SettingError("Wanted no label, since the prior has no classes. Leave --label out.")
+    if not 0 <= int(label.min()) <= int(label.max()) < classes:
+        raise SettingError(
+            f"Wanted a label of 0 to {classes - 1}, but got {label.unique().tolist()}."
+        )

@@ -1,12 +1,13 @@
 """Pictures larger than memory: the denoiser applied tile by tile."""
 
+from collections.abc import Callable
 from itertools import product
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from ..tensors import Level, Signal
+from ..tensors import Label, Level, Signal
 from .base import Denoiser
 
 
@@ -25,21 +26,22 @@ class Tiled:
 
     def __init__(self, prior: Denoiser, tile: int = 384, overlap: int = 64) -> None:
         assert 0 < overlap <= tile // 2
-        self.prior = prior
+        self.prior: Callable[..., Signal] = prior
         self.tile = tile
         self.overlap = overlap
 
-    def __call__(self, x: Signal, sigma: Level) -> Signal:
+    def __call__(self, x: Signal, sigma: Level, label: Label | None = None) -> Signal:
+        told = () if label is None else (label,)
         if max(x.shape[2:]) <= self.tile:
-            return self.prior(x, sigma)
+            return self.prior(x, sigma, *told)
         height, width = x.shape[2:]
         total, weights = torch.zeros_like(x), torch.zeros_like(x[:1, :1])
         for rows, columns in product(self._spans(height), self._spans(width)):
             part = x[:, :, rows, columns]
             if torch.is_grad_enabled() and x.requires_grad:
-                D = checkpoint(self.prior, part, sigma, use_reentrant=False)
+                D = checkpoint(self.prior, part, sigma, *told, use_reentrant=False)
             else:
-                D = self.prior(part, sigma)
+                D = self.prior(part, sigma, *told)
             window = torch.outer(self._window(rows, height), self._window(columns, width)).to(x)
             total[:, :, rows, columns] += window * D
             weights[:, :, rows, columns] += window

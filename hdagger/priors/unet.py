@@ -14,19 +14,19 @@ References:
 """
 
 import itertools
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import ClassVar, TypeVar
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import FileError
-from ..tensors import Signal
+from ..tensors import Label, Signal
+from . import checkpoint
+from .base import check_label
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class UNetShape:
         embedding: Width of the embedding of the noise level.
         heads: Heads of the attention at the lowest level.
         sigma_data: Standard deviation of a pixel of the clean pictures.
+        classes: How many labels there are; 0 for pictures without labels.
     """
 
     channels: int = 3
@@ -50,6 +51,7 @@ class UNetShape:
     embedding: int = 160
     heads: int = 4
     sigma_data: float = 0.5
+    classes: int = 0
 
     @property
     def stride(self) -> int:
@@ -105,8 +107,8 @@ class Attention(nn.Module):
         return x + self.out(seen.flatten(1, 2).unflatten(2, (height, width)))
 
 
-class UNet(nn.Module):
-    """From a picture and the logarithm of its noise level to a picture."""
+class Encoder(nn.Module):
+    """The way down: from a picture and the logarithm of its noise level to coarse features."""
 
     frequencies: Tensor
 
@@ -120,21 +122,43 @@ class UNet(nn.Module):
         self.stem = nn.Conv2d(4 * shape.channels, widths[0], 3, padding=1)
         self.down = nn.ModuleList(Stage(w, shape.down, embedding) for w in widths)
         self.reduce = nn.ModuleList(nn.Conv2d(4 * a, b, 1) for a, b in itertools.pairwise(widths))
-        self.attention = Attention(widths[-1], shape.heads)
-        self.enlarge = nn.ModuleList(nn.Conv2d(b, 4 * a, 1) for a, b in itertools.pairwise(widths))
-        self.up = nn.ModuleList(Stage(w, shape.up, embedding) for w in widths)
-        self.head = nn.Conv2d(widths[0], 4 * shape.channels, 3, padding=1)
-        _zero(self.head)
 
-    def forward(self, x: Tensor, log_level: Float[Tensor, " batch"]) -> Tensor:
+    def embed_level(self, log_level: Float[Tensor, " batch"]) -> Float[Tensor, "batch embedding"]:
         angles = log_level[:, None] * self.frequencies
-        level = self.embed(torch.cat([angles.sin(), angles.cos()], dim=1))
+        return self.embed(torch.cat([angles.sin(), angles.cos()], dim=1))
+
+    def encode(self, x: Tensor, level: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The features at the lowest level, and those of each level above, from the top."""
         h, skips = self.stem(functional.pixel_unshuffle(x, 2)), []
         for depth, stage in enumerate(self.down):
             if depth:
                 skips.append(h)
                 h = self.reduce[depth - 1](functional.pixel_unshuffle(h, 2))
             h = stage(h, level)
+        return h, skips
+
+
+class UNet(Encoder):
+    """From a picture, the logarithm of its noise level and a label to a picture.
+
+    The label ``shape.classes``, one past the last, stands for "any".
+    """
+
+    def __init__(self, shape: UNetShape) -> None:
+        super().__init__(shape)
+        widths, embedding = shape.widths, shape.embedding
+        self.attention = Attention(widths[-1], shape.heads)
+        self.enlarge = nn.ModuleList(nn.Conv2d(b, 4 * a, 1) for a, b in itertools.pairwise(widths))
+        self.up = nn.ModuleList(Stage(w, shape.up, embedding) for w in widths)
+        self.head = nn.Conv2d(widths[0], 4 * shape.channels, 3, padding=1)
+        self.label = nn.Embedding(shape.classes + 1, embedding) if shape.classes else None
+        _zero(self.head)
+
+    def forward(self, x: Tensor, log_level: Float[Tensor, " batch"], label: Label) -> Tensor:
+        level = self.embed_level(log_level)
+        if self.label is not None:
+            level = level + self.label(label)
+        h, skips = self.encode(x, level)
         h = self.attention(h)
         for depth in reversed(range(len(self.up))):
             h = self.up[depth](h, level)
@@ -143,7 +167,72 @@ class UNet(nn.Module):
         return functional.pixel_shuffle(self.head(functional.silu(h)), 2)
 
 
-class UNetDenoiser(nn.Module):
+TRAINED = (0.002, 100.0)
+"""The noise levels of a training."""
+
+Kind = TypeVar("Kind", bound="OfNoisyPictures")
+
+
+class OfNoisyPictures(nn.Module):
+    """A network that is shown c_in x and ln(sigma) / 4, and kept in one file with its shape.
+
+    Args:
+        shape: The shape of the network.
+    """
+
+    kind: ClassVar[str]
+    """What the file says that it holds."""
+
+    architecture: ClassVar[type[Encoder]]
+
+    def __init__(self, shape: UNetShape) -> None:
+        super().__init__()
+        self.shape = shape
+        self.net = self.architecture(shape)
+        self.channels, self.classes, self.size = shape.channels, shape.classes, 0
+        self.sigma_range = TRAINED
+
+    def shown(self, x: Signal, level: Tensor) -> tuple[Tensor, Float[Tensor, " batch"]]:
+        """What the network sees: x, padded to its stride, and ``level``, ``(batch, 1, 1, 1)``."""
+        height, width = x.shape[2:]
+        stride = self.shape.stride
+        inner = functional.pad(
+            x * (level**2 + self.shape.sigma_data**2).rsqrt(),
+            (0, -width % stride, 0, -height % stride),
+            mode="reflect" if min(height, width) >= stride else "replicate",
+        )
+        weight = self.net.stem.weight
+        inner = inner.to(weight).contiguous(memory_format=torch.channels_last)
+        return inner, level.flatten().log().to(weight) / 4
+
+    def save(self, path: Path) -> None:
+        """Writes weights, in half precision, and shape to one safetensors file."""
+        weights = {name: value.half() for name, value in self.net.state_dict().items()}
+        checkpoint.write(path, self.kind, asdict(self.shape), weights)
+
+    @classmethod
+    def load(cls: type[Kind], path: Path) -> Kind:
+        """Reads what ``save`` wrote; the file holds no code.
+
+        Raises:
+            FileError: It is not such a file.
+        """
+        kind, shape, weights = checkpoint.read(path)
+        try:
+            if kind != cls.kind:
+                raise ValueError(f"it holds a {kind}")
+            shape["widths"] = tuple(shape["widths"])
+            network = cls(UNetShape(**shape))
+            network.net.load_state_dict({k: v.float() for k, v in weights.items()})
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise FileError(
+                f"Wanted a {cls.kind} written by `hdagger train`, but {path} is not one "
+                f"({str(error).splitlines()[0]}). Point at the prior.safetensors of a training."
+            ) from error
+        return network.eval().requires_grad_(False)
+
+
+class UNetDenoiser(OfNoisyPictures):
     """D(x, sigma) = c_skip x + c_out net(c_in x, ln(sigma) / 4), for pictures in [-1, 1].
 
     Args:
@@ -155,60 +244,39 @@ class UNetDenoiser(nn.Module):
         torch.Size([1, 3, 5, 7])
     """
 
-    def __init__(self, shape: UNetShape) -> None:
-        super().__init__()
-        self.shape = shape
-        self.net = UNet(shape)
+    kind = "unet"
+    architecture = UNet
 
-    def forward(self, x: Signal, sigma: Float[Tensor, "*rows"]) -> Signal:
+    def forward(
+        self, x: Signal, sigma: Float[Tensor, "*rows"], label: Label | None = None
+    ) -> Signal:
         """E[x0 | x], in the precision of x; the network computes in its own.
 
         Args:
             x: Noisy pictures, ``(batch, channels, height, width)``, of any height and width.
             sigma: Their noise level, one for all ``()`` or one for each ``(batch,)``.
+            label: The class of each, ``(batch,)``; None for any, which is the label past the last.
         """
+        check_label(label, self.shape.classes)
+        if label is None:
+            label = torch.full((len(x),), self.shape.classes, device=x.device)
+        return self._clean(x, sigma, label)
+
+    def _clean(self, x: Signal, sigma: Float[Tensor, "*rows"], label: Label) -> Signal:
         level = sigma.to(x).expand(len(x)).view(-1, 1, 1, 1)
         data = self.shape.sigma_data
         total = level**2 + data**2
-        height, width = x.shape[2:]
-        stride = self.shape.stride
-        inner = functional.pad(
-            x * total.rsqrt(),
-            (0, -width % stride, 0, -height % stride),
-            mode="reflect" if min(height, width) >= stride else "replicate",
-        )
-        weight = self.net.stem.weight
-        inner = inner.to(weight).contiguous(memory_format=torch.channels_last)
-        out = self.net(inner, level.flatten().log().to(weight) / 4)[..., :height, :width]
+        out = self.net(*self.shown(x, level), label)[..., : x.shape[2], : x.shape[3]]
         return data**2 / total * x + level * data * total.rsqrt() * out.to(x)
 
-    def save(self, path: Path) -> None:
-        """Writes weights and shape to one safetensors file."""
-        weights = {
-            name: value.half().contiguous() for name, value in self.net.state_dict().items()
-        }
-        save_file(weights, path, {"hdagger": json.dumps({"unet": asdict(self.shape)})})
-
-    @classmethod
-    def load(cls, path: Path) -> "UNetDenoiser":
-        """Reads what ``save`` wrote; the file holds no code.
-
-        Raises:
-            FileError: It is not such a file.
-        """
-        try:
-            with safe_open(path, "pt") as file:
-                shape = json.loads(file.metadata()["hdagger"])["unet"]
-            weights = {name: value.float() for name, value in load_file(path).items()}
-            shape["widths"] = tuple(shape["widths"])
-            denoiser = cls(UNetShape(**shape))
-            denoiser.net.load_state_dict(weights)
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise FileError(
-                f"Wanted a prior written by `hdagger train`, but {path} is not one "
-                f"({str(error).splitlines()[0]}). Point at the prior.safetensors of a training."
-            ) from error
-        return denoiser.eval().requires_grad_(False)
+    def loss(
+        self, x0: Signal, sigma: Float[Tensor, " batch"], noise: Signal, label: Label
+    ) -> Tensor:
+        """EDM's loss: the mean squared error, weighted to be of order one at every level."""
+        level = sigma.view(-1, 1, 1, 1)
+        data = self.shape.sigma_data
+        weight = (level**2 + data**2) / (level * data) ** 2
+        return (weight * (self._clean(x0 + level * noise, sigma, label) - x0).square()).mean()
 
 
 def _zero(layer: nn.Conv2d | nn.Linear) -> None:
