@@ -74,6 +74,15 @@ def load(card: Card, device: str = "cpu") -> Denoiser:
     Raises:
         FileError: The file is missing, is no prior, or is not the one of the card.
     """
+    return Tiled(UNetDenoiser.load(checked_weights(card)).to(device))
+
+
+def checked_weights(card: Card) -> Path:
+    """The file with the weights of a card.
+
+    Raises:
+        FileError: It is missing, or is not the one of the card.
+    """
     if not card.weights.is_file():
         raise FileError(
             f"Wanted the weights of {card.name}, but {card.weights} does not exist. "
@@ -86,7 +95,7 @@ def load(card: Card, device: str = "cpu") -> Denoiser:
                 f"Wanted weights with sha256 {card.sha256[:12]}..., as the card of {card.name} "
                 f"says, but {card.weights} has {found[:12]}.... Install hdagger again."
             )
-    return Tiled(UNetDenoiser.load(card.weights).to(device))
+    return card.weights
 
 
 def _read(path: Path) -> Card:
