@@ -113,7 +113,7 @@ def _goals(
                 share[free] = rest**2 * (3 - 2 * rest)
                 moved = (goals - ends)[nearest, foot, end]
                 goals[free, foot, end] += share[free, None] * moved
-                clear[free] = (LIFT * away / BLEND).clamp(max=LIFT)
+                clear[free] = LIFT * (away / SHORTEST).clamp(max=1)
             goals[:, foot, end, 2] = torch.maximum(goals[:, foot, end, 2], clear)
             flat[:, foot, end] = share
     return goals, flat

@@ -71,7 +71,7 @@ class Simulator:
         assert floor is not None
         assert body is not None
         floor.attrib |= {
-            "friction": "1 .01 .001", "solref": ".008 1", "solimp": ".98 .999 .0005",
+            "friction": "1.2 .01 .001", "solref": ".008 1", "solimp": ".98 .999 .0005",
         }  # fmt: skip
         ElementTree.SubElement(body, "site", name="root")
         ElementTree.SubElement(world, "site", name="world")
