@@ -129,7 +129,7 @@ def foreign_bvh(motion, style):
         ball = add(called(names["limb"], toe, side), ankle, [0.1, 0, -0.05], ours[f"{side}ankle"])
         add(None, ball, [0.05, 0, 0], None)
 
-    lines, columns, depth = ["HIERARCHY"], [], 0
+    lines, columns = ["HIERARCHY"], []
 
     def write(k, depth):
         name, parent, offset, rotation = joints[k]

@@ -112,7 +112,9 @@ def test_other_skeletons_are_retargeted(tmp_path, style):
     assert root_relative_distance(again.canonical(), motion.canonical()) < 1.0
     assert (again.lowest - motion.lowest).abs().max() < 0.01
     way = again.qpos[-1, :2].sub(again.qpos[0, :2]).norm()
-    assert way == pytest.approx(float(motion.qpos[-1, :2].sub(motion.qpos[0, :2]).norm()), rel=0.02)
+    assert way == pytest.approx(
+        float(motion.qpos[-1, :2].sub(motion.qpos[0, :2]).norm()), rel=0.02
+    )
 
 
 def test_a_table_names_the_joints(tmp_path):
@@ -135,23 +137,30 @@ def _edited(change):
 BROKEN = {
     "empty": "",
     "text": "this is no motion",
-    "one joint": "HIERARCHY\nROOT a\n{\nOFFSET 0 0 0\nCHANNELS 3 Xrotation Yrotation Zrotation\n}\n"
+    "one joint": "HIERARCHY\nROOT a\n{\nOFFSET 0 0 0\n"
+    "CHANNELS 3 Xrotation Yrotation Zrotation\n}\n"
     "MOTION\nFrames: 2\nFrame Time: 0.03\n0 0 0\n0 0 0\n",
     "no frames": _edited(lambda lines: "\n".join(lines[:-5]).replace("Frames: 5", "Frames: 0")),
     "not a number": _edited(lambda lines: "\n".join([*lines[:-1], lines[-1] + " x"])),
-    "nan": _edited(lambda lines: "\n".join([*lines[:-1], "nan" + lines[-1][lines[-1].index(" ") :]])),
+    "nan": _edited(
+        lambda lines: "\n".join([*lines[:-1], "nan" + lines[-1][lines[-1].index(" ") :]])
+    ),
     "cut": _edited(lambda lines: "\n".join(lines)[:-200]),
     "cut hierarchy": _edited(lambda lines: "\n".join(lines[:30])),
     "too many frames": _edited(
         lambda lines: "\n".join(lines).replace("Frames: 5", "Frames: 999999999")
     ),
-    "frame time": _edited(lambda lines: "\n".join(lines).replace("Frame Time: 0.0", "Frame Time: -")),
+    "frame time": _edited(
+        lambda lines: "\n".join(lines).replace("Frame Time: 0.0", "Frame Time: -")
+    ),
     "channels": _edited(lambda lines: "\n".join(lines).replace("CHANNELS 3", "CHANNELS 4", 1)),
     "deep": "HIERARCHY\n" + "".join(f"JOINT j{k}\n{{\nOFFSET 0 0 0\n" for k in range(5000)),
     "no lengths": _edited(
         lambda lines: "\n".join("OFFSET 0 0 0" if "OFFSET" in line else line for line in lines)
     ),
-    "far": _edited(lambda lines: "\n".join([*lines[:-1], "1e12" + lines[-1][lines[-1].index(" ") :]])),
+    "far": _edited(
+        lambda lines: "\n".join([*lines[:-1], "1e12" + lines[-1][lines[-1].index(" ") :]])
+    ),
 }
 
 
@@ -170,7 +179,7 @@ def test_a_long_file_is_read(tmp_path):
     head, _, frames = foreign_bvh(stepping(5), STYLES["mixamo"]).partition("MOTION\n")
     row = frames.splitlines()[-1] + "\n"
     path.write_text(f"{head}MOTION\nFrames: 20000\nFrame Time: 0.008333\n" + row * 20000)
-    hierarchy, values, seconds = parse(path)
+    _, values, _ = parse(path)
     assert values.shape[0] == 20000
     assert len(read_motion(path)) == 20000
 

@@ -17,13 +17,14 @@ from pathlib import Path
 
 import torch
 
+from ..errors import FileError
 from ..motion.clips import Motion, read_deepmimic
 from ..motion.features import WINDOW
 from ..motion.metrics import plausibility, root_relative_distance
 from ..motion.physics import Physics
 from ..motion.prior import MotionPrior
 from ..motion.sampling import (
-    Problem,
+    OntoPhysics,
     draw,
     frames_known,
     interpolated,
@@ -35,6 +36,8 @@ from ..motion.sampling import (
     with_known,
 )
 from ..priors import zoo
+from ..samplers.base import Problem
+from ..samplers.projection import Projected
 from .cells import Row, generator_for, run_cells
 
 SCHEDULES = ("none", "end:1", "end:4", "end:10", "start:4", "uniform:4")
@@ -65,6 +68,8 @@ def sample(schedule: str, seed: int, samples: int) -> list[Row]:
     if schedule != "none":
         prior = bundled().of(None)
         sampler = sampler_for("ddim", prior, schedule, Physics(threads=1))
+        assert isinstance(sampler, Projected)
+        assert isinstance(sampler.projector, OntoPhysics)
         motions = to_motions(prior, draw(sampler, nothing_known(), samples, seed, STEPS))
         diverged = [int(None in report.budgets) for report in sampler.projector.reports]
     rows = []
@@ -122,6 +127,11 @@ def windows(clips: Path, each: int) -> list[tuple[str, str, Motion]]:
         starts = torch.linspace(0, len(motion) - WINDOW, each + 2)[1:-1].long().tolist()
         pieces = [motion[start : start + WINDOW].canonical() for start in starts if start >= 0]
         found += [(path.parent.name, path.stem, piece) for piece in pieces]
+    if not found:
+        raise FileError(
+            f"Wanted clips in a folder for each class, but {clips} has none. "
+            "Run scripts/gather_motion.py."
+        )
     return found
 
 

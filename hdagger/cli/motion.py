@@ -2,8 +2,9 @@
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -22,6 +23,11 @@ from .clips import (
     write_page,
 )  # fmt: skip
 from .progress import progress
+
+if TYPE_CHECKING:
+    from ..motion.clips import Motion
+    from ..motion.prior import MotionPrior
+    from ..samplers.base import Problem
 
 motion = typer.Typer(
     help="Human motion: made physically plausible, drawn from a prior, completed, measured."
@@ -116,15 +122,11 @@ def sample(
         hdagger motion sample --class walk --physics end:4 -o out/
     """
     from ..motion.metrics import plausibility
-    from ..motion.sampling import draw, nothing_known, sampler_for, to_motions
+    from ..motion.sampling import nothing_known
 
     check_count(samples, seed, steps)
     denoiser = prior_named(prior).of(kind)
-    sampler = sampler_for("ddim", denoiser, physics, physics_with() if physics else None)
-    with progress(f"{samples} motions") as watch:
-        x = draw(sampler, nothing_known(), samples, seed, steps,
-                 lambda step: watch(step.index + 1, steps))  # fmt: skip
-    motions = to_motions(denoiser, x)
+    motions = _draw(denoiser, nothing_known(), "ddim", physics, samples, seed, steps)
     rows = [{"": f"{k:03}", **plausibility(m).row()} for k, m in enumerate(motions)]
     write_folder(out, motions)
     about = f"{kind or 'any motion'}, physics {physics or 'none'}"
@@ -146,7 +148,9 @@ def inbetween(
     kind: Annotated[str | None, typer.Option("--class", help="Kind of motion, if known.")] = None,
     method: Annotated[str, typer.Option(help="pigdm or ddrm.")] = "pigdm",
     physics: Schedule = None,
-    samples: Annotated[int, typer.Option(help="How many; the first one is *clip.bvh*.")] = 4,
+    samples: Annotated[
+        int, typer.Option(help="How many; 000 is the one nearest to the others.")
+    ] = 4,
     seed: Seed = 0,
     steps: Steps = 50,
     prior: Prior = "motion",
@@ -170,7 +174,6 @@ def inbetween(
 
     from ..motion import sampling
     from ..motion.features import WINDOW
-    from ..motion.metrics import plausibility, root_relative_distance
 
     check_count(samples, seed, steps)
     if (keep is None) == (trackers is None):
@@ -180,7 +183,7 @@ def inbetween(
     denoiser = prior_named(prior).of(kind)
     given, undo = window(read_clip(clip, joints))
     count = len(given)
-    padded = given.moved(torch.cat([given.qpos, given.qpos[-1:].expand(WINDOW - count, -1)]))
+    padded = sampling.padded(given)
     known = torch.zeros(WINDOW, dtype=torch.bool)
     if keep is not None:
         known[:count] = known_frames(keep, count)
@@ -195,22 +198,94 @@ def inbetween(
             positions.shape, generator=generator, dtype=positions.dtype
         )
         problem = sampling.tracked(denoiser, positions, points, noise)
-    sampler = sampling.sampler_for(method, denoiser, physics, physics_with() if physics else None)
-    with progress(f"{samples} motions") as watch:
-        x = sampling.draw(sampler, problem, samples, seed, steps,
-                          lambda step: watch(step.index + 1, steps))  # fmt: skip
-    motions = [m[:count] for m in sampling.to_motions(denoiser, x)]
+    motions = _draw(denoiser, problem, method, physics, samples, seed, steps)
+    motions = [completed[:count] for completed in motions]
     if keep is not None:
         motions = [sampling.with_known(m, given, known[:count]) for m in motions]
+    _leave(
+        out, f"{clip.name}, completed by {method}", given, sampling.central_first(motions), undo
+    )
+
+
+@motion.command()
+def denoise(
+    clip: Clip,
+    sigma_y: Annotated[
+        float, typer.Option(help="Noise, 1 being the spread of the training motions.")
+    ] = 0.1,
+    kind: Annotated[str | None, typer.Option("--class", help="Kind of motion, if known.")] = None,
+    method: Annotated[str, typer.Option(help="ddrm or pigdm.")] = "ddrm",
+    samples: Annotated[int, typer.Option(help="How many.")] = 4,
+    seed: Seed = 0,
+    steps: Steps = 50,
+    prior: Prior = "motion",
+    joints: Joints = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the motions.")] = Path(
+        "denoised"
+    ),
+) -> None:
+    """Remove noise from a clip of up to two seconds, by the prior alone.
+
+    `hdagger motion project` makes it plausible, too, and takes any length.
+
+    Examples:
+
+        hdagger motion denoise clip.bvh --sigma-y 0.2 --class walk
+    """
+    from ..motion import sampling
+
+    check_count(samples, seed, steps)
+    if not 0.001 <= sigma_y <= 10:
+        raise SettingError(f"Wanted noise of 0.001 to 10, but got {sigma_y}. Try --sigma-y 0.1.")
+    denoiser = prior_named(prior).of(kind)
+    given, undo = window(read_clip(clip, joints))
+    problem = sampling.noisy(denoiser, sampling.padded(given), sigma_y)
+    motions = _draw(denoiser, problem, method, None, samples, seed, steps)
+    motions = sampling.central_first([calm[: len(given)] for calm in motions])
+    _leave(out, f"{clip.name}, denoised by {method}", given, motions, undo)
+
+
+def _draw(
+    prior: "MotionPrior",
+    problem: "Problem",
+    method: str,
+    physics: str | None,
+    samples: int,
+    seed: int,
+    steps: int,
+) -> "list[Motion]":
+    from ..motion import sampling
+
+    projector = physics_with() if physics else None
+    sampler = sampling.sampler_for(method, prior, physics, projector)
+    with progress(f"{samples} motions") as watch:
+        count = lambda step: watch(step.index + 1, steps)
+        return sampling.to_motions(
+            prior, sampling.draw(sampler, problem, samples, seed, steps, count)
+        )
+
+
+def _leave(
+    out: Path,
+    title: str,
+    given: "Motion",
+    motions: "list[Motion]",
+    undo: "Callable[[Motion], Motion]",
+) -> None:
+    """Writes the motions where the clip was, and a page that compares them with it."""
+    from ..motion.metrics import plausibility, root_relative_distance
+
     named = [("given", given), *((f"{k:03}", m) for k, m in enumerate(motions))]
     rows = [
-        {"": name, "root_relative_error": round(root_relative_distance(m, given), 1),
-         **plausibility(m).row()}
+        {
+            "": name,
+            "root_relative_distance": round(root_relative_distance(m, given), 1),
+            **plausibility(m).row(),
+        }
         for name, m in named
-    ]  # fmt: skip
-    placed = [undo(m) for m in motions]
-    write_folder(out, placed)
-    write_page(out, f"{clip.name}, completed by {method}", named, rows)
+    ]
+    write_folder(out, [undo(m) for m in motions])
+    write_page(out, title, named, rows)
     print_rows(rows)
     print(f"{out / 'report.html'}")
 

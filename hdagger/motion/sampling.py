@@ -27,6 +27,7 @@ from ..tensors import Data, SampleNoise, Signal, Spectrum
 from . import rotations
 from .clips import FPS, Motion
 from .features import SIZE, WINDOW, column, decode, encode
+from .metrics import root_relative_distance
 from .physics import Projector, Report
 from .prior import HIGH, LOW, MotionPrior
 from .skeleton import HUMANOID
@@ -43,6 +44,19 @@ def to_motions(prior: MotionPrior, x: Signal) -> list[Motion]:
 def to_signal(prior: MotionPrior, motions: Sequence[Motion]) -> Signal:
     """Motions of 60 frames at the prior's rate -> its signals, in float64."""
     return prior.normalise(encode(torch.stack([motion.qpos for motion in motions])))
+
+
+def padded(motion: Motion) -> Motion:
+    """A motion of 60 frames: the last one held."""
+    hold = motion.qpos[-1:].expand(WINDOW - len(motion), -1)
+    return motion.moved(torch.cat([motion.qpos, hold]))
+
+
+def central_first(motions: Sequence[Motion]) -> list[Motion]:
+    """The same motions, the one nearest to all others first, then the next."""
+    apart = [sum(root_relative_distance(a, b) for b in motions) for a in motions]
+    order = sorted(range(len(motions)), key=lambda k: apart[k])
+    return [motions[k] for k in order]
 
 
 class OntoPhysics:
@@ -199,7 +213,9 @@ def sampler_for(
     Raises:
         SettingError: There is no such method, or it has no slot for a projector.
     """
-    makers = METHODS | {"ddim": lambda prior: DDIM(prior, eta=0.0)}
+    makers: dict[str, Callable[[Denoiser], Sampler]] = METHODS | {
+        "ddim": lambda prior: DDIM(prior, eta=0.0)
+    }
     if method not in makers:
         raise SettingError(f"Wanted a method, one of {', '.join(METHODS)}, but got {method!r}.")
     sampler = makers[method](prior)

@@ -43,9 +43,7 @@ def first(count: int) -> Schedule:
 
 def spaced(count: int) -> Schedule:
     """At ``count`` steps, evenly spaced, of which the last is the last step of all."""
-    return lambda step: (
-        (step.index + 1) * count // step.count > step.index * count // step.count
-    )
+    return lambda step: (step.index + 1) * count // step.count > step.index * count // step.count
 
 
 def below(sigma: float) -> Schedule:
@@ -127,9 +125,7 @@ class Projected(CorrectedSampler):
         projector: What to project onto.
     """
 
-    def __init__(
-        self, inner: CorrectedSampler, schedule: Schedule, projector: Projector
-    ) -> None:
+    def __init__(self, inner: CorrectedSampler, schedule: Schedule, projector: Projector) -> None:
         super().__init__(inner.prior, inner.eta)
         self.inner = inner
         self.schedule = schedule
