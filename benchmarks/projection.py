@@ -2,8 +2,10 @@
 
     python benchmarks/projection.py FOLDER
 
-FOLDER has ``train`` and ``held_out`` as scripts/gather_motion.py leaves them. The damage is that of
-a poor generator: 15 mm up, waves of 15 mm, a drift of 30 mm and 0.1 m/s, 4 mm and 0.02 rad of jitter.
+FOLDER has ``train`` and ``held_out`` as scripts/gather_motion.py leaves them. The damage is that
+of a poor generator: 15 mm up, waves of 15 mm, a drift of 30 mm and 0.1 m/s, jitter of 4 mm and
+0.02 rad. *off* is the root-relative distance to the clip before the damage, *N* the horizontal
+force granted to each segment.
 """
 
 import argparse
@@ -52,8 +54,19 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     physics = Physics(threads=1)
-    print("| clip | damage | Phys-Err before | after | float | skate | off, mm | CPU-s per s | N |")
-    print("|---" * 9 + "|")
+    columns = (
+        "clip",
+        "damage",
+        "Phys-Err before",
+        "after",
+        "float",
+        "skate",
+        "off",
+        "CPU-s/s",
+        "N",
+    )
+    print(f"| {' | '.join(columns)} |")
+    print("|---" * len(columns) + "|")
     for name in CLIPS.split():
         for path in sorted(options.folder.glob(f"*/*/{name}.txt")):
             clip = read_deepmimic(path)[0].resampled(FPS)
