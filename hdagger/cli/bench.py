@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -145,3 +146,47 @@ def _sweep(
     if plot is not None:
         draw(rows, plot)
     print(markdown(rows))
+
+
+@bench.command()
+def motion(
+    samples: Annotated[int, typer.Option(help="Motions of each schedule and seed.")] = 200,
+    schedule: Annotated[
+        str | None, typer.Option(help="none, end:1, end:4, ...; by default six of them.")
+    ] = None,
+    clips: Annotated[
+        Path | None,
+        typer.Option(help="Held-out clips, DIR/CLASS/*.txt: completion instead of schedules."),
+    ] = None,
+    json: Json = None,
+    workers: Workers = None,
+) -> None:
+    """Motion: where physics belongs in the loop, and what the prior knows of held-out clips.
+
+    Examples:
+
+        hdagger bench motion --json schedules.json
+
+        hdagger bench motion --clips data/motion/held_out
+    """
+    from ..bench import motion as protocol
+    from ..media import whole_file
+    from ..motion.simulator import require_mujoco
+
+    require_mujoco()
+    if not 2 <= samples <= 1000:
+        raise SettingError(f"Wanted 2 to 1000 samples, but got {samples}. Try --samples 200.")
+    if clips is not None:
+        rows = protocol.complete(clips)
+        if json is not None:
+            with whole_file(json) as path:
+                path.write_text(dumps(rows, indent=1))
+        print(protocol.completion_markdown(rows))
+        return
+    schedules = protocol.SCHEDULES if schedule is None else (schedule,)
+    if schedule not in (None, "none"):
+        from ..samplers.projection import schedule as parse
+
+        parse(schedule)
+    rows = protocol.run(schedules, samples, file=json, workers=workers or os.cpu_count() or 1)
+    print(protocol.markdown(rows))

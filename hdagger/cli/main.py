@@ -10,6 +10,7 @@ from ..errors import HDaggerError
 from .bench import bench
 from .check import check
 from .degrade import degrade
+from .motion import motion
 from .priors import priors
 from .restore import restore
 from .train import train
@@ -23,6 +24,7 @@ for command in (restore, degrade, check, train):
     app.command()(command)
 app.add_typer(bench, name="bench")
 app.add_typer(priors, name="priors")
+app.add_typer(motion, name="motion")
 
 
 UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])

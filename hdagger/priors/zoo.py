@@ -281,6 +281,15 @@ def _facts(network: Any) -> dict[str, Any]:
 
 
 def _load(card: Card, loaders: dict[str, Callable[[Path], Any]], what: str) -> Any:
+    return _open(checked_weights(card), loaders, what)
+
+
+def checked_weights(card: Card) -> Path:
+    """The file with the weights of a card.
+
+    Raises:
+        FileError: It is missing, or is not the one of the card.
+    """
     if not card.weights.is_file():
         raise FileError(
             f"Wanted the weights of {card.name}, but {card.weights} does not exist. "
@@ -291,7 +300,7 @@ def _load(card: Card, loaders: dict[str, Callable[[Path], Any]], what: str) -> A
             f"Wanted weights with sha256 {card.sha256[:12]}..., as the card of {card.name} says, "
             f"but {card.weights} has {found[:12]}.... Install hdagger, or add the prior, again."
         )
-    return _open(card.weights, loaders, what)
+    return card.weights
 
 
 def _open(path: Path, loaders: dict[str, Callable[[Path], Any]], what: str) -> Any:

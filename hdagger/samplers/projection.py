@@ -36,25 +36,46 @@ def last(count: int) -> Schedule:
     return lambda step: step.index >= step.count - count
 
 
+def first(count: int) -> Schedule:
+    """At the first ``count`` steps."""
+    return lambda step: step.index < count
+
+
+def spaced(count: int) -> Schedule:
+    """At ``count`` steps, evenly spaced, of which the last is the last step of all."""
+    return lambda step: (step.index + 1) * count // step.count > step.index * count // step.count
+
+
 def below(sigma: float) -> Schedule:
     """Where the noise is at most ``sigma``."""
     return lambda step: bool(step.sigma <= sigma)
 
 
 def schedule(text: str) -> Schedule:
-    """The schedule that a text names: ``all``, ``last:K`` or ``below:SIGMA``."""
+    """The schedule that a text names.
+
+    ``all``; ``last:K``, which PhysDiff calls ``end:K``; ``start:K``; ``uniform:K``, whose last
+    projection is at the last step; ``below:SIGMA``.
+    """
     name, _, value = text.partition(":")
     try:
         match name:
             case "all" if not value:
                 return always
-            case "last":
+            case "last" | "end":
                 return last(int(value))
+            case "start":
+                return first(int(value))
+            case "uniform":
+                return spaced(int(value))
             case "below":
                 return below(float(value))
     except ValueError:
         pass
-    raise SettingError(f"A schedule is all, last:K or below:SIGMA, but got {text!r}. Try last:4.")
+    raise SettingError(
+        "A schedule is all, last:K (or end:K), start:K, uniform:K or below:SIGMA, but got "
+        f"{text!r}. Try last:4."
+    )
 
 
 def onto_data(D: Signal, problem: Problem) -> Signal:
@@ -90,4 +111,28 @@ class Projection(CorrectedSampler):
 
     def correct(self, x: Signal, problem: Problem, step: Step) -> Signal:
         D = self.prior(x, step.sigma)
+        return self.projector(D, problem) if self.schedule(step) else D
+
+
+class Projected(CorrectedSampler):
+    """Another sampler, its corrected predictions projected where the schedule says so.
+
+    So data and physics compose: the data move the prediction, and physics has the last word.
+
+    Args:
+        inner: The sampler; its eta is taken over.
+        schedule: When to project. A schedule that never fires is the sampler itself.
+        projector: What to project onto.
+    """
+
+    def __init__(self, inner: CorrectedSampler, schedule: Schedule, projector: Projector) -> None:
+        super().__init__(inner.prior, inner.eta)
+        self.inner = inner
+        self.schedule = schedule
+        self.projector = projector
+        self.needs, self.instead = inner.needs, inner.instead
+        self.step_variance = inner.step_variance
+
+    def correct(self, x: Signal, problem: Problem, step: Step) -> Signal:
+        D = self.inner.correct(x, problem, step)
         return self.projector(D, problem) if self.schedule(step) else D

@@ -1,0 +1,300 @@
+"""Clips: motions of the humanoid, read, written, resampled, mirrored and repeated.
+
+Files: ``.bvh`` (:mod:`.bvh`), ``.npz`` (arrays ``qpos``, ``fps`` and ``joints``), and
+DeepMimic's ``.txt`` (JSON whose rows hold the duration of the frame, root position and
+quaternion, then the joints, y up).
+"""
+
+import json
+import zipfile
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import FileError, SettingError
+from ..media import check_file
+from . import rotations
+from .skeleton import HUMANOID, Pose, Skeleton
+
+FPS = 30.0
+MOST_FRAMES = 200_000
+MOST_BYTES = 400_000_000
+FARTHEST = 1000.0
+"""Metres; what lies farther is a broken file."""
+
+DEEPMIMIC = (
+    "chest", "neck", "rhip", "rknee", "rankle", "rshoulder", "relbow",
+    "lhip", "lknee", "lankle", "lshoulder", "lelbow",
+)  # fmt: skip
+"""The order of the joints in a row of DeepMimic's files."""
+
+
+@dataclass(frozen=True)
+class Motion:
+    """A motion, sampled at equal times.
+
+    Attributes:
+        qpos: ``(frames, 43)`` in float64, unit quaternions that do not jump; see
+            :mod:`.skeleton`.
+        fps: Frames a second.
+        skeleton: Whose coordinates they are.
+    """
+
+    qpos: Float[Tensor, "frames size"]
+    fps: float = FPS
+    skeleton: Skeleton = HUMANOID
+
+    def __len__(self) -> int:
+        return len(self.qpos)
+
+    @property
+    def seconds(self) -> float:
+        """From the first frame to the last."""
+        return (len(self) - 1) / self.fps
+
+    @cached_property
+    def pose(self) -> Pose:
+        return self.skeleton.pose(self.qpos)
+
+    @cached_property
+    def points(self) -> Float[Tensor, "frames points 3"]:
+        """Joints and tips in the world."""
+        return self.skeleton.place_points(self.pose)
+
+    @cached_property
+    def lowest(self) -> Float[Tensor, " frames"]:
+        """Height of the lowest point of the body."""
+        return self.skeleton.lowest(self.pose)
+
+    def moved(self, qpos: Float[Tensor, "frames size"]) -> "Motion":
+        """The same body at the same rate, in other coordinates."""
+        return replace(self, qpos=self.skeleton.normalise(qpos))
+
+    def __getitem__(self, frames: slice) -> "Motion":
+        return replace(self, qpos=self.qpos[frames])
+
+    def shifted(self, offset: Float[Tensor, "*frames 3"]) -> "Motion":
+        """Every frame moved by an offset, metres."""
+        qpos = self.qpos.clone()
+        qpos[:, :3] += offset
+        return replace(self, qpos=qpos)
+
+    def turned(self, angle: Tensor) -> "Motion":
+        """Turned about the vertical axis through the origin, by an angle in radians."""
+        qpos, turn = self.qpos.clone(), rotations.about_z(angle)
+        qpos[:, :3] = qpos[:, :3] @ rotations.to_matrix(turn).mT
+        qpos[:, 3:7] = rotations.multiply(turn, qpos[:, 3:7])
+        return self.moved(qpos)
+
+    def heading(self) -> Float[Tensor, " frames"]:
+        """Where the root faces, in radians from x."""
+        forward = self.pose.rotation[:, 0, :, 0]
+        return torch.atan2(forward[:, 1], forward[:, 0])
+
+    def canonical(self) -> "Motion":
+        """Moved so that the first frame stands over the origin and faces x."""
+        start = self.qpos[0, :3] * self.qpos.new_tensor([1, 1, 0])
+        return self.shifted(-start).turned(-self.heading()[0])
+
+    def mirrored(self) -> "Motion":
+        """Left and right exchanged: a reflection of y."""
+        flip = self.qpos.new_tensor([1, -1, 1, -1])
+        qpos = self.qpos.clone()
+        qpos[:, 1] *= -1
+        other = {"r": "l", "l": "r"}
+        for body in self.skeleton.bodies:
+            columns = self.skeleton.columns[body.name]
+            twin = other.get(body.name[0], "") + body.name[1:]
+            source = self.skeleton.columns.get(twin, columns)
+            values = self.qpos[:, source]
+            qpos[:, columns] = values if body.joint == "hinge" else values * flip
+        return self.moved(qpos)
+
+    def resampled(self, fps: float) -> "Motion":
+        """At another rate: positions and angles linearly, quaternions along the great circle."""
+        if fps == self.fps or len(self) < 2:
+            return replace(self, fps=fps)
+        count = int(self.seconds * fps + 1e-6) + 1
+        at = torch.arange(count, dtype=torch.float64) * (self.fps / fps)
+        times = torch.arange(len(self), dtype=torch.float64)
+        return Motion(_interpolate(self.skeleton, self.qpos, times, at), fps, self.skeleton)
+
+    def repeated(self, frames: int) -> "Motion":
+        """A cyclic motion, gone on with until it has ``frames`` frames or more."""
+        parts, end = [self.qpos], self
+        turn = self.heading()[-1] - self.heading()[0]
+        while sum(map(len, parts)) < frames:
+            step = end.turned(turn)
+            step = step.shifted(_flat(parts[-1][-1, :3] - step.qpos[0, :3]))
+            parts.append(step.qpos[1:])
+            end = step
+        return self.moved(torch.cat(parts))
+
+    def grounded(self, share: float = 0.1) -> "Motion":
+        """Moved up or down so that in ``share`` of the frames the body is below the ground."""
+        return self.shifted(self.qpos.new_tensor([0, 0, -1]) * self.lowest.quantile(share))
+
+
+def _flat(v: Tensor) -> Tensor:
+    return v * v.new_tensor([1, 1, 0])
+
+
+def _interpolate(skeleton: Skeleton, qpos: Tensor, times: Tensor, at: Tensor) -> Tensor:
+    """Coordinates at the times ``at``, from those at ``times``, which ascend."""
+    high = torch.searchsorted(times, at, right=True).clamp(1, len(times) - 1)
+    low = high - 1
+    share = ((at - times[low]) / (times[high] - times[low]).clamp(min=1e-9)).clamp(0, 1)[:, None]
+    found = torch.lerp(qpos[low], qpos[high], share)
+    columns = skeleton.quaternions
+    turns = rotations.slerp(qpos[low][:, columns], qpos[high][:, columns], share[..., None])
+    found[:, columns.flatten()] = turns.flatten(1)
+    return skeleton.normalise(found)
+
+
+def read_motion(path: Path, joints: dict[str, str] | None = None) -> Motion:
+    """Reads a clip, at its own rate.
+
+    Args:
+        path: A ``.bvh``, ``.npz`` or DeepMimic ``.txt`` file.
+        joints: For BVH: our names of joints -> the file's, where they are not recognised.
+
+    Raises:
+        FileError: It is missing, broken, too large, or holds no human that can be recognised.
+    """
+    check_file(path, "a clip")
+    if path.stat().st_size > MOST_BYTES:
+        raise FileError(
+            f"Wanted a clip of at most {MOST_BYTES // 10**6} MB, but {path} has "
+            f"{path.stat().st_size // 10**6} MB. Cut it first."
+        )
+    match path.suffix.lower():
+        case ".bvh":
+            from .retarget import read_bvh
+
+            return read_bvh(path, joints or {})
+        case ".npz":
+            return _read_npz(path)
+        case ".txt":
+            return read_deepmimic(path)[0]
+    raise FileError(
+        f"Wanted a clip, but {path} ends in {path.suffix or 'nothing'!r}. "
+        "Give a .bvh, a .npz of hdagger, or a .txt of DeepMimic."
+    )
+
+
+def write_motion(path: Path, motion: Motion) -> None:
+    """Writes a ``.bvh`` or ``.npz`` file, by its suffix.
+
+    Raises:
+        SettingError: It has another suffix.
+    """
+    match path.suffix.lower():
+        case ".bvh":
+            from .bvh import write_bvh
+
+            write_bvh(path, motion)
+        case ".npz":
+            joints = np.array(motion.skeleton.names)
+            with path.open("wb") as file:
+                np.savez_compressed(file, qpos=motion.qpos.numpy(), fps=motion.fps, joints=joints)
+        case suffix:
+            raise SettingError(
+                f"Wanted to write .bvh or .npz, but got {suffix!r}. Try -o clean.bvh."
+            )
+
+
+def checked(path: Path, qpos: Tensor, fps: float) -> Motion:
+    """A motion from a file, if its numbers are those of one.
+
+    Raises:
+        FileError: They are too few, too many, not finite, or kilometres away.
+    """
+    wrong = None
+    if not 1 <= fps <= 1000:
+        wrong = f"{fps:.4g} frames a second, where 1 to 1000 are read"
+    elif len(qpos) < 2:
+        wrong = f"{len(qpos)} frames, and a motion has 2 or more"
+    elif len(qpos) > MOST_FRAMES:
+        wrong = f"{len(qpos)} frames, more than {MOST_FRAMES}"
+    elif not qpos.isfinite().all():
+        frame = int((~qpos.isfinite()).any(1).nonzero()[0])
+        wrong = f"a number that is not finite in frame {frame}"
+    elif qpos[:, :3].abs().max() > FARTHEST:
+        wrong = f"a root {float(qpos[:, :3].abs().max()):.3g} m from the origin"
+    elif (qpos[:, HUMANOID.quaternions].norm(dim=-1) < 0.1).any():
+        wrong = "a quaternion of length 0"
+    if wrong:
+        raise FileError(f"Wanted a motion, but {path} has {wrong}. Export the clip again.")
+    whole = float(round(fps))
+    return Motion(HUMANOID.normalise(qpos), whole if abs(fps - whole) < 2e-4 * fps else fps)
+
+
+def _read_npz(path: Path) -> Motion:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        if size > MOST_BYTES:
+            raise ValueError(f"{size // 10**6} MB unpacked")
+        with np.load(path, allow_pickle=False) as archive:
+            qpos = torch.from_numpy(archive["qpos"].astype(np.float64))
+            fps, joints = float(archive["fps"]), tuple(str(name) for name in archive["joints"])
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise FileError(
+            f"Wanted a clip with qpos, fps and joints, but {path} is not one "
+            f"({str(error).splitlines()[0]}). Write it with hdagger motion."
+        ) from error
+    if joints != HUMANOID.names or qpos.ndim != 2 or qpos.shape[1] != HUMANOID.size:
+        raise FileError(
+            f"Wanted {HUMANOID.size} coordinates of {', '.join(HUMANOID.names)}, but {path} holds "
+            f"{tuple(qpos.shape)} of {', '.join(joints)[:120]}. Convert it to BVH."
+        )
+    return checked(path, qpos, fps)
+
+
+def read_deepmimic(path: Path) -> tuple[Motion, bool]:
+    """A clip of DeepMimic, at its mean rate, and whether it is a cycle.
+
+    Raises:
+        FileError: It is not such a file.
+    """
+    check_file(path, "a clip")
+    try:
+        content = json.loads(path.read_text())
+        rows = torch.tensor(content["Frames"], dtype=torch.float64)
+        cyclic = content.get("Loop") == "wrap"
+        durations, values = rows[:, 0], rows[:, 1:]
+        (width,) = {values.shape[1]}
+        if width != HUMANOID.size or not len(rows) >= 2:
+            raise ValueError(f"{len(rows)} rows of {width + 1} numbers")
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+        raise FileError(
+            f"Wanted a clip of DeepMimic ({HUMANOID.size + 1} numbers a frame), but {path} is not "
+            f"one ({str(error).splitlines()[0][:120]}). Give a .bvh for other skeletons."
+        ) from error
+    qpos = torch.zeros(len(rows), HUMANOID.size, dtype=torch.float64)
+    qpos[:, :3] = values[:, :3] @ values.new_tensor([[1, 0, 0], [0, 0, 1], [0, -1, 0]])
+    qpos[:, 3:7] = _z_up(values[:, 3:7])
+    start = 7
+    for name in DEEPMIMIC:
+        columns = HUMANOID.columns[name]
+        width = columns.stop - columns.start
+        joint = values[:, start : start + width]
+        qpos[:, columns] = _z_up(joint) if width == 4 else joint
+        start += width
+    duration = float(durations[:-1].mean())
+    motion = checked(path, qpos, 1 / duration if duration > 0 else 0.0)
+    if (durations[:-1] - duration).abs().max() < 1e-4 * duration:
+        return motion, cyclic
+    times = torch.cat([durations.new_zeros(1), durations[:-1].clamp(min=0).cumsum(0)])
+    at = torch.arange(len(rows), dtype=torch.float64) * duration
+    return motion.moved(_interpolate(HUMANOID, motion.qpos, times, at)), cyclic
+
+
+def _z_up(q: Tensor) -> Tensor:
+    """A quaternion of a frame with y up and z to the right, in ours."""
+    return q[:, [0, 1, 3, 2]] * q.new_tensor([1, 1, -1, 1])
