@@ -166,8 +166,8 @@ def test_a_gray_picture_keeps_its_noise():
     assert 0.5 < drawn.provenance["chi2_dof"] < 1.5
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_every_method_restores(name):
+@pytest.mark.parametrize("name", sorted(METHODS.keys() - {"cells"}))
+def test_every_method_for_data_that_are_not_rounded_restores(name):
     measurement = measure(SMOOTH, "average:2", {}, sigma_y=0.1)
     drawn = restore(Recipe(name, steps=2, samples=1), measurement)
     assert drawn.draws.shape == (1, *SMOOTH.shape)
