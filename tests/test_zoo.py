@@ -196,7 +196,7 @@ def test_every_sampler_goes_to_its_label(method):
     levels = karras_levels(60, low=0.01, high=20.0)
     card = zoo.Card("mixture", Path(), data_variance=1.0)
     found = [
-        METHODS[method].make(prior, card, 0.5).sample(problem, levels, draws)
+        METHODS[method].make(prior, card.data_variance, 0.5).sample(problem, levels, draws)
         for prior, draws in zip(
             (
                 ClassifierFree(OfTheMixture(), label),
