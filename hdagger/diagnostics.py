@@ -31,11 +31,17 @@ def residual_chi2(x: Signal, problem: Problem) -> Float[Tensor, " batch"]:
     Over many measurements the mean is 1 if the samples are right; sqrt(2 / rank) either way
     is chance.
     """
+    squares = seen_residual(x, problem).flatten(1).abs().square().sum(1)
+    return squares / (problem.H.rank * problem.sigma_y**2)
+
+
+def seen_residual(x: Signal, problem: Problem) -> Tensor:
+    """y - H(x), of an operator with singular values only what it can see, in its basis."""
     H = problem.H
     residual = problem.y - H(x)
     if isinstance(H, SVDOperator):
         residual = H.Ut(residual)[:, : H.singular_values.shape[-1]] * H.observed
-    return residual.flatten(1).abs().square().sum(1) / (H.rank * problem.sigma_y**2)
+    return residual
 
 
 def central_interval(

@@ -23,7 +23,7 @@ from .measurement import Measurement
 from .media import Turn, check_file, read_picture
 from .operators.jpeg import Jpeg
 from .operators.spectral import Inpainting
-from .operators.text import operator_for_data
+from .operators.text import operator_for_data, signal_shape_for
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class JpegFile:
 
     Attributes:
         numbers: Its quantised coefficients, ``(count,)``; see :class:`JpegTransform`.
-        shape: ``(channels, height, width)`` as stored, before it is turned upright.
+        jpeg: Its encoder, for the picture as stored, before it is turned upright.
         arrays: Its tables and sampling factors, for the operator ``jpeg``.
         decoded: The picture that it shows, upright, ``(channels, height, width)`` in [-1, 1].
         turn: What turns the stored picture upright.
@@ -41,7 +41,7 @@ class JpegFile:
     """
 
     numbers: Float[Tensor, " count"]
-    shape: tuple[int, int, int]
+    jpeg: Jpeg
     arrays: dict[str, Tensor]
     decoded: Float[Tensor, "channels height width"]
     turn: Turn
@@ -62,18 +62,16 @@ class JpegFile:
         text = "jpeg" if before == "none" else f"{before} | jpeg"
         y = self.numbers
         if missing is not None:
-            H = operator_for_data("jpeg", self.shape, arrays)
-            assert isinstance(H, Jpeg)
-            across, down = H.transform.most
+            across, down = self.jpeg.transform.most
             hidden = self.turn.back(missing)[None].double()
             size = hidden.shape[1:]
             hidden = torch.nn.functional.max_pool2d(hidden, (down, across), ceil_mode=True)
             hidden = hidden.repeat_interleave(down, 1).repeat_interleave(across, 2)
             arrays["mask"] = hidden[0, : size[0], : size[1]] > 0
-            mask = Inpainting((~arrays["mask"]).expand(self.shape))
-            y, text = mask(H.decode(y[None]))[0], f"{text} | mask"
-        signal = operator_for_data(text, self.shape, arrays).signal_shape
-        return Measurement(y, text, 0.0, arrays, signal)
+            mask = Inpainting((~arrays["mask"]).expand(self.jpeg.signal_shape))
+            y, text = mask(self.jpeg.decode(y[None]))[0], f"{text} | mask"
+        signal_shape = signal_shape_for(text, self.jpeg.signal_shape)
+        return Measurement(y, text, 0.0, arrays, signal_shape)
 
 
 def is_jpeg(path: Path) -> bool:
@@ -105,18 +103,18 @@ def read_jpeg(path: Path) -> JpegFile:
     arrays = {"jpeg_tables": tables, "jpeg_sampling": torch.tensor([l[1:3] for l in layers])}
     if is_rgb and shape[0] == 3:
         arrays["jpeg_rgb"] = torch.tensor(True)
-    H = operator_for_data("jpeg", shape, arrays)
-    assert isinstance(H, Jpeg)
+    jpeg = operator_for_data("jpeg", shape, arrays)
+    assert isinstance(jpeg, Jpeg)
     numbers = _numbers(path)
     if numbers is None:
-        again = H.encode(turn.back(decoded)[None])[0]
-        return JpegFile(again, shape, arrays, decoded, turn, extras, exact=False)
-    if numbers.shape != H.data_shape:
+        again = jpeg.encode(turn.back(decoded)[None])[0]
+        return JpegFile(again, jpeg, arrays, decoded, turn, extras, exact=False)
+    if numbers.shape != jpeg.data_shape:
         raise FileError(
-            f"Wanted {H.data_shape[0]} numbers for a JPEG of {shape[2]} x {shape[1]}, but {path} "
-            f"holds {len(numbers)}. Save it again as JPEG, or as PNG."
+            f"Wanted {jpeg.data_shape[0]} numbers for a JPEG of {shape[2]} x {shape[1]}, but "
+            f"{path} holds {len(numbers)}. Save it again as JPEG, or as PNG."
         )
-    return JpegFile(numbers, shape, arrays, decoded, turn, extras, exact=True)
+    return JpegFile(numbers, jpeg, arrays, decoded, turn, extras, exact=True)
 
 
 def _numbers(path: Path) -> Tensor | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from .diagnostics import seen_residual
 from .errors import FileError, SettingError, ShapeError
 from .measurement import Measurement
 from .media import check_file
@@ -324,14 +325,10 @@ def residual_check(x: Tensor, problem: Problem, gray: bool) -> dict[str, float |
         ``chi2_dof``: the mean square of the residual over sigma_y^2, 1 for a sample that is
         right, None for data without noise; ``residual_max``: its largest element.
     """
-    H = problem.H
-    residual = problem.y - H(x)
-    if isinstance(H, SVDOperator):
-        s = H.singular_values
-        residual = H.Ut(residual)[:, : s.shape[-1]] * H.observed
+    residual = seen_residual(x, problem)
     chi2 = None
     if problem.sigma_y > 0:
-        freedom = max(1, H.rank) / (3 if gray else 1)
+        freedom = max(1, problem.H.rank) / (3 if gray else 1)
         mean_square = residual.square().flatten(1).sum(1).mean() / freedom
         chi2 = round(float(mean_square / problem.sigma_y**2), 4)
     return {"chi2_dof": chi2, "residual_max": float(residual.abs().max())}

@@ -8,23 +8,19 @@ References:
     section 5. https://arxiv.org/abs/2206.00364
 """
 
-import copy
 import itertools
 import math
-import time
-import tomllib
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from .course import Course, read_plan
 from .datasets import Photographs
-from .errors import FileError, SettingError
-from .media import check_file, to_image, whole_file
-from .muon import Muon
+from .errors import SettingError
+from .media import to_image, whole_file
 from .priors.classifier import NoisyClassifier
 from .priors.unet import TRAINED, UNetDenoiser, UNetShape
 from .tensors import SampleNoise
@@ -85,13 +81,7 @@ class TrainingPlan:
             FileError: It is not TOML.
             SettingError: It names something unknown, or misses the photographs.
         """
-        check_file(path, "a training plan")
-        try:
-            table = tomllib.loads(path.read_text())
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise FileError(
-                f"Wanted TOML, but {path} is not ({error}). Mend that line."
-            ) from error
+        table = read_plan(path)
         shape = table.pop("unet", {})
         if "widths" in shape:
             shape["widths"] = tuple(shape["widths"])
@@ -125,8 +115,8 @@ class Progress:
     crops_per_second: float
 
 
-class Training:
-    """The state of a training: network, optimisers, running mean, time spent.
+class Training(Course[Progress]):
+    """A training on pictures.
 
     Args:
         plan: What to do.
@@ -135,138 +125,60 @@ class Training:
         device: Where to compute; by default a GPU if there is one.
     """
 
+    warm_up = 20
+    stored_as = "denoiser"
+
     def __init__(self, plan: TrainingPlan, folder: Path, device: str | None = None) -> None:
         self.plan = plan
-        self.folder = folder
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(plan.seed)
         self.denoiser = NETWORKS[plan.network](plan.unet).to(self.device)
-        self.ema = copy.deepcopy(self.denoiser).eval().requires_grad_(False)
-        net = self.denoiser.net
         inner = [
             weight
-            for name, weight in net.named_parameters()
+            for name, weight in self.denoiser.net.named_parameters()
             if weight.ndim == 4 and not name.startswith(("stem", "head"))
         ]
-        chosen = {id(weight) for weight in inner}
-        rest = [weight for weight in net.parameters() if id(weight) not in chosen]
-        self.muon = Muon(inner, plan.rate)
-        self.adam = torch.optim.AdamW(rest, plan.rate_rest, betas=(0.9, 0.99), weight_decay=1e-4)
-        self.step, self.seconds = 0, 0.0
-        if self._state_file.exists():
-            self._resume()
+        super().__init__(plan, folder, self.denoiser, inner)
 
     @property
-    def _state_file(self) -> Path:
-        return self.folder / "state.pt"
+    def ema(self) -> UNetDenoiser | NoisyClassifier:
+        """The running mean."""
+        return cast("UNetDenoiser | NoisyClassifier", self._mean)
 
-    @property
-    def done(self) -> bool:
-        return self.seconds >= 3600 * self.plan.hours
-
-    def run(
-        self,
-        report: Callable[[Progress], None],
-        report_every: float = 10.0,
-        save_every: float = 300.0,
-    ) -> None:
-        """Trains until the plan's time is spent, and saves, also when it is interrupted.
-
-        Args:
-            report: Called with the progress.
-            report_every: Seconds between two reports.
-            save_every: Seconds between two saves.
-        """
+    def prepare(self) -> None:
         plan = self.plan
-        photographs = Photographs(
+        self.photographs = Photographs(
             plan.photographs, plan.crop, plan.unet.channels, plan.unet.classes, plan.mirror
         )
-        now = reported = saved = time.monotonic()
-        losses: list[float] = []
-        try:
-            while not self.done:
-                losses.append(self._update(*photographs.draw_labelled(plan.batch, self._seed)))
-                self.step += 1
-                now, before = time.monotonic(), now
-                self.seconds += now - before
-                if now - reported > report_every or self.done:
-                    speed = len(losses) * plan.batch / (now - reported)
-                    mean = sum(losses) / len(losses)
-                    crops = self.step * plan.batch
-                    report(Progress(self.step, crops, mean, self.seconds, speed))
-                    reported, losses = now, []
-                if now - saved > save_every:
-                    self.save()
-                    saved = now = time.monotonic()
-        finally:
-            self.save()
 
-    @property
-    def _seed(self) -> int:
-        return self.plan.seed * 1_000_003 + self.step
-
-    def _update(self, x0: Tensor, label: Tensor) -> float:
-        rate = self._rate()
-        self.muon.param_groups[0]["lr"] = rate * self.plan.rate
-        self.adam.param_groups[0]["lr"] = rate * self.plan.rate_rest
-        generator = torch.Generator().manual_seed(self._seed)
+    def loss(self) -> Tensor:
+        plan = self.plan
+        x0, label = self.photographs.draw_labelled(plan.batch, self.seed)
+        generator = torch.Generator().manual_seed(self.seed)
         z = torch.randn(len(x0), generator=generator)
-        sigma = (z * self.plan.log_sigma_std + self.plan.log_sigma_mean).exp().clamp(*TRAINED)
+        sigma = (z * plan.log_sigma_std + plan.log_sigma_mean).exp().clamp(*TRAINED)
         noise = torch.randn(x0.shape, generator=generator)
-        hidden = torch.rand(len(x0), generator=generator) < self.plan.label_dropout
-        label = torch.where(hidden, self.plan.unet.classes, label)
-        loss = self.denoiser.loss(*(part.to(self.device) for part in (x0, sigma, noise, label)))
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.denoiser.parameters(), 1.0)
-        for optimiser in (self.muon, self.adam):
-            optimiser.step()
-            optimiser.zero_grad()
-        decay = min(self.plan.ema, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            for mean, weight in zip(
-                self.ema.parameters(), self.denoiser.parameters(), strict=True
-            ):
-                mean.lerp_(weight, 1 - decay)
-        return float(loss.detach())
+        hidden = torch.rand(len(x0), generator=generator) < plan.label_dropout
+        label = torch.where(hidden, plan.unet.classes, label)
+        return self.denoiser.loss(*(part.to(self.device) for part in (x0, sigma, noise, label)))
 
-    def _rate(self) -> float:
-        """Share of the full learning rate: up over 20 steps, flat, then linearly down to 0."""
-        spent = self.seconds / (3600 * self.plan.hours)
-        return min(1.0, (self.step + 1) / 20, (1 - spent) / (1 - self.plan.flat))
+    def told(self, losses: list[float], seconds: float) -> Progress:
+        batch = self.plan.batch
+        return Progress(
+            self.step,
+            self.step * batch,
+            sum(losses) / len(losses),
+            self.seconds,
+            len(losses) * batch / seconds,
+        )
 
-    def save(self) -> None:
-        """Writes state, prior and a grid of samples, each whole or not at all."""
-        state = {
-            "denoiser": self.denoiser.state_dict(),
-            "ema": self.ema.state_dict(),
-            "muon": self.muon.state_dict(),
-            "adam": self.adam.state_dict(),
-            "step": self.step,
-            "seconds": self.seconds,
-        }
-        with whole_file(self._state_file) as path:
-            torch.save(state, path)
+    def save_prior(self) -> None:
+        """Writes the prior and, of one that denoises, a grid of samples."""
         with whole_file(self.folder / "prior.safetensors") as path:
             self.ema.save(path)
         if isinstance(self.ema, UNetDenoiser):
             with whole_file(self.folder / "samples.png") as path:
                 to_image(self._samples(self.ema)).save(path)
-
-    def _resume(self) -> None:
-        try:
-            state: dict[str, Any] = torch.load(
-                self._state_file, map_location=self.device, weights_only=True
-            )
-            self.denoiser.load_state_dict(state["denoiser"])
-            self.ema.load_state_dict(state["ema"])
-            self.muon.load_state_dict(state["muon"])
-            self.adam.load_state_dict(state["adam"])
-            self.step, self.seconds = state["step"], state["seconds"]
-        except Exception as error:
-            raise FileError(
-                f"Wanted the state of this training, but {self._state_file} does not fit the plan "
-                f"({str(error).splitlines()[0]}). Choose another folder with -o."
-            ) from error
 
     @torch.no_grad()
     def _samples(self, prior: UNetDenoiser, grid: int = 4) -> Tensor:

@@ -10,24 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from hdagger.cli.main import main
 from hdagger.measurement import Measurement
 from hdagger.samples import PosteriorSamples
-
-
-@pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Runs ``hdagger ARGUMENTS`` in a fresh folder; returns (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["hdagger", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        out, err = capsys.readouterr()
-        return stop.value.code, out, err
-
-    return call
 
 
 def picture(side=24, seed=0, channels=3):

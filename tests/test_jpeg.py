@@ -9,7 +9,6 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from hdagger.cli.main import main
 from hdagger.errors import HDaggerError, OperatorAbilityError, SettingError, ShapeError
 from hdagger.jpeg_file import read_jpeg
 from hdagger.media import Turn
@@ -199,14 +198,6 @@ def test_a_turn_is_that_of_exif(orientation):
     assert torch.equal(turn.back(upright), pixels(image))
 
 
-def run(arguments, monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["hdagger", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stopped:
-        main()
-    output = capsys.readouterr()
-    return stopped.value.code, output.out, output.err
-
-
 def save(path, image=None, **options):
     (image or photograph(40, 56)).save(path, **options)
     return path
@@ -223,14 +214,10 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_is_restored_to_a_picture_it_could_have_come_from(
-    tmp_path, monkeypatch, capsys, name
-):
+def test_a_file_is_restored_to_a_picture_it_could_have_come_from(tmp_path, run, name):
     path = save(tmp_path / "a.jpg", **FILES[name])
     out = tmp_path / "out"
-    code, text, _ = run(
-        ["restore", path, "-o", out, "--samples", 1, "--steps", 2, "--json"], monkeypatch, capsys
-    )
+    code, text, _ = run("restore", path, "-o", out, "--samples", 1, "--steps", 2, "--json")
     assert code == 0
     assert json.loads(text)["kept"] >= 0.999
     with Image.open(path) as given, Image.open(out / "samples" / "000.png") as restored:
@@ -241,26 +228,22 @@ def test_a_file_is_restored_to_a_picture_it_could_have_come_from(
     assert same.double().mean() >= 0.998
 
 
-def test_gray_files_stay_gray(tmp_path, monkeypatch, capsys):
+def test_gray_files_stay_gray(tmp_path, run):
     path = save(tmp_path / "a.jpg", photograph(24, 24).convert("L"), quality=20)
     out = tmp_path / "out"
-    code, _, _ = run(
-        ["restore", path, "-o", out, "--samples", 1, "--steps", 2], monkeypatch, capsys
-    )
+    code, _, _ = run("restore", path, "-o", out, "--samples", 1, "--steps", 2)
     assert code == 0
     with Image.open(out / "samples" / "000.png") as restored:
         assert restored.mode == "L"
 
 
-def test_what_a_file_says_about_its_picture_survives(tmp_path, monkeypatch, capsys):
+def test_what_a_file_says_about_its_picture_survives(tmp_path, run):
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "a face"
     profile = b"p" * 200
     path = save(tmp_path / "a.jpg", quality=20, exif=exif, icc_profile=profile, comment=b"hello")
     out = tmp_path / "out"
-    code, _, _ = run(
-        ["restore", path, "-o", out, "--samples", 1, "--steps", 2], monkeypatch, capsys
-    )
+    code, _, _ = run("restore", path, "-o", out, "--samples", 1, "--steps", 2)
     assert code == 0
     with Image.open(out / "samples" / "000.png") as restored:
         assert restored.size == (40, 56)
@@ -269,17 +252,13 @@ def test_what_a_file_says_about_its_picture_survives(tmp_path, monkeypatch, caps
         assert dict(restored.getexif()) == {0x010E: "a face"}
 
 
-def test_holes_in_a_file(tmp_path, monkeypatch, capsys):
+def test_holes_in_a_file(tmp_path, run):
     path = save(tmp_path / "a.jpg", quality=20)
     mask = Image.new("L", (56, 40))
     ImageDraw.Draw(mask).rectangle((10, 10, 30, 14), fill=255)
     mask.save(tmp_path / "m.png")
     arguments = ["restore", path, "--mask", tmp_path / "m.png", "--upscale", 2]
-    code, text, _ = run(
-        [*arguments, "-o", tmp_path / "out", "--samples", 1, "--steps", 2, "--json"],
-        monkeypatch,
-        capsys,
-    )
+    code, text, _ = run(*arguments, "-o", tmp_path / "out", "--samples", 1, "--steps", 2, "--json")
     assert code == 0
     summary = json.loads(text)
     assert summary["operator"] == "average:2 | jpeg | mask"
@@ -311,10 +290,10 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_read_is_refused_in_one_line(tmp_path, monkeypatch, capsys, name):
+def test_what_cannot_be_read_is_refused_in_one_line(tmp_path, run, name):
     path = tmp_path / "a.jpg"
     REFUSED[name](path)
-    code, text, error = run(["restore", path, "-o", tmp_path / "out"], monkeypatch, capsys)
+    code, text, error = run("restore", path, "-o", tmp_path / "out")
     assert (code, text, error.count("\n")) == (2, "", 1)
     assert not (tmp_path / "out").exists()
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 from motion_clips import STYLES, foreign_bvh, stepping
 
-from hdagger.cli.main import main
 from hdagger.errors import HDaggerError
 from hdagger.motion.cleanup import clean_up
 from hdagger.motion.clips import Motion, read_motion, write_motion
@@ -191,18 +190,9 @@ def test_the_pictures_prior_is_no_motion_prior():
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Runs ``hdagger motion ARGUMENTS`` in a fresh folder; returns (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["hdagger", "motion", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        out, err = capsys.readouterr()
-        return stop.value.code, out, err
-
-    return call
+def run(run):
+    """Runs ``hdagger motion ARGUMENTS``."""
+    return lambda *arguments: run("motion", *arguments)
 
 
 def test_a_clip_of_another_skeleton_is_projected_and_measured(run, tmp_path):

@@ -2,14 +2,12 @@
 
 import json
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from hdagger.cli.main import main
 from hdagger.errors import FileError
 from hdagger.priors import zoo
 from hdagger.verdicts import Verdict, fingerprint, store, stored, verdict_file
@@ -58,31 +56,28 @@ def test_a_file_that_holds_something_else_is_named(tmp_path, text):
         stored(weights, "ab")
 
 
-def test_a_check_is_stored_and_the_report_tells_it(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_a_check_is_stored_and_the_report_tells_it(run):
     Path("pictures").mkdir()
     picture = Image.effect_noise((24, 24), 60).resize((64, 64)).convert("RGB")
     picture.save("pictures/one.png")
     shutil.copy(zoo.card("photo").weights, "own.safetensors")
 
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["hdagger", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        assert stop.value.code == 0, capsys.readouterr().err
-        return capsys.readouterr().out
+    def told(*arguments):
+        code, out, err = run(*arguments)
+        assert code == 0, err
+        return out
 
     quick = ("--prior", "own.safetensors", "--steps", "2", "--method", "ddrm")
     restore = ("restore", "pictures/one.png", "--upscale", "2", *quick, "--samples", "1")
-    assert "have not been checked" in run(*restore)
+    assert "have not been checked" in told(*restore)
     small = ("--size", "8", "--simulations", "2", "--draws", "19", "--operator", "average:2")
-    run("check", *quick, *small, "--pictures", "pictures", "--store")
+    told("check", *quick, *small, "--pictures", "pictures", "--store")
     (found,) = stored(Path("own.safetensors"), fingerprint(Path("own.safetensors")))
     assert found.truths == "2 crops of pictures"
-    assert str(found) in run(*restore)
+    assert str(found) in told(*restore)
     assert found.words in Path("restored/report.html").read_text()
     assert json.loads(Path("restored/summary.json").read_text())["checks"][0]["steps"] == 2
-    assert "draws of the prior" not in run("check", *quick, *small)
+    assert "draws of the prior" not in told("check", *quick, *small)
 
 
 def test_the_verdicts_on_a_bundled_prior_are_of_its_weights():

@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ from safetensors.torch import save_file
 from test_huggingface import folder_of, pipeline  # noqa: F401
 
 from hdagger import Measurement, Recipe, restore
-from hdagger.cli.main import main
 from hdagger.errors import FileError, SettingError
 from hdagger.operators.decoded import Decoded
 from hdagger.operators.spectral import Dense
@@ -35,18 +33,6 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
     return tmp_path / "data/hdagger/priors"
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["hdagger", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        out, err = capsys.readouterr()
-        return stop.value.code, out, err
-
-    return call
 
 
 def shaken(network):

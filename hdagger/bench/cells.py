@@ -6,7 +6,6 @@ was stopped goes on where it was.
 
 import json
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..errors import FileError
+from ..media import whole_file
 
 Row: TypeAlias = dict[str, Any]
 Key = TypeVar("Key", bound=tuple[Any, ...])
@@ -107,7 +107,5 @@ def _read(file: Path | None) -> list[Row]:
 def _write(file: Path | None, rows: list[Row]) -> None:
     if file is None:
         return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    whole = file.with_name(file.name + ".part")
-    whole.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
-    os.replace(whole, file)
+    with whole_file(file) as whole:
+        whole.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")

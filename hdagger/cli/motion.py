@@ -336,6 +336,7 @@ def train(
             f"step {now.step}  loss {now.loss:.4f}  held out "
             f"{' / '.join(f'{error:.3f}' for error in now.held_out)}  "
             f"left {time.strftime('%H:%M:%S', time.gmtime(max(0, total - now.seconds)))}"
-        )
+        ),
+        report_every=30.0,
     )
     console.print(f"{out / 'prior.safetensors'}")

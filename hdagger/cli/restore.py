@@ -15,7 +15,7 @@ from ..jpeg_file import is_jpeg, read_jpeg
 from ..measurement import Measurement, noise_deviation
 from ..media import Turn, read_picture, whole_folder
 from ..operators.jpeg import quality_of
-from ..operators.text import data_in, operator_for_data, picture_of
+from ..operators.text import data_in, picture_of, signal_shape_for
 from .damages import (
     Blur,
     Colorize,
@@ -147,9 +147,10 @@ def understand(path: Path, damages: Damages) -> Understood:
 
 def _from_jpeg(path: Path, before: str, damages: Damages) -> Understood:
     file = read_jpeg(path)
-    if damages.colorize and file.shape[0] == 3:
+    if damages.colorize and file.jpeg.signal_shape[0] == 3:
         raise _has_colours(path)
-    missing = damages.arrays().get("mask")
+    arrays = damages.arrays()
+    missing = arrays.pop("mask", None)
     size = " x ".join(map(str, file.decoded.shape[1:]))
     if missing is not None and missing.shape != file.decoded.shape[1:]:
         raise ShapeError(
@@ -157,9 +158,7 @@ def _from_jpeg(path: Path, before: str, damages: Damages) -> Understood:
             f"{' x '.join(map(str, missing.shape))}. Draw it over the picture itself."
         )
     measurement = file.measurement(before, missing)
-    kernel = damages.arrays().get("kernel")
-    if kernel is not None:
-        measurement.arrays["kernel"] = kernel
+    measurement.arrays.update(arrays)
     found = f"Found a JPEG of {size}, of quality {quality_of(file.arrays['jpeg_tables'][0])}"
     source = "" if file.exact else ", its numbers derived from the decoded picture"
     return Understood(measurement, file.decoded, f"{found}{source}.", file.turn, file.extras)
@@ -189,7 +188,7 @@ def _from_pixels(path: Path, operator: str, noise: float | None, damages: Damage
             )
     if noise is None:
         noise = picture.rounding if damages.blur is not None else 0.0
-    signal_shape = operator_for_data(operator, tuple(picture.pixels.shape), arrays).signal_shape
+    signal_shape = signal_shape_for(operator, tuple(picture.pixels.shape))
     y = data_in(picture.pixels, operator, arrays)
     return Understood(Measurement(y, operator, noise, arrays, signal_shape), picture.pixels, found)
 

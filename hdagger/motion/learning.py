@@ -5,22 +5,18 @@ the clips, from their mirror images and from both played slower and faster, and 
 start over the origin, facing x.
 """
 
-import copy
 import math
-import time
-import tomllib
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
+from ..course import Course, read_plan
 from ..errors import FileError, SettingError
-from ..media import check_file, whole_file
-from ..muon import Muon
+from ..media import whole_file
 from .clips import FPS, Motion, read_deepmimic, read_motion
 from .features import WINDOW, canonical, encode
 from .prior import HIGH, LOW, MotionPrior, NetworkShape, feature_scale
@@ -137,13 +133,7 @@ class MotionPlan:
             FileError: It is not TOML.
             SettingError: It names something unknown, or misses the clips.
         """
-        check_file(path, "a training plan")
-        try:
-            table = tomllib.loads(path.read_text())
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise FileError(
-                f"Wanted TOML, but {path} is not ({error}). Mend that line."
-            ) from error
+        table = read_plan(path)
         try:
             folders = {name: path.parent / table.pop(name) for name in ("clips", "held_out")}
             shape = NetworkShape(**table.pop("network", {}))
@@ -173,8 +163,8 @@ class Progress:
     seconds: float
 
 
-class MotionTraining:
-    """The state of a training: network, optimisers, running mean, time spent.
+class MotionTraining(Course[Progress]):
+    """A training on clips.
 
     Args:
         plan: What to do.
@@ -182,8 +172,11 @@ class MotionTraining:
             is taken up.
     """
 
+    warm_up = 50
+    stored_as = "prior"
+
     def __init__(self, plan: MotionPlan, folder: Path) -> None:
-        self.plan, self.folder = plan, folder
+        self.plan = plan
         torch.manual_seed(plan.seed)
         self.crops = Crops.read(plan.clips, class_names(plan.clips), SPEEDS)
         self.held_out = Crops.read(plan.held_out, self.crops.classes, (1.0,))
@@ -193,59 +186,25 @@ class MotionTraining:
         scale = feature_scale(sample)
         mean = sample.mean((0, 1))
         self.prior = MotionPrior(plan.network, self.crops.classes, mean, scale)
-        self.ema = copy.deepcopy(self.prior).eval().requires_grad_(False)
         inner = [
             weight
             for block in self.prior.network.blocks
             for name, weight in block.named_parameters()
             if not name.startswith("condition")
         ]
-        chosen = {id(weight) for weight in inner}
-        rest = [weight for weight in self.prior.parameters() if id(weight) not in chosen]
-        self.muon = Muon(inner, plan.rate)
-        self.adam = torch.optim.AdamW(rest, plan.rate_rest, betas=(0.9, 0.99), weight_decay=1e-4)
-        self.step, self.seconds = 0, 0.0
-        if self._state_file.exists():
-            self._resume()
+        super().__init__(plan, folder, self.prior, inner)
 
     @property
-    def _state_file(self) -> Path:
-        return self.folder / "state.pt"
+    def ema(self) -> MotionPrior:
+        """The running mean."""
+        return cast("MotionPrior", self._mean)
 
-    @property
-    def done(self) -> bool:
-        return self.seconds >= 3600 * self.plan.hours
+    def prepare(self) -> None:
+        """The clips are read already: the prior is built for their classes and their scale."""
 
-    def run(
-        self,
-        report: Callable[[Progress], None],
-        report_every: float = 30.0,
-        save_every: float = 300.0,
-    ) -> None:
-        """Trains until the plan's time is spent, and saves, also when it is interrupted."""
-        now = reported = saved = time.monotonic()
-        losses: list[float] = []
-        try:
-            while not self.done:
-                losses.append(self._update())
-                self.step += 1
-                now, before = time.monotonic(), now
-                self.seconds += now - before
-                if now - reported > report_every or self.done:
-                    mean = sum(losses) / len(losses)
-                    report(Progress(self.step, mean, self._errors(), self.seconds))
-                    reported, losses = now, []
-                if now - saved > save_every:
-                    self.save()
-                    saved = now = time.monotonic()
-        finally:
-            self.save()
-
-    def _update(self) -> float:
-        plan, rate = self.plan, self._rate()
-        self.muon.param_groups[0]["lr"] = rate * plan.rate
-        self.adam.param_groups[0]["lr"] = rate * plan.rate_rest
-        generator = torch.Generator().manual_seed(plan.seed * 1_000_003 + self.step)
+    def loss(self) -> Tensor:
+        plan = self.plan
+        generator = torch.Generator().manual_seed(self.seed)
         rows = torch.multinomial(self.crops.weights, plan.batch, generator=generator)
         x0 = self.prior.normalise(self.crops.at(rows))
         hidden = torch.rand(plan.batch, generator=generator) < plan.unlabelled
@@ -255,25 +214,10 @@ class MotionTraining:
         noise = torch.randn(x0.shape, generator=generator)
         error = self.prior.denoise(x0 + sigma.view(-1, 1, 1) * noise, sigma, label) - x0
         weight = (1 + sigma**-2).clamp(max=6).view(-1, 1, 1)
-        loss = (weight * error.square()).mean() + 2 * (weight * error.diff(dim=1).square()).mean()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.prior.parameters(), 1.0)
-        for optimiser in (self.muon, self.adam):
-            optimiser.step()
-            optimiser.zero_grad()
-        decay = min(plan.ema, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            for mean, weight in zip(self.ema.parameters(), self.prior.parameters(), strict=True):
-                mean.lerp_(weight, 1 - decay)
-        return float(loss.detach())
-
-    def _rate(self) -> float:
-        """Share of the full learning rate: up over 50 steps, flat, then linearly down to 0."""
-        spent = self.seconds / (3600 * self.plan.hours)
-        return min(1.0, (self.step + 1) / 50, max(0.0, 1 - spent) / (1 - self.plan.flat))
+        return (weight * error.square()).mean() + 2 * (weight * error.diff(dim=1).square()).mean()
 
     @torch.no_grad()
-    def _errors(self, count: int = 64) -> tuple[float, ...]:
+    def told(self, losses: list[float], seconds: float, count: int = 64) -> Progress:
         generator = torch.Generator().manual_seed(0)
         rows = torch.randint(len(self.held_out.starts), (count,), generator=generator)
         x0 = self.ema.normalise(self.held_out.at(rows))
@@ -282,33 +226,8 @@ class MotionTraining:
         for sigma in (0.1, 1.0, 5.0):
             D = self.ema.denoise(x0 + sigma * noise, torch.full((count,), sigma), label)
             found.append(math.sqrt(float((D - x0).square().mean())))
-        return tuple(found)
+        return Progress(self.step, sum(losses) / len(losses), tuple(found), self.seconds)
 
-    def save(self) -> None:
-        """Writes state and prior, each whole or not at all."""
-        state = {
-            "prior": self.prior.state_dict(),
-            "ema": self.ema.state_dict(),
-            "muon": self.muon.state_dict(),
-            "adam": self.adam.state_dict(),
-            "step": self.step,
-            "seconds": self.seconds,
-        }
-        with whole_file(self._state_file) as path:
-            torch.save(state, path)
+    def save_prior(self) -> None:
         with whole_file(self.folder / "prior.safetensors") as path:
             self.ema.save(path)
-
-    def _resume(self) -> None:
-        try:
-            state: dict[str, Any] = torch.load(self._state_file, weights_only=True)
-            self.prior.load_state_dict(state["prior"])
-            self.ema.load_state_dict(state["ema"])
-            self.muon.load_state_dict(state["muon"])
-            self.adam.load_state_dict(state["adam"])
-            self.step, self.seconds = state["step"], state["seconds"]
-        except Exception as error:
-            raise FileError(
-                f"Wanted the state of this training, but {self._state_file} does not fit the plan "
-                f"({str(error).splitlines()[0]}). Choose another folder with -o."
-            ) from error

@@ -30,20 +30,21 @@ from .seen_jpeg import SeenJpeg
 from .spectral import Identity, Inpainting
 
 
-class Chain(LinearOperator):
-    """outer after inner, both linear.
+class Sequence(Operator):
+    """outer after inner, whatever they are.
 
     Args:
         outer: Applied last.
         inner: Applied first.
     """
 
-    def __init__(self, outer: LinearOperator, inner: LinearOperator) -> None:
+    def __init__(self, outer: Operator, inner: Operator) -> None:
         super().__init__()
         self.outer = outer
         self.inner = inner
         self.signal_shape = inner.signal_shape
         self.data_shape = outer.data_shape
+        self.differentiable = outer.differentiable and inner.differentiable
 
     @property
     def onto(self) -> bool:
@@ -55,6 +56,13 @@ class Chain(LinearOperator):
 
     def forward(self, x: Signal) -> Data:
         return self.outer(self.inner(x))
+
+
+class Chain(Sequence, LinearOperator):
+    """outer after inner, both linear."""
+
+    outer: LinearOperator
+    inner: LinearOperator
 
     def adjoint(self, y: Data) -> Signal:
         return self.inner.adjoint(self.outer.adjoint(y))
@@ -130,34 +138,6 @@ class Rotated(SVDOperator):
         m = math.prod(self.inner.data_shape)
         z = self.inner.Vt(x)
         return torch.cat([self.outer.Vt(self.inner.U(z[:, :m])), z[:, m:]], dim=1)
-
-
-class Sequence(Operator):
-    """outer after inner, whatever they are.
-
-    Args:
-        outer: Applied last.
-        inner: Applied first.
-    """
-
-    def __init__(self, outer: Operator, inner: Operator) -> None:
-        super().__init__()
-        self.outer = outer
-        self.inner = inner
-        self.signal_shape = inner.signal_shape
-        self.data_shape = outer.data_shape
-        self.differentiable = outer.differentiable and inner.differentiable
-
-    @property
-    def onto(self) -> bool:
-        return self.outer.onto and self.inner.onto
-
-    @property
-    def one_to_one(self) -> bool:
-        return self.outer.one_to_one and self.inner.one_to_one
-
-    def forward(self, x: Signal) -> Data:
-        return self.outer(self.inner(x))
 
 
 class PinvSequence(Sequence, PinvOperator):

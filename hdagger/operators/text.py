@@ -198,10 +198,20 @@ def operator_for_data(text: str, data_shape: tuple[int, ...], arrays: Arrays) ->
         >>> operator_for_data("average:4", (3, 8, 8), {}).signal_shape
         (3, 32, 32)
     """
+    return operator_for_signal(text, signal_shape_for(text, data_shape), arrays)
+
+
+def signal_shape_for(text: str, data_shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """The shape of a signal whose data show a picture of this shape; see above.
+
+    Example:
+        >>> signal_shape_for("average:4 | jpeg:10", (3, 8, 8))
+        (3, 32, 32)
+    """
     shape = _image(data_shape)
     for stage in reversed(parse(text)):
         shape = DAMAGES[stage.name].undone(shape, stage.argument)
-    return operator_for_signal(text, shape, arrays)
+    return shape
 
 
 def operator_for_signal(text: str, signal_shape: tuple[int, ...], arrays: Arrays) -> Operator:

@@ -25,7 +25,7 @@ from ..errors import FileError
 from ..tensors import Signal
 from . import checkpoint
 from .conventions import VariancePreserving, from_table, to_table
-from .huggingface import NetworkDenoiser, empty_unet
+from .huggingface import NetworkDenoiser, empty_unet, settings
 
 
 @dataclass(frozen=True)
@@ -325,9 +325,8 @@ class ADMClassifier(nn.Module):
 
     def save(self, path: Path) -> None:
         """Writes weights and configuration to one safetensors file."""
-        config = {k: v for k, v in self.net.config.items() if not k.startswith("_")}
         build = {
-            "config": config,
+            "config": settings(self.net.config),
             "size": self.size,
             "classes": self.classes,
             "convention": to_table(self.convention),

@@ -8,6 +8,7 @@ References:
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +94,11 @@ class NetworkDenoiser(nn.Module):
 
     def save(self, path: Path) -> None:
         """Writes weights, configuration and convention to one safetensors file."""
-        config = {k: v for k, v in self.net.config.items() if not k.startswith("_")}
-        build = {"config": config, "convention": to_table(self.convention), "null": self.null}
+        build = {
+            "config": settings(self.net.config),
+            "convention": to_table(self.convention),
+            "null": self.null,
+        }
         checkpoint.write(path, self.kind, build, self.net.state_dict())
 
     @classmethod
@@ -109,6 +113,11 @@ class NetworkDenoiser(nn.Module):
         checkpoint.fit(net, state, path)
         made = cls(net, from_table(build["convention"]), build["null"])
         return made.eval().requires_grad_(False)
+
+
+def settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What builds the model, without diffusers' notes about the file (``_class_name``...)."""
+    return {name: value for name, value in config.items() if not name.startswith("_")}
 
 
 def empty_unet(config: dict[str, Any]) -> Any:
@@ -182,7 +191,7 @@ def from_folder(folder: Path, null: int | None = None) -> NetworkDenoiser:
             f"Wanted a network with a positional time embedding, but {place} has "
             f"{config['time_embedding_type']!r}. Convert it first."
         )
-    net = empty_unet({k: v for k, v in config.items() if not k.startswith("_")})
+    net = empty_unet(settings(config))
     checkpoint.fit(net, checkpoint.read_state(weights_in(place)), place)
     return NetworkDenoiser(net, convention_in(folder), null).eval().requires_grad_(False)
 

@@ -21,7 +21,7 @@ from ..tensors import Data, Label, Signal
 from . import checkpoint
 from .base import check_label
 from .conventions import Convention, from_table, to_table
-from .huggingface import convention_in, diffusers, empty, read_json, weights_in
+from .huggingface import convention_in, diffusers, empty, read_json, settings, weights_in
 
 
 class LatentDenoiser(nn.Module):
@@ -102,10 +102,7 @@ class LatentDenoiser(nn.Module):
     def save(self, path: Path) -> None:
         """Writes weights and configurations to one safetensors file."""
         parts = {"net": self.net, "autoencoder": self.autoencoder}
-        build: dict[str, Any] = {
-            name: {k: v for k, v in part.config.items() if not k.startswith("_")}
-            for name, part in parts.items()
-        }
+        build: dict[str, Any] = {name: settings(part.config) for name, part in parts.items()}
         build["convention"] = to_table(self.convention)
         checkpoint.write(path, self.kind, build, self.state_dict())
 
@@ -146,9 +143,7 @@ def from_folder(folder: Path, prompt: str = "") -> LatentDenoiser:
             raise SettingError(
                 f"Wanted a {kind} in {folder / name}, but got {config.get('_class_name')}."
             )
-        part = empty(
-            getattr(library, kind), {k: v for k, v in config.items() if not k.startswith("_")}
-        )
+        part = empty(getattr(library, kind), settings(config))
         checkpoint.fit(part, checkpoint.read_state(weights_in(folder / name)), folder / name)
         parts[name] = part
     made = LatentDenoiser(

@@ -5,7 +5,6 @@ Bundled ones lie in the package, a user's own in ``hdagger/priors`` under ``XDG_
 (``~/.local/share`` where that is not set).
 """
 
-import hashlib
 import json
 import os
 import re
@@ -19,6 +18,7 @@ from torch import nn
 
 from ..errors import FileError, HDaggerError, SettingError
 from ..media import whole_folder
+from ..verdicts import fingerprint
 from . import adm, checkpoint, edm, huggingface, latent
 from .adm import ADMClassifier
 from .base import Denoiser, LabelledDenoiser
@@ -230,7 +230,7 @@ def add(
         added = Card(
             name,
             home() / weights.name,
-            sha256=_sha256(weights),
+            sha256=fingerprint(weights),
             classifier=classifier,
             licence=licence or "not stated; see where the weights come from",
             source=source,
@@ -295,7 +295,7 @@ def checked_weights(card: Card) -> Path:
             f"Wanted the weights of {card.name}, but {card.weights} does not exist. "
             "Check the name, or install hdagger again."
         )
-    if card.sha256 and (found := _sha256(card.weights)) != card.sha256:
+    if card.sha256 and (found := fingerprint(card.weights)) != card.sha256:
         raise FileError(
             f"Wanted weights with sha256 {card.sha256[:12]}..., as the card of {card.name} says, "
             f"but {card.weights} has {found[:12]}.... Install hdagger, or add the prior, again."
@@ -319,11 +319,6 @@ def _open(path: Path, loaders: dict[str, Callable[[Path], Any]], what: str) -> A
             f"Wanted {what}, but the description in {path} does not hold together ({error}). "
             "Add it again."
         ) from error
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read(path: Path) -> Card:

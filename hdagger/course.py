@@ -1,0 +1,203 @@
+"""The course of a training: Muon and AdamW for a given time, a running mean, stop and resume."""
+
+import abc
+import copy
+import time
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from .errors import FileError
+from .media import check_file, whole_file
+from .muon import Muon
+
+Report = TypeVar("Report")
+
+
+@runtime_checkable
+class Plan(Protocol):
+    """What a course asks of a training plan.
+
+    Attributes:
+        hours: Time to train in all, over every resumption; the learning rate falls to 0 by then.
+        rate: Learning rate of Muon.
+        rate_rest: Learning rate of AdamW.
+        flat: Share of the time at the full learning rate.
+        ema: Decay of the running mean of the weights, which is what is kept.
+        seed: Of the crops and the noise.
+    """
+
+    @property
+    def hours(self) -> float: ...
+    @property
+    def rate(self) -> float: ...
+    @property
+    def rate_rest(self) -> float: ...
+    @property
+    def flat(self) -> float: ...
+    @property
+    def ema(self) -> float: ...
+    @property
+    def seed(self) -> int: ...
+
+
+def read_plan(path: Path) -> dict[str, Any]:
+    """The table of a training plan.
+
+    Raises:
+        FileError: It is missing, or not TOML.
+    """
+    check_file(path, "a training plan")
+    try:
+        return tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise FileError(f"Wanted TOML, but {path} is not ({error}). Mend that line.") from error
+
+
+class Course(abc.ABC, Generic[Report]):
+    """Network, optimisers, running mean and time spent; a subclass knows data and loss.
+
+    Args:
+        plan: What to do.
+        folder: Where ``state.pt`` and ``prior.safetensors`` go. A state that is already there
+            is taken up.
+        network: What is trained.
+        inner: Its weights for Muon; AdamW has the rest.
+    """
+
+    warm_up: int
+    """Updates in which the learning rate rises."""
+
+    stored_as: str
+    """What ``state.pt`` calls the network."""
+
+    def __init__(
+        self, plan: Plan, folder: Path, network: nn.Module, inner: list[nn.Parameter]
+    ) -> None:
+        self._plan, self.folder, self._network = plan, folder, network
+        self._mean = copy.deepcopy(network).eval().requires_grad_(False)
+        chosen = {id(weight) for weight in inner}
+        rest = [weight for weight in network.parameters() if id(weight) not in chosen]
+        self.muon = Muon(inner, plan.rate)
+        self.adam = torch.optim.AdamW(rest, plan.rate_rest, betas=(0.9, 0.99), weight_decay=1e-4)
+        self.step, self.seconds = 0, 0.0
+        if self._state_file.exists():
+            self._resume()
+
+    @abc.abstractmethod
+    def prepare(self) -> None:
+        """Reads the data, before the clock starts."""
+
+    @abc.abstractmethod
+    def loss(self) -> Tensor:
+        """The loss of the next batch, with its graph."""
+
+    @abc.abstractmethod
+    def told(self, losses: list[float], seconds: float) -> Report:
+        """A report on the last updates, from their losses and how long they took."""
+
+    def save(self) -> None:
+        """Writes state and prior, each whole or not at all."""
+        state = {name: part.state_dict() for name, part in self._parts.items()}
+        with whole_file(self._state_file) as path:
+            torch.save(state | {"step": self.step, "seconds": self.seconds}, path)
+        self.save_prior()
+
+    @abc.abstractmethod
+    def save_prior(self) -> None:
+        """Writes what people use of the running mean."""
+
+    @property
+    def _parts(self) -> dict[str, Any]:
+        return {
+            self.stored_as: self._network,
+            "ema": self._mean,
+            "muon": self.muon,
+            "adam": self.adam,
+        }
+
+    @property
+    def _state_file(self) -> Path:
+        return self.folder / "state.pt"
+
+    @property
+    def done(self) -> bool:
+        return self.seconds >= 3600 * self._plan.hours
+
+    @property
+    def seed(self) -> int:
+        """Of this update."""
+        return self._plan.seed * 1_000_003 + self.step
+
+    def run(
+        self,
+        report: Callable[[Report], None],
+        report_every: float = 10.0,
+        save_every: float = 300.0,
+    ) -> None:
+        """Trains until the plan's time is spent, and saves, also when it is interrupted.
+
+        Args:
+            report: Called with the progress.
+            report_every: Seconds between two reports.
+            save_every: Seconds between two saves.
+        """
+        self.prepare()
+        now = reported = saved = time.monotonic()
+        losses: list[float] = []
+        try:
+            while not self.done:
+                losses.append(self._update())
+                self.step += 1
+                now, before = time.monotonic(), now
+                self.seconds += now - before
+                if now - reported > report_every or self.done:
+                    report(self.told(losses, now - reported))
+                    reported, losses = now, []
+                if now - saved > save_every:
+                    self.save()
+                    saved = now = time.monotonic()
+        finally:
+            self.save()
+
+    def _update(self) -> float:
+        rate = self._rate()
+        self.muon.param_groups[0]["lr"] = rate * self._plan.rate
+        self.adam.param_groups[0]["lr"] = rate * self._plan.rate_rest
+        loss = self.loss()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self._network.parameters(), 1.0)
+        for optimiser in (self.muon, self.adam):
+            optimiser.step()
+            optimiser.zero_grad()
+        decay = min(self._plan.ema, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for mean, weight in zip(
+                self._mean.parameters(), self._network.parameters(), strict=True
+            ):
+                mean.lerp_(weight, 1 - decay)
+        return float(loss.detach())
+
+    def _rate(self) -> float:
+        """Share of the full learning rate: up, flat, then linearly down to 0."""
+        spent = self.seconds / (3600 * self._plan.hours)
+        return min(1.0, (self.step + 1) / self.warm_up, (1 - spent) / (1 - self._plan.flat))
+
+    def _resume(self) -> None:
+        device = next(self._network.parameters()).device
+        try:
+            state: dict[str, Any] = torch.load(
+                self._state_file, map_location=device, weights_only=True
+            )
+            for name, part in self._parts.items():
+                part.load_state_dict(state[name])
+            self.step, self.seconds = state["step"], state["seconds"]
+        except Exception as error:
+            raise FileError(
+                f"Wanted the state of this training, but {self._state_file} does not fit the plan "
+                f"({str(error).splitlines()[0]}). Choose another folder with -o."
+            ) from error
