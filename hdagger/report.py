@@ -110,9 +110,10 @@ def checked(summary: dict[str, Any]) -> str:
     """What ``hdagger check`` has found of this method with this prior, in words."""
     method, prior = summary["recipe"]["method"], summary["recipe"]["prior"]
     if not summary["checks"]:
+        rounded = " --operator jpeg:10 --sigma-y 0" if "kept" in summary else ""
         return (
             f"The error bars of {method} with this prior have not been checked. "
-            f"hdagger check --method {method} --prior {prior} --store does it."
+            f"hdagger check --method {method} --prior {prior}{rounded} --store does it."
         )
     return "Checked: " + "; ".join(str(Verdict(**found)) for found in summary["checks"]) + "."
 
