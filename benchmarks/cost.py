@@ -4,16 +4,24 @@
 
 Floating-point operations and what a gradient keeps are counted on the meta device. A network of
 random weights and a quarter of the width is then run for one picture, and its seconds (of this
-process, on one thread) are scaled by the operations to the real one. --quick counts only.
+process, on one thread) are scaled by the operations to the real one. Last, that network restores
+a picture by the command line, two steps of each method, and the peak of the process's resident
+memory is read. --quick counts only.
 """
 
 import argparse
+import os
+import subprocess
+import sys
+import tempfile
 import time
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from hdagger.media import to_image
 from hdagger.priors.adm import LAYOUTS, Plan
 from hdagger.priors.conventions import VariancePreserving
 from hdagger.priors.huggingface import NetworkDenoiser, empty_unet
@@ -49,6 +57,34 @@ def kept(network: NetworkDenoiser, side: int) -> int:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         network.net(x, torch.zeros(1, device="meta"))
     return sum(sizes.values())
+
+
+def peak(command: list[str]) -> float:
+    """Largest resident memory of a program, GB."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{' '.join(command)} failed")
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
+
+
+def restored(network: NetworkDenoiser, side: int, folder: Path) -> None:
+    """What a whole restoration takes, method by method."""
+    network.save(folder / "prior.safetensors")
+    to_image(torch.zeros(3, side, side)).save(folder / "photo.png")
+    command = [sys.executable, "-m", "hdagger", "restore", str(folder / "photo.png")]
+    command += [
+        "--prior",
+        str(folder / "prior.safetensors"),
+        "--blur",
+        "gauss:2",
+        "--sigma-y",
+        "0.1",
+    ]
+    command += ["--steps", "2", "--samples", "1", "-o", str(folder / "out")]
+    for method in (["ddrm"], ["pigdm"], ["dps"], ["dps", "--save-memory"]):
+        gigabytes = peak([*command, "--method", *method])
+        print(f"restore --method {' '.join(method)}: {gigabytes:.2f} GB", flush=True)
 
 
 def main() -> None:
@@ -89,6 +125,8 @@ def main() -> None:
                 torch.autograd.grad(D, x, x)
         seconds = time.process_time() - started
         print(f"{title}: {seconds:.1f} s at width {arguments.width}, {share * seconds:.0f} at 256")
+    with tempfile.TemporaryDirectory() as folder:
+        restored(network, side, Path(folder))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """PSNR of restored pictures: x4 averaging, half the pixels missing, Gaussian blur.
 
     python benchmarks/restoration.py PICTURES [--prior photo] [--side 256] [--samples 4]
+        [--methods ddrm,pigdm,tmpd]
 
 PICTURES is a folder of clean pictures that the prior was not trained on; the central square of
 each is used. Rows: the given data (the pseudoinverse for x4, 0 in holes, the blurred data),
-bicubic enlargement for x4, one sample and the mean of the samples, by DDRM with 20 network
-evaluations and, with --pigdm, by PiGDM with 50.
+bicubic enlargement for x4, one sample and the mean of the samples by each method, with its own
+number of steps.
 """
 
 import argparse
@@ -42,13 +43,13 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--most", type=int, default=1000, help="the first so many pictures")
     parser.add_argument("--samples", type=int, default=4)
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--pigdm", action="store_true")
+    parser.add_argument("--methods", default="ddrm")
     arguments = parser.parse_args()
     side = arguments.side
-    recipes = [Recipe("ddrm", arguments.steps, arguments.samples, prior=arguments.prior)]
-    if arguments.pigdm:
-        recipes.append(Recipe("pigdm", 50, arguments.samples, prior=arguments.prior))
+    recipes = [
+        Recipe(method, samples=arguments.samples, prior=arguments.prior)
+        for method in arguments.methods.split(",")
+    ]
     figures: dict[tuple[str, str], list[float]] = defaultdict(list)
     paths = [
         path for path in sorted(arguments.pictures.iterdir()) if path.suffix in PICTURE_SUFFIXES

@@ -205,10 +205,7 @@ def restore(
     if isinstance(network, LatentDenoiser):
         code_shape = network.code_shape(H.signal_shape)
         H = Decoded(H, network.decode, network.encode, code_shape)
-    name = recipe.method
-    if name == "auto":
-        fits = {Quantiser: "cells", SVDOperator: "ddrm", Operator: "pigdm"}
-        name = next(name for rung, name in fits.items() if isinstance(H, rung))
+    name = best_for(H) if recipe.method == "auto" else recipe.method
     method = METHODS[name]
     steps = recipe.steps or method.steps
     levels = levels_for(method, steps, H, sigma_y, card.sigma_max).to(device)
@@ -261,6 +258,12 @@ def restore(
             x = torch.cat([network.decode(z[None]) for z in x])
     x = x.mean(dim=1, keepdim=True) if gray else x
     return PosteriorSamples(x.float().cpu(), provenance)
+
+
+def best_for(H: Operator) -> str:
+    """The method that ``"auto"`` stands for."""
+    fits = {Quantiser: "cells", SVDOperator: "ddrm", Operator: "pigdm"}
+    return next(name for rung, name in fits.items() if isinstance(H, rung))
 
 
 def three_copies(gray: Measurement, signal_shape: tuple[int, ...]) -> Measurement:
