@@ -2,7 +2,7 @@
 
     python scripts/mutations.py
 
-Prints a table; exit status 1 if a bug survives.
+The same tests have to be green before. Prints a table; exit status 1 if a bug survives.
 """
 
 import os
@@ -168,26 +168,28 @@ MUTATIONS = (
 )
 
 
-def turns_red(mutation: Mutation) -> bool:
+def is_red(tests: str, planted: Mutation | None = None) -> bool:
+    """Whether these tests fail in a copy of the repository, perhaps with a bug in it."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
         shutil.copytree(ROOT / "hdagger", copy / "hdagger")
         shutil.copytree(ROOT / "tests", copy / "tests")
         shutil.copy(ROOT / "pyproject.toml", copy)
-        file = copy / "hdagger" / mutation.file
-        text = file.read_text()
-        if text.count(mutation.right) != 1:
-            sys.exit(f"{mutation.name}: {mutation.right!r} is not once in {mutation.file}")
-        file.write_text(text.replace(mutation.right, mutation.wrong))
-        tests = mutation.tests.split()
+        if planted is not None:
+            file = copy / "hdagger" / planted.file
+            text = file.read_text()
+            if text.count(planted.right) != 1:
+                sys.exit(f"{planted.name}: {planted.right!r} is not once in {planted.file}")
+            file.write_text(text.replace(planted.right, planted.wrong))
+        file, *chosen = tests.split()
         status = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-x", f"tests/{tests[0]}", *tests[1:]],
+            [sys.executable, "-m", "pytest", "-q", "-x", f"tests/{file}", *chosen],
             cwd=copy,
             env=os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"},
             capture_output=True,
         ).returncode
     if status not in (0, 1):
-        sys.exit(f"{mutation.name}: pytest ended with status {status}")
+        sys.exit(f"{tests}: pytest ended with status {status}")
     return status == 1
 
 
@@ -195,8 +197,11 @@ def main() -> int:
     table = Table("bug", "file", "tests", "found")
     survivors = 0
     console = Console()
+    for tests in dict.fromkeys(mutation.tests for mutation in MUTATIONS):
+        if is_red(tests):
+            sys.exit(f"{tests} is red before any bug is planted")
     for mutation in MUTATIONS:
-        found = turns_red(mutation)
+        found = is_red(mutation.tests, mutation)
         survivors += not found
         table.add_row(mutation.name, mutation.file, mutation.tests, "yes" if found else "NO")
         Console(stderr=True).print(f"{mutation.name}: {'found' if found else 'SURVIVED'}")
