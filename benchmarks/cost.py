@@ -4,9 +4,10 @@
 
 Floating-point operations and what a gradient keeps are counted on the meta device. A network of
 random weights and a quarter of the width is then run for one picture, and its seconds (of this
-process, on one thread) are scaled by the operations to the real one. Last, that network restores
-a picture by the command line, two steps of each method, and the peak of the process's resident
-memory is read. --quick counts only.
+process, on one thread) are scaled by the operations to the real one. Before that it restores a
+picture by the command line, two steps of each method, and the peak of each process's resident
+memory is read (a peak counts what the parent held, so this one must not have grown yet).
+--quick counts only.
 """
 
 import argparse
@@ -114,6 +115,8 @@ def main() -> None:
     network = denoiser(arguments.width).to_empty(device="cpu")
     for weight in network.parameters():
         torch.nn.init.normal_(weight, std=0.02)
+    with tempfile.TemporaryDirectory() as folder:
+        restored(network, side, Path(folder))
     x, sigma = torch.randn(1, 3, side, side), torch.tensor(1.0)
     share = counted[256] / counted[arguments.width]
     for title, grad in (("a call", False), ("a call and its gradient", True)):
@@ -125,8 +128,6 @@ def main() -> None:
                 torch.autograd.grad(D, x, x)
         seconds = time.process_time() - started
         print(f"{title}: {seconds:.1f} s at width {arguments.width}, {share * seconds:.0f} at 256")
-    with tempfile.TemporaryDirectory() as folder:
-        restored(network, side, Path(folder))
 
 
 if __name__ == "__main__":
