@@ -221,9 +221,7 @@ class Skeleton:
                 ElementTree.SubElement(node, "freejoint", name=body.name)
             else:
                 axis = {"axis": _text(HINGE_AXIS)} if body.joint == "hinge" else {}
-                ElementTree.SubElement(
-                    node, "joint", axis, name=body.name, type=body.joint, armature="0.02"
-                )
+                ElementTree.SubElement(node, "joint", axis, name=body.name, type=body.joint)
             for solid in body.solids:
                 ElementTree.SubElement(
                     node, "geom", type=solid.kind, size=_text(solid.size), mass=str(solid.mass),
