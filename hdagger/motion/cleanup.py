@@ -12,7 +12,7 @@ from torch import Tensor
 
 from . import rotations
 from .clips import Motion
-from .metrics import GRAVITY, centre_of_mass
+from .metrics import GRAVITY
 from .skeleton import HINGE_AXIS
 
 SMOOTH = 1 / 30
@@ -71,7 +71,7 @@ def set_on_ground(motion: Motion) -> Motion:
 
 def _falls(motion: Motion) -> Bool[Tensor, " frames"]:
     """Frames in which the centre of mass falls at half of gravity or more."""
-    height = smooth(centre_of_mass(motion)[:, 2], SMOOTH * motion.fps)
+    height = smooth(motion.centre_of_mass[:, 2], SMOOTH * motion.fps)
     fall = height.diff(n=2) * motion.fps**2 < -GRAVITY / 2
     return torch.nn.functional.pad(fall, (1, len(height) - len(fall) - 1))
 

@@ -71,6 +71,10 @@ class Motion:
         """Height of the lowest point of the body."""
         return self.skeleton.lowest(self.pose)
 
+    @cached_property
+    def centre_of_mass(self) -> Float[Tensor, "frames 3"]:
+        return self.skeleton.centre_of_mass(self.pose)
+
     def moved(self, qpos: Float[Tensor, "frames size"]) -> "Motion":
         """The same body at the same rate, in other coordinates."""
         return replace(self, qpos=self.skeleton.normalise(qpos))

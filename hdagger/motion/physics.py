@@ -46,8 +46,9 @@ LOCAL, GLOBAL, RUNG = 0.25, 0.05, 1.0
 """What a millimetre of root-relative distance, one of distance in the world, and a rung of the
 ladder weigh against a millimetre of Phys-Err in the choice of a simulation."""
 
-SEGMENT = 2.5
-"""Seconds that are learned at once; the next segment begins where the last one ended."""
+SEGMENT, AHEAD = 2.5, 0.4
+"""Seconds that are learned at once, and those after them which have to go well, too: the next
+segment begins where the last one ended, and must not fall."""
 
 SWEEPS = 4
 """Simulations of the first rung after its first; the others, which go on from there, have one
@@ -113,6 +114,7 @@ class _Trial:
     """What is followed in one segment, and the best that followed it so far."""
 
     reference: Motion
+    frames: int
     state: np.ndarray
     budget: tuple[float, float] | None = None
     score: float = math.inf
@@ -176,18 +178,18 @@ class Physics:
         for number, (first, last) in enumerate(pairwise(bounds)):
             trials = []
             for reference, end in zip(references, ends, strict=True):
-                piece = reference[first : last + 1]
+                piece = reference[first : last + 1 + round(AHEAD * fps)]
                 if end is None:
                     humanoid = simulator(self.ladder[0], substeps, fps)
                     speed = humanoid.velocity(*piece.qpos[:2])
                     end = humanoid.start(piece.qpos[0], speed)
-                trials.append(_Trial(piece, end))
+                trials.append(_Trial(piece, last - first, end))
             self._climb(trials, substeps)
             for k, trial in enumerate(trials):
                 follows = trial.qpos is not None and trial.worst < HOPELESS
                 qpos = trial.qpos if follows else trial.reference.qpos
                 assert qpos is not None
-                parts[k].append(qpos[min(number, 1) :])
+                parts[k].append(qpos[min(number, 1) : trial.frames + 1])
                 budgets[k].append(trial.budget if follows else None)
                 ends[k] = trial.end if follows else None
                 if follows and trial.wrench is not None:
@@ -248,7 +250,8 @@ class Physics:
                     continue
                 size = trial.reference.skeleton.size
                 motion = trial.reference.moved(torch.from_numpy(frames[:, 1 : 1 + size]))
-                self._compare(trial, motion, offsets[k], rung, frames[-1], wrenches[k])
+                wrench = wrenches[k, : trial.frames * substeps]
+                self._compare(trial, motion, offsets[k], rung, frames[trial.frames], wrench)
                 miss = (goals[k] - set_points(motion)).clamp(-0.5, 0.5)
                 learned = offsets[k] + 0.5 * smooth(miss, SMOOTH * motion.fps)
                 offsets[k] = learned.clamp(-0.6, 0.6)
