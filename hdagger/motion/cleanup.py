@@ -5,6 +5,8 @@ freely, so that jumps stay; the drift of feet that should stand is taken from th
 toes in contact get one place and one direction, which the legs reach by damped least squares.
 """
 
+import math
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
@@ -111,9 +113,11 @@ def _goals(
     """Where the corners of the soles shall be, and how much that matters, from 0 to 1.
 
     A heel or toe in contact lies flat in one place; from there it goes straight up, and so it
-    comes. Between two contacts the correction of the one turns into that of the other.
+    comes. Between two contacts the correction of the one turns into that of the other. A foot is
+    lifted only while another stands.
     """
     goals, share = corners.clone(), torch.zeros_like(corners[..., 0, 0])
+    away = torch.full_like(share, math.inf)
     time, shortest = torch.arange(len(corners)), max(2, round(SHORTEST * fps))
     for foot in range(contact.shape[1]):
         for end in range(2):
@@ -129,10 +133,12 @@ def _goals(
             correction = (near[..., None, None] * torch.stack(corrections)).sum(0)
             rest = (1 - beyond.amin(0) / BLEND).clamp(min=0)
             fade = rest**2 * (3 - 2 * rest)
-            goal = own + (fade / near.sum(0))[:, None, None] * correction
-            clear = LIFT * (gap.amin(0) / CLEAR).clamp(max=1)
-            goal[..., 2] += (clear - goal[..., 2].amin(1)).clamp(min=0)[:, None]
-            goals[:, foot, end], share[:, foot, end] = goal, fade
+            goals[:, foot, end] += (fade / near.sum(0))[:, None, None] * correction
+            share[:, foot, end] = fade
+            away[:, foot, end] = gap.amin(0)
+    stands = (1 - away.amin((1, 2), keepdim=True) / BLEND).clamp(min=0)
+    clear = LIFT * (away / CLEAR).clamp(max=1) * stands
+    goals[..., 2] += (clear - goals[..., 2].amin(-1)).clamp(min=0)[..., None]
     return goals, share
 
 

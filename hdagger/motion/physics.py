@@ -170,7 +170,7 @@ class Physics:
         frames, fps = len(motions[0]), motions[0].fps
         substeps = max(1, round(1 / (STEP * fps)))
         segments = max(1, math.ceil((frames - 1) / fps / SEGMENT))
-        bounds = np.linspace(0, frames - 1, segments + 1).round().astype(int)
+        bounds = np.linspace(0, frames - 1, segments + 1).round().astype(int).tolist()
         parts: list[list[Tensor]] = [[] for _ in motions]
         budgets: list[list[tuple[float, float] | None]] = [[] for _ in motions]
         wrenches: list[list[np.ndarray]] = [[] for _ in motions]
