@@ -40,7 +40,8 @@ WORST, MEAN, CALM = 0.12, 0.018, 3.0
 worst frame and on average, and Phys-Err without true flight below this, in mm."""
 
 HOPELESS = 0.3
-"""Where the worst frame's error is above this, the clean-up is better."""
+"""Where the worst frame's error is above this, a rung is left after two simulations, and the
+clean-up is better than any."""
 
 LOCAL, GLOBAL, RUNG = 0.25, 0.05, 1.0
 """What a millimetre of root-relative distance, one of distance in the world, and a rung of the
@@ -116,12 +117,13 @@ class _Trial:
     reference: Motion
     frames: int
     state: np.ndarray
+    goal: Tensor
+    offset: Tensor
     budget: tuple[float, float] | None = None
     score: float = math.inf
     worst: float = math.inf
     mean: float = math.inf
     unrest: float = math.inf
-    offset: Tensor | None = None
     qpos: Tensor | None = None
     end: np.ndarray | None = None
     wrench: np.ndarray | None = None
@@ -183,7 +185,8 @@ class Physics:
                     humanoid = simulator(self.ladder[0], substeps, fps)
                     speed = humanoid.velocity(*piece.qpos[:2])
                     end = humanoid.start(piece.qpos[0], speed)
-                trials.append(_Trial(piece, last - first, end))
+                goal = set_points(piece)
+                trials.append(_Trial(piece, last - first, end, goal, torch.zeros_like(goal)))
             self._climb(trials, substeps)
             for k, trial in enumerate(trials):
                 follows = trial.qpos is not None and trial.worst < HOPELESS
@@ -229,18 +232,18 @@ class Physics:
 
     def _learn(self, trials: list[_Trial], rung: int, substeps: int) -> None:
         """Simulates again and again, adding the tracking error to the set-points."""
-        budget = self.ladder[rung]
-        humanoid = simulator(budget, substeps, trials[0].reference.fps)
-        goals = [set_points(trial.reference) for trial in trials]
-        offsets = [
-            torch.zeros_like(goal) if t.offset is None else t.offset
-            for t, goal in zip(trials, goals, strict=True)
-        ]
-        starts = np.stack([trial.state for trial in trials])
-        for _ in range(self.sweeps + (rung == 0)):
+        humanoid = simulator(self.ladder[rung], substeps, trials[0].reference.fps)
+        offsets = [trial.offset for trial in trials]
+        for sweep in range(self.sweeps + (rung == 0)):
+            if sweep == 2:
+                kept = [k for k, trial in enumerate(trials) if trial.worst < HOPELESS]
+                trials, offsets = [trials[k] for k in kept], [offsets[k] for k in kept]
+            if not trials:
+                break
+            starts = np.stack([trial.state for trial in trials])
             controls = [
-                control(trial.reference, goal + offset, substeps)
-                for trial, goal, offset in zip(trials, goals, offsets, strict=True)
+                control(trial.reference, trial.goal + offset, substeps)
+                for trial, offset in zip(trials, offsets, strict=True)
             ]
             states, wrenches = roll(humanoid, starts, np.stack(controls), self.threads)
             for k, trial in enumerate(trials):
@@ -252,7 +255,7 @@ class Physics:
                 motion = trial.reference.moved(torch.from_numpy(frames[:, 1 : 1 + size]))
                 wrench = wrenches[k, : trial.frames * substeps]
                 self._compare(trial, motion, offsets[k], rung, frames[trial.frames], wrench)
-                miss = (goals[k] - set_points(motion)).clamp(-0.5, 0.5)
+                miss = (trial.goal - set_points(motion)).clamp(-0.5, 0.5)
                 learned = offsets[k] + 0.5 * smooth(miss, SMOOTH * motion.fps)
                 offsets[k] = learned.clamp(-0.6, 0.6)
 
