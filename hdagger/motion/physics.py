@@ -39,8 +39,8 @@ WORST, MEAN, CALM = 0.12, 0.018, 3.0
 """The climb ends where the root-relative distance to the motion, in metres, is below these in the
 worst frame and on average, and Phys-Err without true flight below this, in mm."""
 
-HOPELESS = 0.3
-"""Where the worst frame's error is above this, a rung is left after two simulations, and the
+HOPELESS = 0.15
+"""Where the mean error is above this, a rung is left after two simulations, and the
 clean-up is better than any."""
 
 LOCAL, GLOBAL, RUNG = 0.25, 0.05, 1.0
@@ -189,7 +189,7 @@ class Physics:
                 trials.append(_Trial(piece, last - first, end, goal, torch.zeros_like(goal)))
             self._climb(trials, substeps)
             for k, trial in enumerate(trials):
-                follows = trial.qpos is not None and trial.worst < HOPELESS
+                follows = trial.qpos is not None and trial.mean < HOPELESS
                 qpos = trial.qpos if follows else trial.reference.qpos
                 assert qpos is not None
                 parts[k].append(qpos[min(number, 1) : trial.frames + 1])
@@ -223,7 +223,7 @@ class Physics:
             rest = [
                 trial
                 for trial, score in zip(rest, before, strict=True)
-                if not trial.good and (trial.score < score or trial.worst > HOPELESS)
+                if not trial.good and (trial.score < score or trial.mean > HOPELESS)
             ]
             if rung + 2 == len(self.ladder):  # the strongest help is for what nothing else follows
                 rest = [trial for trial in rest if trial.worst > WORST]
@@ -236,7 +236,7 @@ class Physics:
         offsets = [trial.offset for trial in trials]
         for sweep in range(self.sweeps + (rung == 0)):
             if sweep == 2:
-                kept = [k for k, trial in enumerate(trials) if trial.worst < HOPELESS]
+                kept = [k for k, trial in enumerate(trials) if trial.mean < HOPELESS]
                 trials, offsets = [trials[k] for k in kept], [offsets[k] for k in kept]
             if not trials:
                 break
