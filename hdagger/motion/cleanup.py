@@ -42,13 +42,19 @@ in which it moves straight up or down."""
 FREE = 0.2
 """What a heel or toe that is not in contact weighs against one that is."""
 
+AT_ONCE = 5000
+"""Frames whose legs are bent at once, which bounds the memory."""
+
 
 def smooth(x: Float[Tensor, "frames *rest"], frames: float) -> Float[Tensor, "frames *rest"]:
     """Filtered along the first axis by a Gaussian with this standard deviation, in frames."""
     reach = max(1, round(4 * frames))
     taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=x.dtype) / frames) ** 2)
     padded = torch.cat([x[:1].expand(reach, *x.shape[1:]), x, x[-1:].expand(reach, *x.shape[1:])])
-    return torch.einsum("f...k,k->f...", padded.unfold(0, 2 * reach + 1, 1), taps / taps.sum())
+    found = torch.zeros_like(x)
+    for shift, tap in enumerate(taps / taps.sum()):
+        found += tap * padded[shift : shift + len(x)]
+    return found
 
 
 def clean_up(motion: Motion) -> Motion:
@@ -58,7 +64,9 @@ def clean_up(motion: Motion) -> Motion:
     corners = _corners(motion)
     ends = corners.mean(-2)
     contact = _near(ends) & (_velocity(ends, motion.fps).norm(dim=-1) < STILL)
-    return reach(motion, *_goals(corners, contact, motion.fps))
+    goals, share = _goals(corners, contact, motion.fps)
+    parts = [slice(k, k + AT_ONCE) for k in range(0, len(motion), AT_ONCE)]
+    return motion.moved(torch.cat([reach(motion[k], goals[k], share[k]).qpos for k in parts]))
 
 
 def set_on_ground(motion: Motion) -> Motion:

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from .cleanup import SMOOTH, clean_up, smooth
-from .clips import Motion
+from .clips import Motion, unwatched
 from .metrics import distance, plausibility, root_relative_distance
 from .simulator import RESIDUAL, STEP, control, roll, set_points, simulator
 
@@ -149,7 +149,7 @@ class Physics:
         ladder: Sequence[tuple[float, float]] = LADDER,
         sweeps: int = SWEEPS,
         threads: int | None = None,
-        watch: Callable[[int, int], None] = lambda done, total: None,
+        watch: Callable[[int, int], None] = unwatched,
     ) -> None:
         self.ladder = tuple(ladder)
         self.sweeps = sweeps
@@ -168,10 +168,11 @@ class Physics:
 
     def _project(self, motions: list[Motion]) -> list[tuple[Motion, Report]]:
         """Motions of one length and rate."""
-        references = [clean_up(motion) for motion in motions]
         frames, fps = len(motions[0]), motions[0].fps
         substeps = max(1, round(1 / (STEP * fps)))
         segments = max(1, math.ceil((frames - 1) / fps / SEGMENT))
+        self.watch(0, segments)
+        references = [clean_up(motion) for motion in motions]
         bounds = np.linspace(0, frames - 1, segments + 1).round().astype(int).tolist()
         parts: list[list[Tensor]] = [[] for _ in motions]
         budgets: list[list[tuple[float, float] | None]] = [[] for _ in motions]

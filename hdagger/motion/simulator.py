@@ -178,7 +178,7 @@ def set_points(motion: Motion) -> Float[Tensor, "frames servos"]:
     return torch.cat(found, 1)
 
 
-def _between_frames(x: Tensor, substeps: int) -> Tensor:
+def between_frames(x: Tensor, substeps: int) -> Tensor:
     """A row for every simulation step, on cubic Hermite splines."""
     t = (torch.arange(substeps, dtype=x.dtype) / substeps)[:, None]
     slope = torch.gradient(x, dim=0)[0][:, None]
@@ -190,11 +190,11 @@ def _between_frames(x: Tensor, substeps: int) -> Tensor:
 def control(motion: Motion, points: Tensor, substeps: int) -> np.ndarray:
     """What MuJoCo is given at every step: set-points ahead by the lead, and the root's guide."""
     step = 1 / (motion.fps * substeps)
-    joints = _between_frames(points, substeps)
+    joints = between_frames(points, substeps)
     joints = joints + LEAD * torch.gradient(joints, spacing=step, dim=0)[0]
-    place = _between_frames(motion.qpos[:, :3], substeps)
+    place = between_frames(motion.qpos[:, :3], substeps)
     ahead = place + 2 * LEAD * torch.gradient(place, spacing=step, dim=0)[0]
-    turn = rotations.unit(_between_frames(motion.qpos[:, 3:7], substeps))
+    turn = rotations.unit(between_frames(motion.qpos[:, 3:7], substeps))
     spin = rotations.to_vector(rotations.multiply(rotations.inverse(turn[:-1]), turn[1:])) / step
     lead = rotations.from_vector(LEAD * torch.cat([spin, spin[-1:]]))
     torque = torch.zeros(len(joints), 3, dtype=joints.dtype)
