@@ -6,7 +6,7 @@ import torch
 from motion_clips import STYLES, foreign_bvh, stepping
 
 from hdagger.errors import HDaggerError
-from hdagger.motion import rotations
+from hdagger.motion import bvh, retarget, rotations
 from hdagger.motion.bvh import parse
 from hdagger.motion.clips import Motion, read_deepmimic, read_motion, write_motion
 from hdagger.motion.features import canonical, decode, encode
@@ -101,6 +101,17 @@ def test_our_files_come_back(tmp_path, suffix):
     again = read_motion(path)
     assert again.fps == 24.0
     assert (again.points - motion.points).abs().max() < 1e-6
+
+
+def test_a_long_bvh_is_read_in_parts_that_are_shown(tmp_path, monkeypatch):
+    path = tmp_path / "clip.bvh"
+    path.write_text(foreign_bvh(stepping(20), STYLES["cmu"]))
+    whole, seen = read_motion(path), []
+    for module in (bvh, retarget):
+        monkeypatch.setattr(module, "SOME", 8)
+    parts = read_motion(path, watch=lambda done, total: seen.append((done, total)))
+    assert (parts.points - whole.points).abs().max() < 1e-12
+    assert seen == [(8, 20), (16, 20), (20, 20)]
 
 
 @pytest.mark.parametrize("style", STYLES)

@@ -5,10 +5,10 @@ same), and with physics in the loop at several schedules; three seeds. *Completi
 two seconds of held-out clips, 40 of 60 frames hidden, against interpolation, and known only by
 trackers on head and hands.
 
-``phys_err`` and its parts are in mm a frame (:mod:`hdagger.motion.metrics`); ``diverged`` counts
-simulations that fell under every budget; ``diversity`` is the mean root-relative distance of a
-sample to the next, ``moved`` that to the plain sample of the same noise; ``error`` is the
-root-relative error over the hidden frames, all in mm.
+``phys_err`` and its parts are in mm a frame (:mod:`hdagger.motion.metrics`), ``worst`` is that of
+the worst sample; ``diverged`` counts simulations that fell under every budget; ``diversity`` is
+the mean root-relative distance of a sample to the next, ``moved`` that to the plain sample of the
+same noise; ``error`` is the root-relative error over the hidden frames, all in mm.
 """
 
 from collections.abc import Sequence
@@ -100,6 +100,7 @@ def _summarise(key: tuple[str, int], results: list[list[Row]]) -> list[Row]:
         | means
         | {
             "diverged": sum(row["diverged"] for row in rows),
+            "worst": max(row["phys_err"] for row in rows),
             "interval": round(1.96 * float(errors.std()) / len(rows) ** 0.5, 3),
         }
     ]
@@ -177,15 +178,16 @@ def complete(clips: Path, each: int = 4, steps: int = 50, draws: int = 4) -> lis
 def markdown(rows: Sequence[Row]) -> str:
     """A table: the mean over the seeds of each schedule."""
     columns = (*NUMBERS, "diversity", "moved")
-    lines = ["| physics | samples | " + " | ".join(columns) + " | diverged |"]
-    lines += ["|---" * (len(columns) + 3) + "|"]
+    lines = ["| physics | samples | " + " | ".join(columns) + " | worst | diverged |"]
+    lines += ["|---" * (len(columns) + 4) + "|"]
     for schedule in dict.fromkeys(row["schedule"] for row in rows):
         mine = [row for row in rows if row["schedule"] == schedule]
         means = [sum(row[c] for row in mine) / len(mine) for c in columns]
         interval = (sum(row["interval"] ** 2 for row in mine)) ** 0.5 / len(mine)
         cells = [f"{means[0]:.2f} +- {interval:.2f}", *(f"{mean:.1f}" for mean in means[1:])]
         total, fallen = (sum(row[c] for row in mine) for c in ("samples", "diverged"))
-        lines += [f"| {schedule} | {total} | " + " | ".join(cells) + f" | {fallen} |"]
+        cells += [f"{max(row['worst'] for row in mine):.1f}", str(fallen)]
+        lines += [f"| {schedule} | {total} | " + " | ".join(cells) + " |"]
     return "\n".join(lines)
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..errors import FileError, SettingError
+from .progress import progress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,7 +39,8 @@ def read_clip(path: Path, joints: Path | None = None) -> "Motion":
             raise FileError(
                 f"Wanted TOML such as lhip = 'LeftUpLeg', but {joints} is not ({error})."
             ) from error
-    return read_motion(path, names)
+    with progress(f"reading {path.name}") as watch:
+        return read_motion(path, names, watch)
 
 
 def check_suffix(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -83,13 +84,15 @@ def project(
         {"": "projected", **plausibility(after).row()},
     ]
     print_rows(rows)
-    help_needed = ", ".join(
+    segments = Counter(
         "clean-up only" if budget is None else f"{budget[0]:g} N {budget[1]:g} N m"
         for budget in found.budgets
     )
+    granted = ", ".join(f"{budget} ({count})" for budget, count in segments.items())
+    print(f"residual wrench granted to {len(found.budgets)} segments: {granted}")
     print(
-        f"residual wrench granted: {help_needed}; used at most {found.force:.0f} N "
-        f"horizontally, {found.vertical:.0f} N vertically, {found.torque:.0f} N m"
+        f"used at most {found.force:.0f} N horizontally, {found.vertical:.0f} N vertically, "
+        f"{found.torque:.0f} N m"
     )
     print(f"moved by {found.moved:.0f} mm, relative to the root by {found.error:.0f} mm: {out}")
     if report is not None:

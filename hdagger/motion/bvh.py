@@ -17,6 +17,8 @@ from .skeleton import Solid, Vector
 
 MOST_JOINTS = 512
 MOST_NUMBERS = 50_000_000
+SOME = 5000
+"""Frames that are read and retargeted at once, which bounds the memory."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,12 @@ def parse(path: Path) -> tuple[Hierarchy, np.ndarray, float]:
         raise broken(path, f"a frame time of {match[2][:20]} s, where 0.001 to 1 is read")
     if frames > MOST_FRAMES or frames * width > MOST_NUMBERS:
         raise broken(path, f"{frames} frames of {width} numbers, more than is read")
+    lines = motion[match.end() :].splitlines()
     try:
-        values = np.array(motion[match.end() :].split(), dtype=np.float64)
+        values = np.concatenate([
+            np.array(" ".join(lines[k : k + SOME]).split(), dtype=np.float64)
+            for k in range(0, max(len(lines), 1), SOME)
+        ])  # fmt: skip
     except ValueError as error:
         raise broken(path, f"a frame that is no numbers ({error})") from error
     if values.size != frames * width:

@@ -1,25 +1,29 @@
 """Kinematic clean-up: a motion smoothed, set on the ground, its feet held where they stand.
 
-No simulator. Heights follow the lowest point of the body (a low quantile over 0.6 s, so that
-jumps stay); the drift of feet that should stand is taken from the root; heels and toes in
-contact get one place, which the legs reach by damped least squares.
+No simulator. The lowest point of the body is put on the ground wherever the body does not fall
+freely, so that jumps stay; the drift of feet that should stand is taken from the root; heels and
+toes in contact get one place and one direction, which the legs reach by damped least squares.
 """
 
+import math
+
+import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from . import rotations
 from .clips import Motion
+from .metrics import GRAVITY
 from .skeleton import HINGE_AXIS
 
 SMOOTH = 1 / 30
 """Seconds: standard deviation of the smoothing."""
 
-WINDOW = 0.6
-"""Seconds over which the ground is sought; longer flights are taken for floating."""
+GROUND = 0.13
+"""Seconds: that of the ground's height."""
 
-NEAR = 0.035
+NEAR = 0.025
 """Metres: a heel or toe so close to the lowest one may be in contact."""
 
 STILL = 0.5
@@ -28,8 +32,18 @@ STILL = 0.5
 SHORTEST, BLEND = 0.1, 0.17
 """Seconds: of a contact, and over which its correction fades."""
 
-LIFT = 0.025
-"""Metres: the least height of a foot that is not in contact."""
+TURN = 0.35
+"""Radians: how far a foot in contact may turn in the motion without turning in the clean-up."""
+
+LIFT, CLEAR, UPRIGHT = 0.045, 0.07, 1 / 30
+"""The least height of a foot that is not in contact, metres; seconds until it is so high; seconds
+in which it moves straight up or down."""
+
+FREE = 0.2
+"""What a heel or toe that is not in contact weighs against one that is."""
+
+AT_ONCE = 5000
+"""Frames whose legs are bent at once, which bounds the memory."""
 
 
 def smooth(x: Float[Tensor, "frames *rest"], frames: float) -> Float[Tensor, "frames *rest"]:
@@ -37,45 +51,59 @@ def smooth(x: Float[Tensor, "frames *rest"], frames: float) -> Float[Tensor, "fr
     reach = max(1, round(4 * frames))
     taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=x.dtype) / frames) ** 2)
     padded = torch.cat([x[:1].expand(reach, *x.shape[1:]), x, x[-1:].expand(reach, *x.shape[1:])])
-    return torch.einsum("f...k,k->f...", padded.unfold(0, 2 * reach + 1, 1), taps / taps.sum())
+    found = torch.zeros_like(x)
+    for shift, tap in enumerate(taps / taps.sum()):
+        found += tap * padded[shift : shift + len(x)]
+    return found
 
 
 def clean_up(motion: Motion) -> Motion:
     """The motion with its feet on the ground; of the same length and rate."""
     motion = motion.moved(smooth(motion.qpos, SMOOTH * motion.fps))
-    motion = set_on_ground(motion)
-    ends = _ends(motion)
-    motion, ends = _without_drift(motion, ends)
+    motion = _without_drift(set_on_ground(motion))
+    corners = _corners(motion)
+    ends = corners.mean(-2)
     contact = _near(ends) & (_velocity(ends, motion.fps).norm(dim=-1) < STILL)
-    return reach(motion, *_goals(ends, contact, motion.fps))
+    goals, share = _goals(corners, contact, motion.fps)
+    parts = [slice(k, k + AT_ONCE) for k in range(0, len(motion), AT_ONCE)]
+    return motion.moved(torch.cat([reach(motion[k], goals[k], share[k]).qpos for k in parts]))
 
 
 def set_on_ground(motion: Motion) -> Motion:
-    """Moved up and down, slowly, with the ground that the lowest points tell."""
-    half = max(1, round(WINDOW * motion.fps / 2))
-    low = motion.lowest
-    padded = torch.cat([low[:1].expand(half), low, low[-1:].expand(half)])
-    ground = padded.unfold(0, 2 * half + 1, 1).quantile(0.15, dim=1)
-    return motion.shifted(-smooth(ground, half / 2)[:, None] * low.new_tensor([0, 0, 1]))
+    """Moved up and down, slowly, so that the lowest point is on the ground but for flights."""
+    low, stands = motion.lowest, ~_falls(motion)
+    if stands.any():
+        time = np.arange(len(low))
+        low = low.new_tensor(np.interp(time, time[stands.numpy()], low[stands].numpy()))
+    ground = smooth(low, GROUND * motion.fps)
+    return motion.shifted(-ground[:, None] * low.new_tensor([0, 0, 1]))
 
 
-def _ends(motion: Motion) -> Float[Tensor, "frames feet 2 3"]:
-    """The middle of the heel and of the toe, on the sole."""
-    return motion.skeleton.soles(motion.pose).unflatten(-2, (2, 2)).mean(-2)
+def _falls(motion: Motion) -> Bool[Tensor, " frames"]:
+    """Frames in which the centre of mass falls at half of gravity or more."""
+    height = smooth(motion.centre_of_mass[:, 2], SMOOTH * motion.fps)
+    fall = height.diff(n=2) * motion.fps**2 < -GRAVITY / 2
+    return torch.nn.functional.pad(fall, (1, len(height) - len(fall) - 1))
+
+
+def _corners(motion: Motion) -> Float[Tensor, "frames feet 2 2 3"]:
+    """Of the soles: of heel and toe, the right and the left."""
+    return motion.skeleton.soles(motion.pose).unflatten(-2, (2, 2))
 
 
 def _near(ends: Tensor) -> Bool[Tensor, "frames feet 2"]:
     height = ends[..., 2]
     lowest = height.flatten(1).amin(1).clamp(min=0)[:, None, None]
-    return (height - lowest < NEAR) & (height < NEAR + 0.02)
+    return (height - lowest < NEAR) & (height < NEAR + 0.01)
 
 
 def _velocity(ends: Tensor, fps: float) -> Tensor:
     return torch.gradient(smooth(ends[..., :2], SMOOTH * fps), spacing=1 / fps, dim=0)[0]
 
 
-def _without_drift(motion: Motion, ends: Tensor) -> tuple[Motion, Tensor]:
+def _without_drift(motion: Motion) -> Motion:
     """The mean horizontal velocity of what is in contact, taken from the root."""
+    ends = _corners(motion).mean(-2)
     velocity = _velocity(ends, motion.fps)
     speed = velocity.norm(dim=-1)
     weight = (_near(ends) & (speed < 3 * STILL)).double()
@@ -84,39 +112,70 @@ def _without_drift(motion: Motion, ends: Tensor) -> tuple[Motion, Tensor]:
     drift = (velocity * weight[..., None]).sum((1, 2)) / total.clamp(min=1e-6)[:, None]
     drift = smooth(torch.where(total[:, None] < 1e-3, 0.0, drift), 1.5 * SMOOTH * motion.fps)
     way = torch.nn.functional.pad(drift.cumsum(0) / motion.fps, (0, 1))
-    way = way - way[:1]
-    return motion.shifted(-way), ends - way[:, None, None]
+    return motion.shifted(way[:1] - way)
 
 
 def _goals(
-    ends: Tensor, contact: Tensor, fps: float
-) -> tuple[Float[Tensor, "frames feet 2 3"], Float[Tensor, "frames feet 2"]]:
-    """Where heels and toes shall be, and how much they shall lie flat there, from 0 to 1.
+    corners: Float[Tensor, "frames feet 2 2 3"], contact: Bool[Tensor, "frames feet 2"], fps: float
+) -> tuple[Float[Tensor, "frames feet 2 2 3"], Float[Tensor, "frames feet 2"]]:
+    """Where the corners of the soles shall be, and how much that matters, from 0 to 1.
 
-    A contact has one place; around it its correction fades, and the foot is lifted as it leaves.
+    A heel or toe in contact lies flat in one place; from there it goes straight up, and so it
+    comes. Between two contacts the correction of the one turns into that of the other. A foot is
+    lifted only while another stands.
     """
-    goals, flat = ends.clone(), torch.zeros(ends.shape[:-1], dtype=ends.dtype)
-    for foot in range(ends.shape[1]):
+    goals, share = corners.clone(), torch.zeros_like(corners[..., 0, 0])
+    away = torch.full_like(share, math.inf)
+    time, shortest = torch.arange(len(corners)), max(2, round(SHORTEST * fps))
+    for foot in range(contact.shape[1]):
         for end in range(2):
-            held = torch.zeros(len(ends), dtype=torch.bool)
-            for first, stop in _runs(contact[:, foot, end], max(2, round(SHORTEST * fps))):
-                spot = ends[first:stop, foot, end, :2].median(0).values
-                goals[first:stop, foot, end, :2] = spot
-                goals[first:stop, foot, end, 2] = 0
-                held[first:stop] = True
-            share, clear = held.to(ends), torch.zeros_like(ends[:, 0, 0, 0])
-            if held.any() and not held.all():
-                at, free = held.nonzero()[:, 0], (~held).nonzero()[:, 0]
-                nearest = at[(free[:, None] - at).abs().argmin(1)]
-                away = (free - nearest).abs().to(ends) / fps
-                rest = (1 - away / (BLEND + 1 / fps)).clamp(min=0)
-                share[free] = rest**2 * (3 - 2 * rest)
-                moved = (goals - ends)[nearest, foot, end]
-                goals[free, foot, end] += share[free, None] * moved
-                clear[free] = LIFT * (away / SHORTEST).clamp(max=1)
-            goals[:, foot, end, 2] = torch.maximum(goals[:, foot, end, 2], clear)
-            flat[:, foot, end] = share
-    return goals, flat
+            own = corners[:, foot, end]
+            if not (runs := _runs(contact[:, foot, end], shortest)):
+                continue
+            after = torch.searchsorted(torch.tensor([stop for _, stop in runs]), time, right=True)
+            around = [(after - 1).clamp(min=0), after.clamp(max=len(runs) - 1)]
+            corrections, gaps = zip(*(_held(own, runs, run, fps) for run in around), strict=True)
+            gap = torch.stack(gaps)
+            beyond = (gap - UPRIGHT).clamp(min=0)
+            near = 1 / (beyond**2 + 1e-12)
+            correction = (near[..., None, None] * torch.stack(corrections)).sum(0)
+            rest = (1 - beyond.amin(0) / BLEND).clamp(min=0)
+            fade = rest**2 * (3 - 2 * rest)
+            goals[:, foot, end] += (fade / near.sum(0))[:, None, None] * correction
+            share[:, foot, end] = fade
+            away[:, foot, end] = gap.amin(0)
+    stands = (1 - away.amin((1, 2), keepdim=True) / BLEND).clamp(min=0)
+    clear = LIFT * (away / CLEAR).clamp(max=1) * stands
+    goals[..., 2] += (clear - goals[..., 2].amin(-1)).clamp(min=0)[..., None]
+    return goals, share
+
+
+def _held(
+    own: Float[Tensor, "frames 2 3"], runs: list[tuple[int, int]], run: Int[Tensor, " frames"],
+    fps: float,
+) -> tuple[Float[Tensor, "frames 2 3"], Float[Tensor, " frames"]]:  # fmt: skip
+    """What two corners lack, in each frame, to where they stand in a contact, and its distance.
+
+    Beyond the contact and the time of going straight up, what they lack there is taken.
+
+    Args:
+        own: The corners.
+        runs: Contacts, as (first, one past the last).
+        run: Which of them, for each frame.
+        fps: Frames a second.
+    """
+    time, upright = torch.arange(len(own)), round(UPRIGHT * fps)
+    first, stop = torch.tensor(runs)[run].T
+    frame = time.clamp(first - upright, stop - 1 + upright).clamp(0, len(own) - 1)
+    middle = torch.stack([own[a:b].mean(1).median(0).values for a, b in runs])[run]
+    across = torch.view_as_complex((own[:, 1, :2] - own[:, 0, :2]).contiguous())
+    facing = torch.stack([across[a:b].mean() for a, b in runs])[run]
+    turn = (across[frame] / facing).angle()
+    turn = turn - turn.clamp(-TURN, TURN)
+    half = torch.view_as_real(torch.polar(across.abs().mean() / 2, facing.angle() + turn))
+    place = torch.stack([middle[:, :2] - half, middle[:, :2] + half], 1)
+    lacking = torch.nn.functional.pad(place, (0, 1)) - own[frame]
+    return lacking, (time - time.clamp(first, stop - 1)).abs().to(own) / fps
 
 
 def _runs(flags: Bool[Tensor, " frames"], shortest: int) -> list[tuple[int, int]]:
@@ -128,30 +187,27 @@ def _runs(flags: Bool[Tensor, " frames"], shortest: int) -> list[tuple[int, int]
 
 def reach(
     motion: Motion,
-    goals: Float[Tensor, "frames feet 2 3"],
-    flat: Float[Tensor, "frames feet 2"],
+    goals: Float[Tensor, "frames feet 2 2 3"],
+    share: Float[Tensor, "frames feet 2"],
     sweeps: int = 8,
     damping: float = 1e-3,
 ) -> Motion:
-    """The legs bent so that heels and toes come to the goals: damped least squares.
+    """The legs bent so that the corners of the soles come to the goals: damped least squares.
 
     Args:
         motion: The motion.
-        goals: Where the middles of heels and toes shall be.
-        flat: How much of a foot's sideways tilt shall go there, from 0 to 1.
+        goals: Where the corners shall be.
+        share: How much heels and toes matter, from 0 to 1.
         sweeps: Linear solves, at most.
         damping: Of a step, square metres.
     """
     skeleton, qpos = motion.skeleton, motion.qpos.clone()
     identity = torch.eye(7, dtype=qpos.dtype)
+    weight = (FREE + (1 - FREE) * share).repeat_interleave(6, -1)
     for _ in range(sweeps):
         pose = skeleton.pose(qpos)
-        corners = skeleton.soles(pose).unflatten(-2, (2, 2))
-        middle = corners.mean(-2, keepdim=True)
-        sideways = corners - middle
-        level = sideways * sideways.new_tensor([1, 1, 0])
-        wanted = goals[..., None, :] + torch.lerp(sideways, level, flat[..., None, None])
-        error = (wanted - corners).flatten(2, 3)
+        corners = skeleton.soles(pose)
+        error = goals.flatten(2, 3) - corners
         if error.abs().max() < 1e-3:
             break
         for side, foot in enumerate(skeleton.feet):
@@ -165,10 +221,11 @@ def reach(
                 1,
             )
             pivot = pose.position[:, [hip] * 3 + [knee] + [foot] * 3]
-            arm = corners[:, side].flatten(1, 2)[:, :, None] - pivot[:, None]
+            arm = corners[:, side, :, None] - pivot[:, None]
             J = torch.linalg.cross(axes[:, None].expand_as(arm), arm).mT.flatten(1, 2)
-            pull = J.mT @ error[:, side].flatten(1)[..., None]
-            step = torch.linalg.solve(J.mT @ J + damping * identity, pull)[..., 0]
+            weighted = (weight[:, side, :, None] * J).mT
+            pull = weighted @ error[:, side].flatten(1)[..., None]
+            step = torch.linalg.solve(weighted @ J + damping * identity, pull)[..., 0]
             step = step.clamp(-0.15, 0.15)
             for body, turn in ((hip, step[:, :3]), (foot, step[:, 4:])):
                 columns = skeleton.columns[skeleton.names[body]]

@@ -7,6 +7,7 @@ quaternion, then the joints, y up).
 
 import json
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -70,6 +71,10 @@ class Motion:
     def lowest(self) -> Float[Tensor, " frames"]:
         """Height of the lowest point of the body."""
         return self.skeleton.lowest(self.pose)
+
+    @cached_property
+    def centre_of_mass(self) -> Float[Tensor, "frames 3"]:
+        return self.skeleton.centre_of_mass(self.pose)
 
     def moved(self, qpos: Float[Tensor, "frames size"]) -> "Motion":
         """The same body at the same rate, in other coordinates."""
@@ -156,12 +161,21 @@ def _interpolate(skeleton: Skeleton, qpos: Tensor, times: Tensor, at: Tensor) ->
     return skeleton.normalise(found)
 
 
-def read_motion(path: Path, joints: dict[str, str] | None = None) -> Motion:
+def unwatched(done: int, total: int) -> None:
+    """For work whose progress nobody watches."""
+
+
+def read_motion(
+    path: Path,
+    joints: dict[str, str] | None = None,
+    watch: Callable[[int, int], None] = unwatched,
+) -> Motion:
     """Reads a clip, at its own rate.
 
     Args:
         path: A ``.bvh``, ``.npz`` or DeepMimic ``.txt`` file.
         joints: For BVH: our names of joints -> the file's, where they are not recognised.
+        watch: For long BVH files: called with (frames read, frames in all).
 
     Raises:
         FileError: It is missing, broken, too large, or holds no human that can be recognised.
@@ -176,7 +190,7 @@ def read_motion(path: Path, joints: dict[str, str] | None = None) -> Motion:
         case ".bvh":
             from .retarget import read_bvh
 
-            return read_bvh(path, joints or {})
+            return read_bvh(path, joints or {}, watch)
         case ".npz":
             return _read_npz(path)
         case ".txt":

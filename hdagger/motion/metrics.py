@@ -22,7 +22,7 @@ References:
 from dataclasses import asdict, dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
 from .clips import Motion
@@ -103,21 +103,11 @@ def plausibility(
     )
 
 
-def centre_of_mass(motion: Motion) -> Float[Tensor, "frames 3"]:
-    total, weighted = 0.0, torch.zeros_like(motion.qpos[:, :3])
-    for k, body in enumerate(motion.skeleton.bodies):
-        for solid in body.solids:
-            centre = motion.qpos.new_tensor([solid.centre])
-            weighted = weighted + solid.mass * motion.pose.place(k, centre)[:, 0]
-            total += solid.mass
-    return weighted / total
-
-
 def in_flight(motion: Motion) -> Bool[Tensor, " frames"]:
     """Frames in which nothing but gravity moves the centre of mass."""
     flies = torch.zeros(len(motion), dtype=torch.bool)
     if len(motion) > 2:
-        rise = centre_of_mass(motion)[:, 2].diff(n=2) * motion.fps**2
+        rise = motion.centre_of_mass[:, 2].diff(n=2) * motion.fps**2
         flies[1:-1] = (rise + GRAVITY).abs() < FREE
     return flies & (motion.lowest > TOLERANCE)
 

@@ -28,29 +28,32 @@ import torch
 from torch import Tensor
 
 from .cleanup import SMOOTH, clean_up, smooth
-from .clips import Motion
+from .clips import Motion, unwatched
 from .metrics import distance, plausibility, root_relative_distance
 from .simulator import RESIDUAL, STEP, control, roll, set_points, simulator
 
 LADDER = ((0.0, 50.0), (100.0, 150.0), (400.0, 400.0), (1000.0, 800.0))
 """Budgets of the residual wrench: (horizontal force in N, torque in N m)."""
 
-WORST, MEAN, CALM = 0.12, 0.018, 5.5
+WORST, MEAN, CALM = 0.12, 0.018, 3.0
 """The climb ends where the root-relative distance to the motion, in metres, is below these in the
 worst frame and on average, and Phys-Err without true flight below this, in mm."""
 
-HOPELESS = 0.3
-"""Where the worst frame's error is above this, the clean-up is better."""
+HOPELESS = 0.15
+"""Where the mean error is above this, a rung is left after two simulations, and the
+clean-up is better than any."""
 
 LOCAL, GLOBAL, RUNG = 0.25, 0.05, 1.0
 """What a millimetre of root-relative distance, one of distance in the world, and a rung of the
 ladder weigh against a millimetre of Phys-Err in the choice of a simulation."""
 
-SEGMENT = 2.5
-"""Seconds that are learned at once; the next segment begins where the last one ended."""
+SEGMENT, AHEAD = 2.5, 0.4
+"""Seconds that are learned at once, and those after them which have to go well, too: the next
+segment begins where the last one ended, and must not fall."""
 
 SWEEPS = 4
-"""Simulations of each rung after the first."""
+"""Simulations of the first rung after its first; the others, which go on from there, have one
+less."""
 
 FASTEST = 1e3
 """What no coordinate nor velocity of a sound simulation reaches."""
@@ -112,13 +115,15 @@ class _Trial:
     """What is followed in one segment, and the best that followed it so far."""
 
     reference: Motion
+    frames: int
     state: np.ndarray
+    goal: Tensor
+    offset: Tensor
     budget: tuple[float, float] | None = None
     score: float = math.inf
     worst: float = math.inf
     mean: float = math.inf
     unrest: float = math.inf
-    offset: Tensor | None = None
     qpos: Tensor | None = None
     end: np.ndarray | None = None
     wrench: np.ndarray | None = None
@@ -134,7 +139,7 @@ class Physics:
 
     Args:
         ladder: Budgets to try, each (horizontal force in N, torque in N m).
-        sweeps: Simulations of each rung after the first.
+        sweeps: Simulations of the first rung after its first one.
         threads: Of MuJoCo; by default one a core.
         watch: Called with (segments done, segments in all).
     """
@@ -144,7 +149,7 @@ class Physics:
         ladder: Sequence[tuple[float, float]] = LADDER,
         sweeps: int = SWEEPS,
         threads: int | None = None,
-        watch: Callable[[int, int], None] = lambda done, total: None,
+        watch: Callable[[int, int], None] = unwatched,
     ) -> None:
         self.ladder = tuple(ladder)
         self.sweeps = sweeps
@@ -163,11 +168,12 @@ class Physics:
 
     def _project(self, motions: list[Motion]) -> list[tuple[Motion, Report]]:
         """Motions of one length and rate."""
-        references = [clean_up(motion) for motion in motions]
         frames, fps = len(motions[0]), motions[0].fps
         substeps = max(1, round(1 / (STEP * fps)))
         segments = max(1, math.ceil((frames - 1) / fps / SEGMENT))
-        bounds = np.linspace(0, frames - 1, segments + 1).round().astype(int)
+        self.watch(0, segments)
+        references = [clean_up(motion) for motion in motions]
+        bounds = np.linspace(0, frames - 1, segments + 1).round().astype(int).tolist()
         parts: list[list[Tensor]] = [[] for _ in motions]
         budgets: list[list[tuple[float, float] | None]] = [[] for _ in motions]
         wrenches: list[list[np.ndarray]] = [[] for _ in motions]
@@ -175,18 +181,19 @@ class Physics:
         for number, (first, last) in enumerate(pairwise(bounds)):
             trials = []
             for reference, end in zip(references, ends, strict=True):
-                piece = reference[first : last + 1]
+                piece = reference[first : last + 1 + round(AHEAD * fps)]
                 if end is None:
                     humanoid = simulator(self.ladder[0], substeps, fps)
                     speed = humanoid.velocity(*piece.qpos[:2])
                     end = humanoid.start(piece.qpos[0], speed)
-                trials.append(_Trial(piece, end))
+                goal = set_points(piece)
+                trials.append(_Trial(piece, last - first, end, goal, torch.zeros_like(goal)))
             self._climb(trials, substeps)
             for k, trial in enumerate(trials):
-                follows = trial.qpos is not None and trial.worst < HOPELESS
+                follows = trial.qpos is not None and trial.mean < HOPELESS
                 qpos = trial.qpos if follows else trial.reference.qpos
                 assert qpos is not None
-                parts[k].append(qpos[min(number, 1) :])
+                parts[k].append(qpos[min(number, 1) : trial.frames + 1])
                 budgets[k].append(trial.budget if follows else None)
                 ends[k] = trial.end if follows else None
                 if follows and trial.wrench is not None:
@@ -217,7 +224,7 @@ class Physics:
             rest = [
                 trial
                 for trial, score in zip(rest, before, strict=True)
-                if not trial.good and (trial.score < score or trial.worst > HOPELESS)
+                if not trial.good and (trial.score < score or trial.mean > HOPELESS)
             ]
             if rung + 2 == len(self.ladder):  # the strongest help is for what nothing else follows
                 rest = [trial for trial in rest if trial.worst > WORST]
@@ -226,18 +233,18 @@ class Physics:
 
     def _learn(self, trials: list[_Trial], rung: int, substeps: int) -> None:
         """Simulates again and again, adding the tracking error to the set-points."""
-        budget = self.ladder[rung]
-        humanoid = simulator(budget, substeps, trials[0].reference.fps)
-        goals = [set_points(trial.reference) for trial in trials]
-        offsets = [
-            torch.zeros_like(goal) if t.offset is None else t.offset
-            for t, goal in zip(trials, goals, strict=True)
-        ]
-        starts = np.stack([trial.state for trial in trials])
-        for _ in range(self.sweeps + 1):
+        humanoid = simulator(self.ladder[rung], substeps, trials[0].reference.fps)
+        offsets = [trial.offset for trial in trials]
+        for sweep in range(self.sweeps + (rung == 0)):
+            if sweep == 2:
+                kept = [k for k, trial in enumerate(trials) if trial.mean < HOPELESS]
+                trials, offsets = [trials[k] for k in kept], [offsets[k] for k in kept]
+            if not trials:
+                break
+            starts = np.stack([trial.state for trial in trials])
             controls = [
-                control(trial.reference, goal + offset, substeps)
-                for trial, goal, offset in zip(trials, goals, offsets, strict=True)
+                control(trial.reference, trial.goal + offset, substeps)
+                for trial, offset in zip(trials, offsets, strict=True)
             ]
             states, wrenches = roll(humanoid, starts, np.stack(controls), self.threads)
             for k, trial in enumerate(trials):
@@ -247,8 +254,9 @@ class Physics:
                     continue
                 size = trial.reference.skeleton.size
                 motion = trial.reference.moved(torch.from_numpy(frames[:, 1 : 1 + size]))
-                self._compare(trial, motion, offsets[k], rung, frames[-1], wrenches[k])
-                miss = (goals[k] - set_points(motion)).clamp(-0.5, 0.5)
+                wrench = wrenches[k, : trial.frames * substeps]
+                self._compare(trial, motion, offsets[k], rung, frames[trial.frames], wrench)
+                miss = (trial.goal - set_points(motion)).clamp(-0.5, 0.5)
                 learned = offsets[k] + 0.5 * smooth(miss, SMOOTH * motion.fps)
                 offsets[k] = learned.clamp(-0.6, 0.6)
 

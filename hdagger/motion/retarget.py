@@ -6,7 +6,7 @@ whichever axis is up and wherever the arms are.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ..errors import FileError, SettingError
 from . import rotations
-from .bvh import Hierarchy, parse
-from .clips import Motion, checked
+from .bvh import SOME, Hierarchy, parse
+from .clips import Motion, checked, unwatched
 from .skeleton import HUMANOID
 
 ALIASES = {
@@ -39,12 +39,15 @@ ALIASES = {
 SIDES = {"l": "l", "left": "l", "r": "r", "right": "r"}
 
 
-def read_bvh(path: Path, joints: Mapping[str, str]) -> Motion:
+def read_bvh(
+    path: Path, joints: Mapping[str, str], watch: Callable[[int, int], None] = unwatched
+) -> Motion:
     """Reads a BVH file and gives its motion to our humanoid.
 
     Args:
         path: The file.
         joints: Our names of joints -> the file's, for those that are not recognised.
+        watch: Called with (frames read, frames in all) where they are many.
 
     Raises:
         FileError: It is broken, too large, or its joints are not recognised.
@@ -52,8 +55,12 @@ def read_bvh(path: Path, joints: Mapping[str, str]) -> Motion:
     """
     hierarchy, values, seconds = parse(path)
     found = recognise(path, hierarchy, joints)
-    qpos = retarget(path, hierarchy, found, torch.from_numpy(values))
-    return checked(path, qpos, 1 / seconds)
+    pieces: list[Tensor] = []
+    for part in torch.from_numpy(values).split(SOME):
+        pieces.append(retarget(path, hierarchy, found, part))
+        if len(values) > SOME:
+            watch(sum(map(len, pieces)), len(values))
+    return checked(path, torch.cat(pieces), 1 / seconds)
 
 
 def _split(name: str) -> list[tuple[str, str]]:

@@ -160,10 +160,9 @@ class Skeleton:
         """Forward kinematics: differentiable, for any number of leading axes."""
         local = rotations.to_matrix(self.local(qpos))
         position, rotation = [qpos[..., :3]], [local[..., 0, :, :]]
-        for k, body in enumerate(self.bodies[1:], start=1):
-            parent = self.parents[k]
-            offset = qpos.new_tensor(body.offset)
-            position.append(position[parent] + rotation[parent] @ offset)
+        offsets = qpos.new_tensor([body.offset for body in self.bodies])
+        for k, parent in enumerate(self.parents[1:], start=1):
+            position.append(position[parent] + rotation[parent] @ offsets[k])
             rotation.append(rotation[parent] @ local[..., k, :, :])
         return Pose(torch.stack(position, -2), torch.stack(rotation, -3))
 
@@ -174,22 +173,37 @@ class Skeleton:
         ]
         return torch.cat([pose.position, *tips], -2)
 
-    def lowest(self, pose: Pose) -> Float[Tensor, "*frames"]:
-        """Height of the lowest point of the surface, exactly."""
-        heights = []
+    @cached_property
+    def _solids(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Of every solid: its body, centre, mass, radius, and half of what the radius rounds."""
+        rows = []
         for k, body in enumerate(self.bodies):
-            up = pose.rotation[..., k, 2, :]
             for solid in body.solids:
-                centre = pose.position[..., k, 2] + up @ up.new_tensor(solid.centre)
                 match solid.kind:
                     case "sphere":
-                        reach = solid.size[0]
+                        radius, half = solid.size[0], (0.0, 0.0, 0.0)
                     case "capsule":
-                        reach = solid.size[0] + solid.size[1] * up[..., 2].abs()
+                        radius, half = solid.size[0], (0.0, 0.0, solid.size[1])
                     case "box":
-                        reach = up.abs() @ up.new_tensor(solid.size)
-                heights.append(centre - reach)
-        return torch.stack(heights).amin(0)
+                        radius, half = 0.0, solid.size
+                rows.append((k, solid.centre, solid.mass, radius, half))
+        body, *rest = zip(*rows, strict=True)
+        centre, mass, radius, half = map(_tensor, rest)
+        return torch.tensor(body), centre, mass, radius, half
+
+    def centre_of_mass(self, pose: Pose) -> Float[Tensor, "*frames 3"]:
+        body, centre, mass, _, _ = self._solids
+        turned = (pose.rotation[..., body, :, :] * centre.to(pose.position)[:, None]).sum(-1)
+        share = (mass / mass.sum()).to(turned)
+        return ((pose.position[..., body, :] + turned) * share[:, None]).sum(-2)
+
+    def lowest(self, pose: Pose) -> Float[Tensor, "*frames"]:
+        """Height of the lowest point of the surface, exactly."""
+        body, *rest = self._solids
+        centre, _, radius, half = (values.to(pose.position) for values in rest)
+        up = pose.rotation[..., body, 2, :]
+        middle = pose.position[..., body, 2] + (up * centre).sum(-1)
+        return (middle - radius - (up.abs() * half).sum(-1)).amin(-1)
 
     @cached_property
     def feet(self) -> tuple[int, ...]:
@@ -221,9 +235,7 @@ class Skeleton:
                 ElementTree.SubElement(node, "freejoint", name=body.name)
             else:
                 axis = {"axis": _text(HINGE_AXIS)} if body.joint == "hinge" else {}
-                ElementTree.SubElement(
-                    node, "joint", axis, name=body.name, type=body.joint, armature="0.02"
-                )
+                ElementTree.SubElement(node, "joint", axis, name=body.name, type=body.joint)
             for solid in body.solids:
                 ElementTree.SubElement(
                     node, "geom", type=solid.kind, size=_text(solid.size), mass=str(solid.mass),
