@@ -10,12 +10,6 @@ creep and bounce. Explicit steps with h d added to the inertia of each joint are
 in the air, and contacts know of it. Set-points between frames lie on splines, since a velocity
 that jumps, and with it the damper's force, shakes the feet loose at every frame.
 
-The damping d of the servos is stiff for a step h. MuJoCo's implicit integrators solve
-(M + h d) a = f for it, but find the forces of contact with M alone, which are then too weak: feet
-creep and bounce. Explicit steps with h d added to the inertia of each joint are the same motion
-in the air, and contacts know of it. Set-points between frames lie on splines, since a velocity
-that jumps, and with it the damper's force, shakes the feet loose at every frame.
-
 References:
     Todorov, Erez and Tassa, MuJoCo: A physics engine for model-based control, IROS 2012.
     https://doi.org/10.1109/IROS.2012.6386109
