@@ -67,6 +67,10 @@ def test_a_check_is_stored_and_the_report_tells_it(run):
         assert code == 0, err
         return out
 
+    picture.save("old.jpg", quality=10)
+    told("restore", "old.jpg", "--prior", "own.safetensors", "--steps", "2", "--samples", "1")
+    advice = "--method cells --prior own.safetensors --operator jpeg:10 --sigma-y 0 --store"
+    assert advice in Path("restored/report.html").read_text()
     quick = ("--prior", "own.safetensors", "--steps", "2", "--method", "ddrm")
     restore = ("restore", "pictures/one.png", "--upscale", "2", *quick, "--samples", "1")
     assert "have not been checked" in told(*restore)
