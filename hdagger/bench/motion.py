@@ -2,8 +2,8 @@
 
 *Schedules*: samples of the bundled prior, plain, projected afterwards (``end:1``, which is the
 same), and with physics in the loop at several schedules; three seeds. *Completion*: windows of
-two seconds of held-out clips, 40 of 60 frames hidden, against interpolation, and known only by
-trackers on head and hands.
+two seconds of held-out clips, 40 of 60 frames hidden, against interpolation and cubic Hermite
+curves, and known only by trackers on head and hands.
 
 ``phys_err`` and its parts are in mm a frame (:mod:`hdagger.motion.metrics`), ``worst`` is that of
 the worst sample; ``diverged`` counts simulations that fell under every budget; ``diversity`` is
@@ -33,6 +33,7 @@ from ..motion.sampling import (
     nothing_known,
     points_named,
     sampler_for,
+    smoothly_interpolated,
     to_motions,
     tracked,
     with_known,
@@ -170,9 +171,9 @@ def complete(clips: Path, each: int = 4, steps: int = 50, draws: int = 4) -> lis
     columns = [Motion(torch.zeros(2, 43)).skeleton.points.index(point) for point in points]
     for number, (kind, clip, truth) in enumerate(windows(clips, each)):
         prior.of(kind)
-        line = interpolated(truth, known)
-        error = root_relative_distance(line[HIDDEN], truth[HIDDEN])
-        errors.setdefault((clip, "between interpolation"), []).append(error)
+        for method, fill in (("interpolation", interpolated), ("Hermite", smoothly_interpolated)):
+            error = root_relative_distance(fill(truth, known)[HIDDEN], truth[HIDDEN])
+            errors.setdefault((clip, f"between {method}"), []).append(error)
         seen = truth.points[:, columns]
         shape = tuple(seen.shape)
         noise = torch.randn(shape, generator=generator_for(7, number), dtype=torch.float64)
