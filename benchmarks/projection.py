@@ -1,11 +1,14 @@
 """How plausible the physics projection makes damaged clips, and how close it stays.
 
     python benchmarks/projection.py FOLDER
+    python benchmarks/projection.py FOLDER --clip kick --strip docs/projection.png
 
 FOLDER has ``train`` and ``held_out`` as scripts/gather_motion.py leaves them. The damage is that
 of a poor generator: 15 mm up, waves of 15 mm, a drift of 30 mm and 0.1 m/s, jitter of 4 mm and
 0.02 rad. A row has the mean over the seeds of the damage and, after a slash, the worst; *off* is
 the root-relative distance to the clip before the damage, *N* the largest horizontal force granted.
+With ``--strip`` there is no table: a clip, the damage and what physics makes of it, one above the
+other.
 """
 
 import argparse
@@ -14,11 +17,13 @@ import time
 from pathlib import Path
 
 import torch
+from PIL import Image, ImageDraw
 
 from hdagger.motion import rotations
 from hdagger.motion.clips import FPS, Motion, read_deepmimic
 from hdagger.motion.metrics import plausibility, root_relative_distance
 from hdagger.motion.physics import Physics
+from hdagger.motion.render import renderer, strip
 
 CLIPS = (
     "walk long_walk3 stealthy_walk0 turn_right1 turn_left0 punch cartwheel kick "
@@ -79,20 +84,47 @@ def summary(rows: list[dict[str, float]]) -> str:
     )
 
 
+def read(folder: Path, name: str) -> Motion:
+    (path,) = folder.glob(f"*/*/{name}.txt")
+    clip = read_deepmimic(path)[0].resampled(FPS)
+    return clip.repeated(CYCLES.get(name, 0)).grounded()[:LONGEST]
+
+
+def picture(physics: Physics, clip: Motion, seed: int) -> Image.Image:
+    """Rows: the clip, the damage, what physics makes of it, and the Phys-Err of each."""
+    given = damaged(clip, seed)
+    ((clean, _),) = physics([given])
+    rows = {"captured": clip, "damaged": given, "projected": clean}
+    with renderer() as draw:
+        strips = [strip(motion, draw, 6) for motion in rows.values()]
+    width, height = 1080, round(1080 * strips[0].height / strips[0].width)
+    image = Image.new("RGB", (width, height * len(strips)))
+    canvas = ImageDraw.Draw(image)
+    for k, (name, motion) in enumerate(rows.items()):
+        image.paste(strips[k].resize((width, height), Image.Resampling.LANCZOS), (0, k * height))
+        words = f"{name}: Phys-Err {plausibility(motion).phys_err:.1f} mm a frame"
+        canvas.text((8, k * height + 6), words, (60, 60, 60), font_size=15)
+    return image.quantize(128, dither=Image.Dither.NONE)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="what scripts/gather_motion.py left")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--clip", choices=CLIPS.split(), help="by default all of them")
+    parser.add_argument("--strip", type=Path, help="draw a clip (walk) here, a .png")
     options = parser.parse_args()
     torch.set_num_threads(1)
     physics = Physics(threads=1)
+    if options.strip:
+        clip = read(options.folder, options.clip or "walk")
+        picture(physics, clip, options.first).save(options.strip, optimize=True)
+        return
     print(f"| {COLUMNS.replace('|', ' | ')} |")
     print("|---" * (COLUMNS.count("|") + 1) + "|")
-    for name in CLIPS.split():
-        (path,) = options.folder.glob(f"*/*/{name}.txt")
-        clip = read_deepmimic(path)[0].resampled(FPS)
-        clip = clip.repeated(CYCLES.get(name, 0)).grounded()[:LONGEST]
+    for name in [options.clip] if options.clip else CLIPS.split():
+        clip = read(options.folder, name)
         seeds = range(options.first, options.first + options.seeds)
         for damage, chosen in (("none", [None]), (f"{len(seeds)} seeds", seeds)):
             rows = [row(physics, clip, seed) for seed in chosen]

@@ -10,6 +10,7 @@ import torch
 from motion_clips import STYLES, foreign_bvh, stepping
 
 from hdagger.errors import HDaggerError
+from hdagger.motion import rotations
 from hdagger.motion.cleanup import clean_up
 from hdagger.motion.clips import Motion, read_motion, write_motion
 from hdagger.motion.features import SIZE, WINDOW
@@ -27,6 +28,7 @@ from hdagger.motion.sampling import (
     nothing_known,
     points_named,
     sampler_for,
+    smoothly_interpolated,
     to_motions,
     to_signal,
     tracked,
@@ -168,6 +170,21 @@ def test_known_frames_are_kept_and_the_rest_is_filled(prior):
     assert done.points.diff(dim=0).norm(dim=-1).max() < 0.3
     line = interpolated(motion, known)
     assert (line.points[known] - motion.points[known]).abs().max() < 1e-9
+
+
+def test_hermite_curves_keep_what_is_known_and_the_velocities():
+    motion = stepping(60, fps=300.0)
+    known = torch.ones(60, dtype=torch.bool)
+    known[10:50] = False
+    smooth = smoothly_interpolated(motion, known)
+    torch.testing.assert_close(smooth.qpos[known], motion.qpos[known])
+    error = lambda other: root_relative_distance(other[10:50], motion[10:50])
+    assert error(smooth) < 0.1 * error(interpolated(motion, known))
+    # A steady turn and a steady walk are such curves.
+    qpos = motion.qpos[:1].expand(60, -1).clone()
+    qpos[:, 0] = torch.arange(60).double() / 30
+    qpos[:, 3:7] = rotations.about_z(0.03 * torch.arange(60).double())
+    torch.testing.assert_close(smoothly_interpolated(Motion(qpos, 30.0), known).qpos, qpos)
 
 
 def test_trackers_are_a_linear_operator_with_an_svd(prior):

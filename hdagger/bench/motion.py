@@ -2,13 +2,15 @@
 
 *Schedules*: samples of the bundled prior, plain, projected afterwards (``end:1``, which is the
 same), and with physics in the loop at several schedules; three seeds. *Completion*: windows of
-two seconds of held-out clips, 40 of 60 frames hidden, against interpolation, and known only by
-trackers on head and hands.
+two seconds of held-out clips, 40 of 60 frames hidden, against interpolation and cubic Hermite
+curves, and known only by trackers on head and hands.
 
 ``phys_err`` and its parts are in mm a frame (:mod:`hdagger.motion.metrics`), ``worst`` is that of
 the worst sample; ``diverged`` counts simulations that fell under every budget; ``diversity`` is
 the mean root-relative distance of a sample to the next, ``moved`` that to the plain sample of the
-same noise; ``error`` is the root-relative error over the hidden frames, all in mm.
+same noise; ``frechet`` is the distance of a set from training windows (:mod:`.frechet`), and
+``floor`` that of as many training windows; ``error`` is the root-relative error over the hidden
+frames. Lengths are in mm.
 """
 
 from collections.abc import Sequence
@@ -31,6 +33,7 @@ from ..motion.sampling import (
     nothing_known,
     points_named,
     sampler_for,
+    smoothly_interpolated,
     to_motions,
     tracked,
     with_known,
@@ -39,6 +42,7 @@ from ..priors import zoo
 from ..samplers.base import Problem
 from ..samplers.projection import Projected
 from .cells import Row, generator_for, run_cells
+from .frechet import FrechetDistance
 
 SCHEDULES = ("none", "end:1", "end:4", "end:10", "start:4", "uniform:4")
 SEEDS = (0, 1, 2)
@@ -61,8 +65,10 @@ def _plain(seed: int, samples: int) -> list[Motion]:
     return to_motions(prior, draw(sampler, nothing_known(), samples, seed, STEPS))
 
 
-def sample(schedule: str, seed: int, samples: int) -> list[Row]:
-    """A row for each sample."""
+def sample(
+    schedule: str, seed: int, samples: int, distance: FrechetDistance | None = None
+) -> list[Row]:
+    """A row for each sample; what is said of all of them is in each."""
     plain = _plain(seed, samples)
     motions, diverged = plain, [0] * samples
     if schedule != "none":
@@ -72,6 +78,9 @@ def sample(schedule: str, seed: int, samples: int) -> list[Row]:
         assert isinstance(sampler.projector, OntoPhysics)
         motions = to_motions(prior, draw(sampler, nothing_known(), samples, seed, STEPS))
         diverged = [int(None in report.budgets) for report in sampler.projector.reports]
+    whole = {}
+    if distance is not None:
+        whole = {"frechet": distance(motions), "floor": distance.floor(samples)}
     rows = []
     for k, motion in enumerate(motions):
         numbers = plausibility(motion).row()
@@ -82,6 +91,7 @@ def sample(schedule: str, seed: int, samples: int) -> list[Row]:
                 "diversity": root_relative_distance(motion, motions[(k + 1) % samples]),
                 "moved": root_relative_distance(motion, plain[k]),
             }
+            | whole
         )
     return rows
 
@@ -112,9 +122,12 @@ def run(
     seeds: Sequence[int] = SEEDS,
     file: Path | None = None,
     workers: int = 2,
+    distance: FrechetDistance | None = None,
 ) -> list[Row]:
     """A row for each schedule and seed; those that ``file`` holds are not run again."""
-    cells = {(name, seed): [(name, seed, samples)] for name in schedules for seed in seeds}
+    cells = {
+        (name, seed): [(name, seed, samples, distance)] for name in schedules for seed in seeds
+    }
     return run_cells(("schedule", "seed"), cells, sample, _summarise, file, workers)
 
 
@@ -158,9 +171,9 @@ def complete(clips: Path, each: int = 4, steps: int = 50, draws: int = 4) -> lis
     columns = [Motion(torch.zeros(2, 43)).skeleton.points.index(point) for point in points]
     for number, (kind, clip, truth) in enumerate(windows(clips, each)):
         prior.of(kind)
-        line = interpolated(truth, known)
-        error = root_relative_distance(line[HIDDEN], truth[HIDDEN])
-        errors.setdefault((clip, "between interpolation"), []).append(error)
+        for method, fill in (("interpolation", interpolated), ("Hermite", smoothly_interpolated)):
+            error = root_relative_distance(fill(truth, known)[HIDDEN], truth[HIDDEN])
+            errors.setdefault((clip, f"between {method}"), []).append(error)
         seen = truth.points[:, columns]
         shape = tuple(seen.shape)
         noise = torch.randn(shape, generator=generator_for(7, number), dtype=torch.float64)
@@ -178,13 +191,19 @@ def complete(clips: Path, each: int = 4, steps: int = 50, draws: int = 4) -> lis
 def markdown(rows: Sequence[Row]) -> str:
     """A table: the mean over the seeds of each schedule."""
     columns = (*NUMBERS, "diversity", "moved")
-    lines = ["| physics | samples | " + " | ".join(columns) + " | worst | diverged |"]
-    lines += ["|---" * (len(columns) + 4) + "|"]
+    distances = [name for name in ("frechet", "floor") if any(name in row for row in rows)]
+    lines = [
+        "| physics | samples | " + " | ".join([*columns, *distances]) + " | worst | diverged |"
+    ]
+    lines += ["|---" * (len(columns) + len(distances) + 4) + "|"]
     for schedule in dict.fromkeys(row["schedule"] for row in rows):
         mine = [row for row in rows if row["schedule"] == schedule]
         means = [sum(row[c] for row in mine) / len(mine) for c in columns]
         interval = (sum(row["interval"] ** 2 for row in mine)) ** 0.5 / len(mine)
         cells = [f"{means[0]:.2f} +- {interval:.2f}", *(f"{mean:.1f}" for mean in means[1:])]
+        for c in distances:
+            known = [row[c] for row in mine if c in row]
+            cells += [f"{sum(known) / len(known):.3f}" if known else ""]
         total, fallen = (sum(row[c] for row in mine) for c in ("samples", "diverged"))
         cells += [f"{max(row['worst'] for row in mine):.1f}", str(fallen)]
         lines += [f"| {schedule} | {total} | " + " | ".join(cells) + " |"]

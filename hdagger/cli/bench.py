@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import SettingError
+from .progress import progress
 
 bench = typer.Typer(help="Compare the samplers where the posterior is known exactly.")
 
@@ -158,6 +159,10 @@ def motion(
         Path | None,
         typer.Option(help="Held-out clips, DIR/CLASS/*.txt: completion instead of schedules."),
     ] = None,
+    frechet: Annotated[
+        Path | None,
+        typer.Option(help="Training clips, DIR/CLASS/*: adds the Frechet distance from them."),
+    ] = None,
     json: Json = None,
     workers: Workers = None,
 ) -> None:
@@ -167,15 +172,20 @@ def motion(
 
         hdagger bench motion --json schedules.json
 
+        hdagger bench motion --schedule end:4 --frechet data/motion/train
+
         hdagger bench motion --clips data/motion/held_out
     """
     from ..bench import motion as protocol
+    from ..bench.frechet import from_clips
     from ..media import whole_file
     from ..motion.simulator import require_mujoco
 
     require_mujoco()
     if not 2 <= samples <= 1000:
         raise SettingError(f"Wanted 2 to 1000 samples, but got {samples}. Try --samples 200.")
+    if clips is not None and frechet is not None:
+        raise SettingError("Wanted schedules or completion, but got --frechet and --clips.")
     if clips is not None:
         rows = protocol.complete(clips)
         if json is not None:
@@ -188,5 +198,10 @@ def motion(
         from ..samplers.projection import schedule as parse
 
         parse(schedule)
-    rows = protocol.run(schedules, samples, file=json, workers=workers or os.cpu_count() or 1)
+    distance = None
+    if frechet is not None:
+        with progress("autoencoder") as watch:
+            distance = from_clips(frechet, watch)
+    workers = workers or os.cpu_count() or 1
+    rows = protocol.run(schedules, samples, file=json, workers=workers, distance=distance)
     print(protocol.markdown(rows))

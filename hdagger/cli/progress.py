@@ -27,4 +27,5 @@ def progress(title: str) -> Iterator[Callable[[int, int], None]]:
     try:
         yield show
     finally:
-        bar.stop()
+        if bar.live.is_started:  # else stopping would print an empty line
+            bar.stop()

@@ -66,13 +66,14 @@ def renderer() -> Iterator[Draw]:
 
 
 def _decorate(root: ElementTree.Element) -> None:
-    """Colours, a light and a checkered floor."""
+    """Colours, a checkered floor, and a light that goes with the body, as its shadow map must."""
     world = root.find("worldbody")
     assert world is not None
     visual = ElementTree.SubElement(root, "visual")
     ElementTree.SubElement(
-        visual, "headlight", ambient=".4 .4 .4", diffuse=".5 .5 .5", specular="0 0 0"
+        visual, "headlight", ambient=".45 .45 .45", diffuse=".35 .35 .35", specular="0 0 0"
     )
+    ElementTree.SubElement(root, "statistic", extent="1.2")  # the metres that shadows reach
     asset = ElementTree.SubElement(root, "asset")
     ElementTree.SubElement(
         asset, "texture", name="floor", type="2d", builtin="checker", width="256", height="256",
@@ -85,7 +86,12 @@ def _decorate(root: ElementTree.Element) -> None:
     ElementTree.SubElement(
         asset, "material", name="floor", texture="floor", texrepeat="1 1", texuniform="true"
     )
-    ElementTree.SubElement(world, "light", pos="0 0 6", dir="0 0 -1", directional="true")
+    trunk = world.find("body")
+    assert trunk is not None
+    ElementTree.SubElement(
+        trunk, "light", pos="0 0 5", dir="0 0 -1", directional="true", diffuse=".5 .5 .5",
+        mode="trackcom",
+    )  # fmt: skip
     floor = world.find("geom")
     assert floor is not None
     floor.set("material", "floor")

@@ -241,6 +241,32 @@ def interpolated(motion: Motion, known: Bool[Tensor, " frames"]) -> Motion:
     return motion.moved(qpos)
 
 
+def smoothly_interpolated(motion: Motion, known: Bool[Tensor, " frames"]) -> Motion:
+    """The other baseline: cubic Hermite curves, which keep the velocities at the edges of gaps.
+
+    Rotations are vectors from the frame before the gap. Two frames on each side of a gap have to
+    be known.
+    """
+    qpos, columns = motion.qpos.clone(), motion.skeleton.quaternions
+    at = known.nonzero()[:, 0]
+    for low, high in zip(at[:-1].tolist(), at[1:].tolist(), strict=True):
+        if high == low + 1:
+            continue
+        edges = motion.qpos[[low - 1, low, high, high + 1]]
+        start = edges[1, columns]
+        vectors = rotations.to_vector(
+            rotations.multiply(rotations.inverse(start), edges[:, columns])
+        )
+        before, left, right, after = torch.cat([edges, vectors.flatten(1)], 1)
+        u = torch.linspace(0, 1, high - low + 1, dtype=qpos.dtype)[1:-1, None]
+        bend = (1 - u) * (left - before) - u * (after - right)
+        curve = torch.lerp(left, right, u**2 * (3 - 2 * u)) + (high - low) * u * (1 - u) * bend
+        turns = rotations.from_vector(curve[:, qpos.shape[1] :].unflatten(1, (-1, 3)))
+        qpos[low + 1 : high] = curve[:, : qpos.shape[1]]
+        qpos[low + 1 : high, columns.flatten()] = rotations.multiply(start, turns).flatten(1)
+    return motion.moved(qpos)
+
+
 def with_known(
     motion: Motion, given: Motion, known: Bool[Tensor, " frames"], blend: int = 6
 ) -> Motion:
