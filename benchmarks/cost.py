@@ -89,7 +89,9 @@ def restored(network: NetworkDenoiser, side: int, folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--quick", action="store_true")

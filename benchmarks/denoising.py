@@ -69,7 +69,9 @@ def _channels_last(denoise: Callable[..., object], y: Tensor) -> Tensor:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("pictures", type=Path)
     parser.add_argument("--prior", default="photo")
     parser.add_argument("--crop", type=int, default=0, help="top-left square; 0: all")

@@ -94,7 +94,9 @@ def draw(count: int, steps: int, guidance: float, sheet: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("digits", type=Path, help="data/digits/test")
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--steps", type=int, default=20)

@@ -163,7 +163,9 @@ def memory(card: zoo.Card, side: int) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("pictures", type=Path)
     parser.add_argument("--prior", default="photo")
     parser.add_argument("--side", type=int, default=256)

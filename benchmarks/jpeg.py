@@ -111,7 +111,9 @@ def agreement(pictures: list[Path]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("pictures", type=Path, help="folder of clean pictures")
     parser.add_argument("--quality", type=int, default=10)
     parser.add_argument("--crop", type=int, default=256, help="side of the middle; 0 for all")

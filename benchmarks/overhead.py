@@ -30,7 +30,9 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--operator", default="average:4", help="text form, such as gauss:2")
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
@@ -49,7 +51,8 @@ def main() -> None:
     def sampler() -> None:
         DDRM(prior).sample(problem, levels, noise)
 
-    bare(), sampler()
+    bare()
+    sampler()
     ratios = []
     for _ in range(arguments.rounds):
         before, inside, after = seconds(bare), seconds(sampler), seconds(bare)

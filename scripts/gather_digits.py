@@ -55,7 +55,9 @@ def save(digits: list[tuple[int, np.ndarray]], folder: Path, border: int) -> Non
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path, help="where the digits go")
     folder: Path = parser.parse_args().folder
     packages = folder / "packages"

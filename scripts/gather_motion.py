@@ -38,7 +38,9 @@ HELD_OUT = {"walk": "walk long_walk3", "turn": "turn_right1", "dance": "dance_a"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path, help="where the clips go")
     parser.add_argument("--deepmimic", type=Path, help="data/motions of the DeepMimic repository")
     options = parser.parse_args()

@@ -61,12 +61,14 @@ def shrink(picture: Image.Image, lossy: bool) -> Image.Image:
     """At most LONGEST pixels long, and by at least 1.6 where the source was compressed hard."""
     longest = max(picture.size)
     scale = min(LONGEST / longest, 1 / 1.6 if lossy else 1)
-    size = tuple(max(1, round(side * scale)) for side in picture.size)
-    return picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    width, height = (max(1, round(side * scale)) for side in picture.size)
+    return picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path, help="where the photographs go")
     folder: Path = parser.parse_args().folder
     packages = folder / "packages"
