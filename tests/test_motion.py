@@ -108,7 +108,7 @@ def test_a_long_bvh_is_read_in_parts_that_are_shown(tmp_path, monkeypatch):
     path.write_text(foreign_bvh(stepping(20), STYLES["cmu"]))
     whole, seen = read_motion(path), []
     for module in (bvh, retarget):
-        monkeypatch.setattr(module, "SOME", 8)
+        monkeypatch.setattr(module, "AT_ONCE", 8)
     parts = read_motion(path, watch=lambda done, total: seen.append((done, total)))
     assert (parts.points - whole.points).abs().max() < 1e-12
     assert seen == [(8, 20), (16, 20), (20, 20)]

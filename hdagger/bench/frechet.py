@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..motion.clips import Motion
+from ..motion.clips import Motion, unwatched
 from ..motion.features import SIZE, WINDOW, canonical, encode
 from ..motion.learning import SPEEDS, Crops, class_names
 
@@ -58,7 +58,7 @@ class Autoencoder(nn.Module):
 
     def __init__(
         self, windows: Float[Tensor, "windows frames features"], updates: int = UPDATES,
-        watch: Watch = lambda done, total: None,
+        watch: Watch = unwatched,
     ) -> None:  # fmt: skip
         super().__init__()
         with torch.random.fork_rng(devices=[]):
@@ -117,7 +117,7 @@ class FrechetDistance:
     def __init__(
         self, windows: Float[Tensor, "windows frames features"],
         others: Float[Tensor, "others frames features"], updates: int = UPDATES,
-        watch: Watch = lambda done, total: None,
+        watch: Watch = unwatched,
     ) -> None:  # fmt: skip
         self.autoencoder = Autoencoder(windows, updates, watch)
         codes = self.autoencoder(windows)
@@ -135,7 +135,7 @@ class FrechetDistance:
         return frechet(self.others[:count], self.reference)
 
 
-def from_clips(folder: Path, watch: Watch = lambda done, total: None) -> FrechetDistance:
+def from_clips(folder: Path, watch: Watch = unwatched) -> FrechetDistance:
     """The distance from windows of ``folder/CLASS/*``, drawn as in training.
 
     Raises:

@@ -12,13 +12,11 @@ from torch import Tensor
 
 from ..errors import FileError
 from . import rotations
-from .clips import MOST_FRAMES, Motion
+from .clips import AT_ONCE, MOST_FRAMES, Motion
 from .skeleton import Solid, Vector
 
 MOST_JOINTS = 512
 MOST_NUMBERS = 50_000_000
-SOME = 5000
-"""Frames that are read and retargeted at once, which bounds the memory."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +104,8 @@ def parse(path: Path) -> tuple[Hierarchy, np.ndarray, float]:
     lines = motion[match.end() :].splitlines()
     try:
         values = np.concatenate([
-            np.array(" ".join(lines[k : k + SOME]).split(), dtype=np.float64)
-            for k in range(0, max(len(lines), 1), SOME)
+            np.array(" ".join(lines[k : k + AT_ONCE]).split(), dtype=np.float64)
+            for k in range(0, max(len(lines), 1), AT_ONCE)
         ])  # fmt: skip
     except ValueError as error:
         raise broken(path, f"a frame that is no numbers ({error})") from error

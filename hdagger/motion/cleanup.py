@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from . import rotations
-from .clips import Motion
+from .clips import AT_ONCE, Motion
 from .metrics import GRAVITY
 from .skeleton import HINGE_AXIS
 
@@ -41,9 +41,6 @@ in which it moves straight up or down."""
 
 FREE = 0.2
 """What a heel or toe that is not in contact weighs against one that is."""
-
-AT_ONCE = 5000
-"""Frames whose legs are bent at once, which bounds the memory."""
 
 
 def smooth(x: Float[Tensor, "frames *rest"], frames: float) -> Float[Tensor, "frames *rest"]:

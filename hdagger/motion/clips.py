@@ -25,6 +25,9 @@ from .skeleton import HUMANOID, Pose, Skeleton
 FPS = 30.0
 MOST_FRAMES = 200_000
 MOST_BYTES = 400_000_000
+AT_ONCE = 5000
+"""Frames of a long clip that are worked on at once, which bounds the memory."""
+
 FARTHEST = 1000.0
 """Metres; what lies farther is a broken file."""
 

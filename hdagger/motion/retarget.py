@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ..errors import FileError, SettingError
 from . import rotations
-from .bvh import SOME, Hierarchy, parse
-from .clips import Motion, checked, unwatched
+from .bvh import Hierarchy, parse
+from .clips import AT_ONCE, Motion, checked, unwatched
 from .skeleton import HUMANOID
 
 ALIASES = {
@@ -56,9 +56,9 @@ def read_bvh(
     hierarchy, values, seconds = parse(path)
     found = recognise(path, hierarchy, joints)
     pieces: list[Tensor] = []
-    for part in torch.from_numpy(values).split(SOME):
+    for part in torch.from_numpy(values).split(AT_ONCE):
         pieces.append(retarget(path, hierarchy, found, part))
-        if len(values) > SOME:
+        if len(values) > AT_ONCE:
             watch(sum(map(len, pieces)), len(values))
     return checked(path, torch.cat(pieces), 1 / seconds)
 

@@ -135,7 +135,6 @@ def simulator(budget: tuple[float, float], substeps: int, fps: float) -> Simulat
 
 
 @cache
-@cache
 def offscreen() -> str | None:
     """The library that MuJoCo can draw with where there is no display."""
     return next((name for name in ("EGL", "OSMesa") if ctypes.util.find_library(name)), None)
