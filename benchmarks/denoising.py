@@ -36,7 +36,7 @@ def by_prior(name: str) -> Method:
 
 
 def by_bm3d() -> Method:
-    from bm3d import bm3d_rgb
+    from bm3d import bm3d_rgb  # pyright: ignore[reportMissingImports]
 
     return lambda y, sigma: _channels_last(lambda image: bm3d_rgb(image, sigma), y)
 
