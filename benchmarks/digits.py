@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from hdagger import operator_for_signal, read_picture
-from hdagger.media import to_image
+from hdagger.domains.pictures.files import to_image
+from hdagger.domains.pictures.words import Arrays
 from hdagger.operators.base import Operator
 from hdagger.operators.spectral import Identity
-from hdagger.operators.text import Arrays
 from hdagger.priors import zoo
 from hdagger.priors.classes import ClassifierFree
 from hdagger.restoration import METHODS, best_for, levels_for

@@ -28,9 +28,9 @@ from rich.progress import track
 from torch import Tensor
 
 from hdagger import measure, operator_for_data, read_picture
-from hdagger.media import PICTURE_SUFFIXES
-from hdagger.metrics import psnr
-from hdagger.operators.text import operator_for_signal
+from hdagger.domains.pictures.files import PICTURE_SUFFIXES
+from hdagger.domains.pictures.metrics import psnr
+from hdagger.domains.pictures.words import operator_for_signal
 from hdagger.priors import zoo
 from hdagger.restoration import METHODS, levels_for
 from hdagger.samplers import pigdm

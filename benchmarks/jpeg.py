@@ -19,10 +19,10 @@ from PIL import Image
 from torch import Tensor
 
 from hdagger import Recipe, restore
-from hdagger.jpeg_file import read_jpeg
-from hdagger.media import read_picture
-from hdagger.metrics import psnr, ssim
-from hdagger.operators.jpeg import SAMPLINGS, Jpeg
+from hdagger.domains.pictures.files import read_picture
+from hdagger.domains.pictures.jpeg import SAMPLINGS, Jpeg
+from hdagger.domains.pictures.jpeg_file import read_jpeg
+from hdagger.domains.pictures.metrics import psnr, ssim
 from hdagger.priors import zoo
 
 METHODS = {"cells": 12, "pigdm": 20, "projection": 20}

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import torch
 
-from hdagger.operators.text import operator_for_signal
+from hdagger.domains.pictures.words import operator_for_signal
 from hdagger.priors import zoo
 from hdagger.samplers.base import Problem, karras_levels
 from hdagger.samplers.ddrm import DDRM

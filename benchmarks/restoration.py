@@ -18,8 +18,8 @@ from rich.progress import track
 from torch import Tensor
 
 from hdagger import Recipe, measure, operator_for_data, read_picture, restore
-from hdagger.media import PICTURE_SUFFIXES
-from hdagger.metrics import psnr
+from hdagger.domains.pictures.files import PICTURE_SUFFIXES
+from hdagger.domains.pictures.metrics import psnr
 
 CASES = (("average:4", 0.0), ("mask", 0.0), ("gauss:2", 0.1))
 

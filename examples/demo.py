@@ -16,9 +16,10 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from hdagger import Measurement, PosteriorSamples, Recipe, measure, operator_for_data, restore
-from hdagger.cli.progress import progress
-from hdagger.media import read_picture, to_image, whole_folder
-from hdagger.metrics import psnr, ssim
+from hdagger.domains.pictures.files import read_picture, to_image
+from hdagger.domains.pictures.metrics import psnr, ssim
+from hdagger.files import whole_folder
+from hdagger.progress import progress
 from hdagger.report import Panel, Section, spread_panel, table, verdict, write_page
 
 PHOTO = Path(__file__).with_name("bee.png")

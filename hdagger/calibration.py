@@ -13,12 +13,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .datasets import Photographs
 from .diagnostics import coverage, residual_chi2, sbc
+from .domains.pictures.dataset import Photographs
+from .domains.pictures.words import operator_for_signal
 from .errors import SettingError
 from .operators.base import Operator
 from .operators.spectral import Identity
-from .operators.text import operator_for_signal
 from .priors import zoo
 from .priors.analytic import GaussianField
 from .priors.base import Denoiser

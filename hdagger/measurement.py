@@ -11,7 +11,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from .errors import FileError
-from .media import MOST_PIXELS, check_file
+from .files import MOST_BYTES, check_file
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,9 @@ class Measurement:
         try:
             with zipfile.ZipFile(path) as archive:
                 size = sum(entry.file_size for entry in archive.infolist())
-            if size > 64 * MOST_PIXELS:
+            if size > MOST_BYTES:
                 raise FileError(
-                    f"Wanted at most {64 * MOST_PIXELS // 10**6} MB, but {path} unpacks to "
+                    f"Wanted at most {MOST_BYTES // 10**6} MB, but {path} unpacks to "
                     f"{size // 10**6} MB. Crop the picture before it is measured."
                 )
             with np.load(path, allow_pickle=False) as archive:
@@ -88,18 +88,3 @@ class Measurement:
                 "Measure again with hdagger degrade."
             )
         return measurement
-
-
-def noise_deviation(pixels: Float[Tensor, "channels height width"]) -> float:
-    """An estimate of the white noise in a picture: from the median of its finest details.
-
-    References:
-        Donoho and Johnstone, Ideal spatial adaptation by wavelet shrinkage, 1994, section 4.2,
-        with the diagonal Haar coefficients. https://doi.org/10.1093/biomet/81.3.425
-    """
-    height, width = (side - side % 2 for side in pixels.shape[1:])
-    if height < 2 or width < 2:
-        return 0.0
-    a = pixels[:, :height, :width]
-    details = (a[:, ::2, ::2] - a[:, 1::2, ::2] - a[:, ::2, 1::2] + a[:, 1::2, 1::2]).abs() / 2
-    return float(details.median() / 0.6745)

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from .media import to_image
+from .domains.pictures.files import to_image
 from .samples import PosteriorSamples
 from .verdicts import Verdict
 

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 from .diagnostics import seen_residual
+from .domains.pictures.words import Arrays, operator_for_signal, operator_of
 from .errors import FileError, SettingError, ShapeError
+from .files import check_file
 from .measurement import Measurement
-from .media import check_file
 from .operators.base import AlignedOperator, Operator, PinvOperator, SVDOperator
 from .operators.decoded import Decoded
 from .operators.quantisation import Quantiser
-from .operators.text import Arrays, operator_for_signal, operator_of
 from .priors import zoo
 from .priors.base import Counted, Denoiser
 from .priors.latent import LatentDenoiser

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .errors import FileError
-from .media import whole_file
+from .files import whole_file
 
 MOST_BYTES = 1_000_000
 

@@ -7,16 +7,17 @@ import torch
 from motion_clips import stepping
 from PIL import Image
 
-from hdagger.bench import field, figures, mixture, motion, sweeps
+from hdagger.bench import field, figures, mixture, sweeps
 from hdagger.bench.cells import generator_for, run_cells
-from hdagger.bench.frechet import FrechetDistance, frechet, from_clips
 from hdagger.calibration import calibrate
 from hdagger.cli import bench
 from hdagger.cli.check import check
+from hdagger.domains.motion import benchmark as motion
+from hdagger.domains.motion.features import WINDOW, canonical, encode
+from hdagger.domains.motion.frechet import FrechetDistance, frechet, from_clips
+from hdagger.domains.pictures.resample import BlockAverage
 from hdagger.errors import FileError, SettingError
-from hdagger.motion.features import WINDOW, canonical, encode
 from hdagger.operators.checks import dense
-from hdagger.operators.resample import BlockAverage
 from hdagger.priors.analytic import GaussianField
 from hdagger.samplers.base import karras_levels
 from hdagger.samplers.ddrm import DDRM

@@ -5,16 +5,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 
+from hdagger.domains.pictures.jpeg import Jpeg
+from hdagger.domains.pictures.resample import BlockAverage
+from hdagger.domains.pictures.seen_jpeg import SeenJpeg
+from hdagger.domains.pictures.spectral import Grayscale
+from hdagger.domains.pictures.words import DAMAGES, operator_for_signal, parse
 from hdagger.errors import SettingError, ShapeError
 from hdagger.operators import checks
 from hdagger.operators.base import LinearOperator, PinvOperator, SVDOperator
-from hdagger.operators.jpeg import Jpeg
 from hdagger.operators.nonlinear import Clip, Gamma
 from hdagger.operators.quantisation import Bits, Quantised
-from hdagger.operators.resample import BlockAverage
-from hdagger.operators.seen_jpeg import SeenJpeg
-from hdagger.operators.spectral import Grayscale, Inpainting
-from hdagger.operators.text import DAMAGES, operator_for_signal, parse
+from hdagger.operators.spectral import Inpainting
 
 WORDS = (
     "average:2",

@@ -9,14 +9,14 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from hdagger.domains.pictures.files import Turn
+from hdagger.domains.pictures.jpeg import SAMPLINGS, Jpeg, JpegTransform, quality_tables
+from hdagger.domains.pictures.jpeg_file import read_jpeg
+from hdagger.domains.pictures.resample import BlockAverage
+from hdagger.domains.pictures.seen_jpeg import SeenJpeg
 from hdagger.errors import HDaggerError, OperatorAbilityError, SettingError, ShapeError
-from hdagger.jpeg_file import read_jpeg
-from hdagger.media import Turn
 from hdagger.operators import checks
-from hdagger.operators.jpeg import SAMPLINGS, Jpeg, JpegTransform, quality_tables
 from hdagger.operators.quantisation import Bits, whole
-from hdagger.operators.resample import BlockAverage
-from hdagger.operators.seen_jpeg import SeenJpeg
 from hdagger.operators.spectral import Inpainting
 from hdagger.samplers.base import Problem, karras_levels
 from hdagger.samplers.cells import Cells, mean_within

@@ -5,13 +5,13 @@ import pytest
 import torch
 from motion_clips import STYLES, foreign_bvh, stepping
 
+from hdagger.domains.motion import bvh, retarget, rotations
+from hdagger.domains.motion.bvh import parse
+from hdagger.domains.motion.clips import Motion, read_deepmimic, read_motion, write_motion
+from hdagger.domains.motion.features import canonical, decode, encode
+from hdagger.domains.motion.metrics import plausibility, root_relative_distance
+from hdagger.domains.motion.skeleton import HUMANOID
 from hdagger.errors import HDaggerError
-from hdagger.motion import bvh, retarget, rotations
-from hdagger.motion.bvh import parse
-from hdagger.motion.clips import Motion, read_deepmimic, read_motion, write_motion
-from hdagger.motion.features import canonical, decode, encode
-from hdagger.motion.metrics import plausibility, root_relative_distance
-from hdagger.motion.skeleton import HUMANOID
 
 
 def random_motion(frames=6, seed=0):

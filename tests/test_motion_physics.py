@@ -9,16 +9,15 @@ import pytest
 import torch
 from motion_clips import STYLES, foreign_bvh, stepping
 
-from hdagger.errors import HDaggerError
-from hdagger.motion import rotations
-from hdagger.motion.cleanup import clean_up
-from hdagger.motion.clips import Motion, read_motion, write_motion
-from hdagger.motion.features import SIZE, WINDOW
-from hdagger.motion.learning import MotionPlan, MotionTraining
-from hdagger.motion.metrics import plausibility, root_relative_distance
-from hdagger.motion.physics import CleanUp, Physics, Projector
-from hdagger.motion.prior import MotionPrior, NetworkShape
-from hdagger.motion.sampling import (
+from hdagger.domains.motion import rotations
+from hdagger.domains.motion.cleanup import clean_up
+from hdagger.domains.motion.clips import Motion, read_motion, write_motion
+from hdagger.domains.motion.features import SIZE, WINDOW
+from hdagger.domains.motion.learning import MotionPlan, MotionTraining
+from hdagger.domains.motion.metrics import plausibility, root_relative_distance
+from hdagger.domains.motion.physics import CleanUp, Physics, Projector
+from hdagger.domains.motion.prior import MotionPrior, NetworkShape
+from hdagger.domains.motion.sampling import (
     SHAPE,
     FrameWise,
     OntoPhysics,
@@ -34,7 +33,8 @@ from hdagger.motion.sampling import (
     tracked,
     with_known,
 )
-from hdagger.motion.simulator import ARMATURE, LEAD, between_frames, simulator
+from hdagger.domains.motion.simulator import ARMATURE, LEAD, between_frames, simulator
+from hdagger.errors import HDaggerError
 from hdagger.operators.checks import adjoint_gap, orthonormal_gap, pinv_gap
 from hdagger.priors import zoo
 from hdagger.samplers.pigdm import PiGDM

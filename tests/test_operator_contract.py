@@ -7,25 +7,13 @@ import torch
 from hypothesis import given
 from PIL import Image
 
+from hdagger.domains.pictures.jpeg import JpegTransform, quality_tables
+from hdagger.domains.pictures.kernels import gaussian_taps
+from hdagger.domains.pictures.resample import Bicubic, BlockAverage, Separable, SeparableBlur
+from hdagger.domains.pictures.spectral import CircularBlur, Grayscale, WalshHadamard
 from hdagger.errors import HDaggerError, SettingError, ShapeError
 from hdagger.operators import checks
-from hdagger.operators.jpeg import JpegTransform, quality_tables
-from hdagger.operators.kernels import gaussian_taps
-from hdagger.operators.resample import (
-    Bicubic,
-    BlockAverage,
-    Separable,
-    SeparableBlur,
-)
-from hdagger.operators.spectral import (
-    CircularBlur,
-    Dense,
-    Grayscale,
-    Identity,
-    Inpainting,
-    Scaled,
-    WalshHadamard,
-)
+from hdagger.operators.spectral import Dense, Identity, Inpainting, Scaled
 
 
 def randn(*shape, seed=1):

@@ -6,16 +6,17 @@ import pytest
 import torch
 
 from hdagger import Measurement, PosteriorSamples, Recipe, measure, restore
+from hdagger.domains.pictures.hints import noise_deviation
+from hdagger.domains.pictures.kernels import gaussian_taps, motion_kernel
+from hdagger.domains.pictures.metrics import psnr, ssim
+from hdagger.domains.pictures.resample import BlockAverage, SeparableBlur
+from hdagger.domains.pictures.spectral import Grayscale
+from hdagger.domains.pictures.words import DAMAGES, operator_for_data, operator_for_signal
 from hdagger.errors import FileError, HDaggerError, SettingError, ShapeError
-from hdagger.measurement import noise_deviation
-from hdagger.metrics import psnr, ssim
 from hdagger.operators import checks
 from hdagger.operators.base import LinearOperator, SVDOperator
 from hdagger.operators.chain import Chain, Masked, compose
-from hdagger.operators.kernels import gaussian_taps, motion_kernel
-from hdagger.operators.resample import BlockAverage, SeparableBlur
-from hdagger.operators.spectral import Grayscale, Inpainting
-from hdagger.operators.text import DAMAGES, operator_for_data, operator_for_signal
+from hdagger.operators.spectral import Inpainting
 from hdagger.restoration import METHODS, levels_for, unseen_side
 
 F64 = torch.float64

@@ -3,11 +3,12 @@
 import pytest
 import torch
 
+from hdagger.domains.pictures.kernels import gaussian_taps
+from hdagger.domains.pictures.resample import BlockAverage, SeparableBlur
+from hdagger.domains.pictures.spectral import CircularBlur, Grayscale, WalshHadamard
 from hdagger.errors import HDaggerError, OperatorAbilityError
 from hdagger.operators.base import Operator, PinvOperator
-from hdagger.operators.kernels import gaussian_taps
-from hdagger.operators.resample import BlockAverage, SeparableBlur
-from hdagger.operators.spectral import CircularBlur, Grayscale, Inpainting, WalshHadamard
+from hdagger.operators.spectral import Inpainting
 from hdagger.priors.analytic import GaussianMixture
 from hdagger.priors.base import Counted, Denoiser
 from hdagger.priors.unet import UNetDenoiser, UNetShape

@@ -11,10 +11,11 @@ from safetensors.torch import save_file
 from test_huggingface import folder_of, pipeline  # noqa: F401
 
 from hdagger import Measurement, Recipe, restore
+from hdagger.domains.pictures import prior_checks as checks
 from hdagger.errors import FileError, SettingError
 from hdagger.operators.decoded import Decoded
 from hdagger.operators.spectral import Dense
-from hdagger.priors import checks, zoo
+from hdagger.priors import zoo
 from hdagger.priors.analytic import GaussianField, GaussianMixture
 from hdagger.priors.base import Counted
 from hdagger.priors.classes import ClassifierFree, ClassifierGuided

@@ -25,9 +25,9 @@ import torch
 from torch import Tensor
 
 from ..diagnostics import central_interval
+from ..domains.pictures.resample import BlockAverage
 from ..operators.base import LinearOperator
 from ..operators.checks import dense
-from ..operators.resample import BlockAverage
 from ..operators.spectral import Inpainting
 from ..priors.analytic import GaussianField
 from ..priors.base import Counted, Denoiser

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SettingError
-from ..media import whole_file
+from ..files import whole_file
 from .cells import Row
 from .field import NFES
 

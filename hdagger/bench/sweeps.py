@@ -18,8 +18,9 @@ from pathlib import Path
 
 import torch
 
+from ..domains.pictures.spectral import CircularBlur
 from ..operators.base import LinearOperator
-from ..operators.spectral import CircularBlur, Inpainting
+from ..operators.spectral import Inpainting
 from ..priors.base import Denoiser
 from ..samplers.base import Sampler
 from ..samplers.ddrm import DDRM

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import SettingError
-from .progress import progress
+from ..progress import progress
 
 bench = typer.Typer(help="Compare the samplers where the posterior is known exactly.")
 
@@ -176,10 +176,10 @@ def motion(
 
         hdagger bench motion --clips data/motion/held_out
     """
-    from ..bench import motion as protocol
-    from ..bench.frechet import from_clips
-    from ..media import whole_file
-    from ..motion.simulator import require_mujoco
+    from ..domains.motion import benchmark as protocol
+    from ..domains.motion.frechet import from_clips
+    from ..domains.motion.simulator import require_mujoco
+    from ..files import whole_file
 
     require_mujoco()
     if not 2 <= samples <= 1000:

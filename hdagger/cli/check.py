@@ -8,7 +8,7 @@ import torch
 import typer
 
 from ..errors import SettingError
-from .progress import progress
+from ..progress import progress
 
 
 def check(

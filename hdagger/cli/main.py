@@ -6,13 +6,13 @@ from typing import cast
 import typer
 from rich.console import Console
 
+from ..domains.motion.commands import motion
+from ..domains.pictures.degrade_command import degrade
+from ..domains.pictures.restore_command import restore
 from ..errors import HDaggerError
 from .bench import bench
 from .check import check
-from .degrade import degrade
-from .motion import motion
 from .priors import priors
-from .restore import restore
 from .train import train
 
 app = typer.Typer(

@@ -20,13 +20,13 @@ import math
 import torch
 from torch import Tensor
 
+from ..domains.pictures.jpeg import Jpeg
+from ..domains.pictures.seen_jpeg import SeenJpeg
 from ..errors import ShapeError
 from ..linalg import conjugate_gradients
 from ..tensors import Data, Signal, Spectrum
 from .base import AlignedOperator, LinearOperator, Operator, PinvOperator, SVDOperator
-from .jpeg import Jpeg
 from .quantisation import Quantiser
-from .seen_jpeg import SeenJpeg
 from .spectral import Identity, Inpainting
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ..errors import FileError
-from ..media import check_file
+from ..files import check_file
 
 SIGNS = {
     "time_embed.0.weight": "a guided-diffusion (ADM) network",

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import FileError, ShapeError
-from ..media import check_file
+from ..files import check_file
 from ..tensors import Label, Signal
 from . import checkpoint
 from .base import check_label

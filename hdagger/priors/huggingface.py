@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import FileError, SettingError, ShapeError
-from ..media import check_file
+from ..files import check_file
 from ..tensors import Label, Signal
 from . import checkpoint
 from .base import check_label

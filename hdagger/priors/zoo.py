@@ -17,7 +17,7 @@ from typing import Any
 from torch import nn
 
 from ..errors import FileError, HDaggerError, SettingError
-from ..media import whole_folder
+from ..files import whole_folder
 from ..verdicts import fingerprint
 from . import adm, checkpoint, edm, huggingface, latent
 from .adm import ADMClassifier

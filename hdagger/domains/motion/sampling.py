@@ -14,16 +14,16 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ..errors import SettingError
-from ..operators.base import SVDOperator
-from ..operators.spectral import Identity, Inpainting
-from ..priors.base import Denoiser
-from ..samplers.base import CorrectedSampler, Problem, Sampler, Step, karras_levels
-from ..samplers.ddim import DDIM
-from ..samplers.ddrm import DDRM
-from ..samplers.pigdm import PiGDM
-from ..samplers.projection import Projected, schedule
-from ..tensors import Data, SampleNoise, Signal, Spectrum
+from ...errors import SettingError
+from ...operators.base import SVDOperator
+from ...operators.spectral import Identity, Inpainting
+from ...priors.base import Denoiser
+from ...samplers.base import CorrectedSampler, Problem, Sampler, Step, karras_levels
+from ...samplers.ddim import DDIM
+from ...samplers.ddrm import DDRM
+from ...samplers.pigdm import PiGDM
+from ...samplers.projection import Projected, schedule
+from ...tensors import Data, SampleNoise, Signal, Spectrum
 from . import rotations
 from .clips import FPS, Motion
 from .features import SIZE, WINDOW, column, decode, encode

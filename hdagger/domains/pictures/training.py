@@ -17,13 +17,14 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from .course import Course, read_plan
-from .datasets import Photographs
-from .errors import SettingError
-from .media import to_image, whole_file
-from .priors.classifier import NoisyClassifier
-from .priors.unet import TRAINED, UNetDenoiser, UNetShape
-from .tensors import SampleNoise
+from ...course import Course, read_plan
+from ...errors import SettingError
+from ...files import whole_file
+from ...priors.classifier import NoisyClassifier
+from ...priors.unet import TRAINED, UNetDenoiser, UNetShape
+from ...tensors import SampleNoise
+from .dataset import Photographs
+from .files import to_image
 
 NETWORKS = {"denoiser": UNetDenoiser, "classifier": NoisyClassifier}
 

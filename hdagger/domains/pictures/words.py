@@ -15,16 +15,17 @@ from functools import reduce
 import torch
 from torch import Tensor
 
-from ..errors import SettingError, ShapeError
-from ..measurement import Measurement
-from .base import Operator
-from .chain import compose
+from ...errors import SettingError, ShapeError
+from ...measurement import Measurement
+from ...operators.base import Operator
+from ...operators.chain import compose
+from ...operators.nonlinear import Clip, Gamma
+from ...operators.quantisation import Bits, Rounded
+from ...operators.spectral import Identity, Inpainting
 from .jpeg import Jpeg, quality_tables
 from .kernels import gaussian_taps, motion_kernel
-from .nonlinear import Clip, Gamma
-from .quantisation import Bits, Rounded
 from .resample import Bicubic, BlockAverage, SeparableBlur
-from .spectral import CircularBlur, Grayscale, Identity, Inpainting
+from .spectral import CircularBlur, Grayscale
 
 Image = tuple[int, int, int]
 Arrays = Mapping[str, Tensor]

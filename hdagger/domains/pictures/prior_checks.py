@@ -25,13 +25,13 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import interpolate
 
-from ..errors import FileError, SettingError
-from ..media import PICTURE_SUFFIXES, read_picture
-from ..tensors import SampleNoise, Signal
-from . import zoo
-from .base import Denoiser
-from .latent import LatentDenoiser
-from .tiles import Tiled
+from ...errors import FileError, SettingError
+from ...priors import zoo
+from ...priors.base import Denoiser
+from ...priors.latent import LatentDenoiser
+from ...priors.tiles import Tiled
+from ...tensors import SampleNoise, Signal
+from .files import PICTURE_SUFFIXES, read_picture
 
 LEVELS = 8
 SAMPLING_STEPS = 25

@@ -3,11 +3,7 @@
 A picture is a float64 tensor ``(channels, height, width)`` in [-1, 1].
 """
 
-import os
-import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +13,8 @@ from jaxtyping import Bool, Float
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from .errors import FileError
+from ...errors import FileError
+from ...files import check_file
 
 MOST_PIXELS = 50_000_000
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".pgm")
@@ -78,15 +75,6 @@ def read_picture(path: Path) -> Picture:
     """
     check_file(path, "a picture")
     return _read_array(path) if path.suffix == ".npy" else _read_image(path)
-
-
-def check_file(path: Path, what: str) -> None:
-    if not path.exists():
-        raise FileError(f"Wanted {what}, but {path} does not exist. Check the name.")
-    if path.is_dir():
-        raise FileError(f"Wanted {what}, but {path} is a folder. Name one file in it.")
-    if path.stat().st_size == 0:
-        raise FileError(f"Wanted {what}, but {path} is empty (0 bytes). Copy the file again.")
 
 
 def _read_image(path: Path) -> Picture:
@@ -193,42 +181,3 @@ def to_image(pixels: Float[Tensor, "channels height width"]) -> Image.Image:
     """An 8-bit picture, values beyond [-1, 1] cut off."""
     values = ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu()
     return Image.fromarray(values.permute(1, 2, 0).squeeze(2).numpy())
-
-
-@contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
-    """A place to write in whose files move to ``folder`` together, and only if all went well.
-
-    Files of the same name are replaced; others in the folder stay.
-
-    Raises:
-        FileError: The folder cannot be written; raised before anything is computed.
-    """
-    is_new = not folder.exists()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
-    except OSError as error:
-        raise FileError(
-            f"Wanted a folder to write to, but {folder} cannot be written "
-            f"({error.strerror}). Choose another with -o."
-        ) from error
-    try:
-        yield partial
-        for source in sorted(path for path in partial.rglob("*") if path.is_file()):
-            target = folder / source.relative_to(partial)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(source, target)
-    finally:
-        for path in sorted(partial.rglob("*"), reverse=True):
-            path.unlink() if path.is_file() else path.rmdir()
-        partial.rmdir()
-        if is_new and not any(folder.iterdir()):
-            folder.rmdir()
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A name to write to that becomes ``path`` only if all went well."""
-    with whole_folder(path.parent) as folder:
-        yield folder / path.name

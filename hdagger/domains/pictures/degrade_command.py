@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from ..errors import SettingError
-from ..media import read_picture, to_image, whole_folder
+from ...errors import SettingError
+from ...files import whole_folder
 from .damages import Blur, Colorize, Damages, Denoise, Kernel, Mask, OperatorText, SigmaY, Upscale
+from .files import read_picture, to_image
 
 
 def degrade(
@@ -41,8 +42,8 @@ def degrade(
 
         hdagger restore blurred/measurement.npz
     """
-    from ..operators.text import picture_of
-    from ..restoration import measure
+    from ...restoration import measure
+    from .words import picture_of
 
     damages = Damages(mask, upscale, kernel, blur, colorize, denoise, sigma_y, operator)
     text, noise = damages.operator(), damages.noise() or 0.0

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from ..errors import SettingError
-from .clips import (
+from ...errors import SettingError
+from ...progress import progress
+from .reading import (
     check_count,
     check_suffix,
     known_frames,
@@ -22,13 +23,12 @@ from .clips import (
     window,
     write_folder,
     write_page,
-)  # fmt: skip
-from .progress import progress
+)
 
 if TYPE_CHECKING:
-    from ..motion.clips import Motion
-    from ..motion.prior import MotionPrior
-    from ..samplers.base import Problem
+    from ...samplers.base import Problem
+    from .clips import Motion
+    from .prior import MotionPrior
 
 motion = typer.Typer(
     help="Human motion: made physically plausible, drawn from a prior, completed, measured."
@@ -69,9 +69,9 @@ def project(
 
         hdagger motion project clip.bvh -o clean.bvh --report out/
     """
-    from ..media import whole_file
-    from ..motion.clips import write_motion
-    from ..motion.metrics import plausibility
+    from ...files import whole_file
+    from .clips import write_motion
+    from .metrics import plausibility
 
     before = read_clip(clip, joints)
     check_suffix(out)
@@ -124,8 +124,8 @@ def sample(
 
         hdagger motion sample --class walk --physics end:4 -o out/
     """
-    from ..motion.metrics import plausibility
-    from ..motion.sampling import nothing_known
+    from .metrics import plausibility
+    from .sampling import nothing_known
 
     check_count(samples, seed, steps)
     denoiser = prior_named(prior).of(kind)
@@ -175,8 +175,8 @@ def inbetween(
     """
     import torch
 
-    from ..motion import sampling
-    from ..motion.features import WINDOW
+    from . import sampling
+    from .features import WINDOW
 
     check_count(samples, seed, steps)
     if (keep is None) == (trackers is None):
@@ -235,7 +235,7 @@ def denoise(
 
         hdagger motion denoise clip.bvh --sigma-y 0.2 --class walk
     """
-    from ..motion import sampling
+    from . import sampling
 
     check_count(samples, seed, steps)
     if not 0.001 <= sigma_y <= 10:
@@ -257,7 +257,7 @@ def _draw(
     seed: int,
     steps: int,
 ) -> "list[Motion]":
-    from ..motion import sampling
+    from . import sampling
 
     projector = physics_with() if physics else None
     sampler = sampling.sampler_for(method, prior, physics, projector)
@@ -276,7 +276,7 @@ def _leave(
     undo: "Callable[[Motion], Motion]",
 ) -> None:
     """Writes the motions where the clip was, and a page that compares them with it."""
-    from ..motion.metrics import plausibility, root_relative_distance
+    from .metrics import plausibility, root_relative_distance
 
     named = [("given", given), *((f"{k:03}", m) for k, m in enumerate(motions))]
     rows = [
@@ -307,7 +307,7 @@ def metrics(
 
         hdagger motion metrics clip.bvh --json
     """
-    from ..motion.metrics import plausibility
+    from .metrics import plausibility
 
     rows = [{"": str(clip), **plausibility(read_clip(clip, joints)).row()} for clip in clips]
     if as_json:
@@ -330,7 +330,7 @@ def train(
 
         hdagger motion train training/motion.toml -o runs/motion
     """
-    from ..motion.learning import MotionPlan, MotionTraining
+    from .learning import MotionPlan, MotionTraining
 
     training = MotionTraining(MotionPlan.read(plan), out)
     console, total = Console(highlight=False), 3600 * training.plan.hours

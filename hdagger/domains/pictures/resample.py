@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..errors import SettingError, ShapeError
-from ..linalg import dct_matrix
-from ..tensors import Data, Signal, Spectrum
-from .base import AlignedOperator, SVDOperator
+from ...errors import SettingError, ShapeError
+from ...linalg import dct_matrix
+from ...operators.base import AlignedOperator, SVDOperator
+from ...tensors import Data, Signal, Spectrum
 
 
 class BlockAverage(AlignedOperator):

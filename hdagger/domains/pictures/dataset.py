@@ -8,8 +8,8 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 
-from .errors import FileError
-from .media import PICTURE_SUFFIXES, read_picture, to_image
+from ...errors import FileError
+from .files import PICTURE_SUFFIXES, read_picture, to_image
 
 
 class Photographs:

@@ -18,12 +18,13 @@ from jaxtyping import Bool, Float
 from PIL import Image, PngImagePlugin
 from torch import Tensor
 
-from .errors import FileError
-from .measurement import Measurement
-from .media import Turn, check_file, read_picture
-from .operators.jpeg import Jpeg
-from .operators.spectral import Inpainting
-from .operators.text import operator_for_data, signal_shape_for
+from ...errors import FileError
+from ...files import check_file
+from ...measurement import Measurement
+from ...operators.spectral import Inpainting
+from .files import Turn, read_picture
+from .jpeg import Jpeg
+from .words import operator_for_data, signal_shape_for
 
 
 @dataclass(frozen=True)

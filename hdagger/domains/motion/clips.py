@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import FileError, SettingError
-from ..media import check_file
+from ...errors import FileError, SettingError
+from ...files import check_file
 from . import rotations
 from .skeleton import HUMANOID, Pose, Skeleton
 

@@ -19,13 +19,18 @@ from pathlib import Path
 
 import torch
 
-from ..errors import FileError
-from ..motion.clips import Motion, read_deepmimic
-from ..motion.features import WINDOW
-from ..motion.metrics import plausibility, root_relative_distance
-from ..motion.physics import Physics
-from ..motion.prior import MotionPrior
-from ..motion.sampling import (
+from ...bench.cells import Row, generator_for, run_cells
+from ...errors import FileError
+from ...priors import zoo
+from ...samplers.base import Problem
+from ...samplers.projection import Projected
+from .clips import Motion, read_deepmimic
+from .features import WINDOW
+from .frechet import FrechetDistance
+from .metrics import plausibility, root_relative_distance
+from .physics import Physics
+from .prior import MotionPrior
+from .sampling import (
     OntoPhysics,
     draw,
     frames_known,
@@ -38,11 +43,6 @@ from ..motion.sampling import (
     tracked,
     with_known,
 )
-from ..priors import zoo
-from ..samplers.base import Problem
-from ..samplers.projection import Projected
-from .cells import Row, generator_for, run_cells
-from .frechet import FrechetDistance
 
 SCHEDULES = ("none", "end:1", "end:4", "end:10", "start:4", "uniform:4")
 SEEDS = (0, 1, 2)

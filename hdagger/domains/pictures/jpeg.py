@@ -21,11 +21,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ..errors import SettingError, ShapeError
-from ..linalg import dct_matrix
-from ..tensors import Data, Signal, Spectrum
-from .base import SVDOperator
-from .quantisation import Quantised, whole
+from ...errors import SettingError, ShapeError
+from ...linalg import dct_matrix
+from ...operators.base import SVDOperator
+from ...operators.quantisation import Quantised, whole
+from ...tensors import Data, Signal, Spectrum
 
 Sampling: TypeAlias = Sequence[tuple[int, int]]
 """Horizontal and vertical sampling factor of each component."""

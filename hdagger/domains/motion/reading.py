@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from ..errors import FileError, SettingError
-from .progress import progress
+from ...errors import FileError, SettingError
+from ...progress import progress
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..motion.clips import Motion
-    from ..motion.physics import Physics
-    from ..motion.prior import MotionPrior
+    from .clips import Motion
+    from .physics import Physics
+    from .prior import MotionPrior
 
 
 def read_clip(path: Path, joints: Path | None = None) -> "Motion":
@@ -27,8 +27,8 @@ def read_clip(path: Path, joints: Path | None = None) -> "Motion":
     Raises:
         FileError: Either is broken.
     """
-    from ..media import check_file
-    from ..motion.clips import read_motion
+    from ...files import check_file
+    from .clips import read_motion
 
     names: dict[str, str] = {}
     if joints is not None:
@@ -59,16 +59,16 @@ def check_count(samples: int, seed: int, steps: int) -> None:
 
 def prior_named(name: str) -> "MotionPrior":
     """The bundled motion prior, or one of a file."""
-    from ..motion.prior import MotionPrior
-    from ..priors import zoo
+    from ...priors import zoo
+    from .prior import MotionPrior
 
     return MotionPrior.load(zoo.checked_weights(zoo.card(name)))
 
 
 def physics_with(watch: Callable[[int, int], None] = lambda done, total: None) -> "Physics":
     """The projector onto physics, if MuJoCo is installed."""
-    from ..motion.physics import Physics
-    from ..motion.simulator import require_mujoco
+    from .physics import Physics
+    from .simulator import require_mujoco
 
     require_mujoco()
     return Physics(watch=watch)
@@ -80,8 +80,8 @@ def window(motion: "Motion") -> tuple["Motion", Callable[["Motion"], "Motion"]]:
     Raises:
         SettingError: It is longer than a signal of the prior.
     """
-    from ..motion.clips import FPS
-    from ..motion.features import WINDOW
+    from .clips import FPS
+    from .features import WINDOW
 
     motion = motion.resampled(FPS)
     if not 2 <= len(motion) <= WINDOW:
@@ -119,9 +119,9 @@ def known_frames(text: str, count: int) -> "Tensor":
 
 def write_folder(folder: Path, motions: Sequence["Motion"]) -> None:
     """Each motion as BVH, as NPZ and as an animation."""
-    from ..media import whole_folder
-    from ..motion.clips import write_motion
-    from ..motion.render import renderer, write_animation
+    from ...files import whole_folder
+    from .clips import write_motion
+    from .render import renderer, write_animation
 
     with whole_folder(folder) as partial, renderer() as draw:
         for k, motion in enumerate(motions):
@@ -135,9 +135,9 @@ def write_page(
     rows: Sequence[dict[str, Any]], about: dict[str, Any] | None = None,
 ) -> None:  # fmt: skip
     """``report.html`` with a strip of each motion, the heights of the feet and the numbers."""
-    from .. import report
-    from ..media import whole_folder
-    from ..motion.render import foot_heights, renderer, strip
+    from ... import report
+    from ...files import whole_folder
+    from .render import foot_heights, renderer, strip
 
     with whole_folder(folder) as partial, renderer() as draw:
         shown = motions[:12]

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import FileError
+from ...errors import FileError
 from . import rotations
 from .clips import AT_ONCE, MOST_FRAMES, Motion
 from .skeleton import Solid, Vector

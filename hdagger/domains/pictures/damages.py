@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 from torch import Tensor
 
-from ..errors import SettingError
-from ..media import read_mask, read_picture
-from ..operators.text import Stage, parse
+from ...errors import SettingError
+from .files import read_mask, read_picture
+from .words import Stage, parse
 
 Mask = Annotated[Path | None, typer.Option(help="Picture whose white pixels are missing.")]
 Upscale = Annotated[int | None, typer.Option(help="Times smaller than it was: 2 to 16.")]

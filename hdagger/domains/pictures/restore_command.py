@@ -10,24 +10,16 @@ import typer
 from rich.console import Console
 from torch import Tensor
 
-from ..errors import SettingError, ShapeError
-from ..jpeg_file import is_jpeg, read_jpeg
-from ..measurement import Measurement, noise_deviation
-from ..media import Turn, read_picture, whole_folder
-from ..operators.jpeg import quality_of
-from ..operators.text import data_in, picture_of, signal_shape_for
-from .damages import (
-    Blur,
-    Colorize,
-    Damages,
-    Denoise,
-    Kernel,
-    Mask,
-    OperatorText,
-    SigmaY,
-    Upscale,
-)
-from .progress import progress
+from ...errors import SettingError, ShapeError
+from ...files import whole_folder
+from ...measurement import Measurement
+from ...progress import progress
+from .damages import Blur, Colorize, Damages, Denoise, Kernel, Mask, OperatorText, SigmaY, Upscale
+from .files import Turn, read_picture
+from .hints import noise_deviation
+from .jpeg import quality_of
+from .jpeg_file import is_jpeg, read_jpeg
+from .words import data_in, picture_of, signal_shape_for
 
 
 def restore(
@@ -89,8 +81,8 @@ def restore(
 
         hdagger restore shaken.png --blur motion:15,30 --sigma-y 0.05 --method pigdm
     """
-    from ..report import checked, verdict, write_restoration
-    from ..restoration import Recipe, restore
+    from ...report import checked, verdict, write_restoration
+    from ...restoration import Recipe, restore
 
     if steps is not None and steps < 1:
         raise SettingError(f"Wanted 1 step or more, but got --steps {steps}. Try --steps 20.")

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import FileError, SettingError
+from ...errors import FileError, SettingError
 from . import rotations
 from .bvh import Hierarchy, parse
 from .clips import AT_ONCE, Motion, checked, unwatched

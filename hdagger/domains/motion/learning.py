@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..course import Course, read_plan
-from ..errors import FileError, SettingError
-from ..media import whole_file
+from ...course import Course, read_plan
+from ...errors import FileError, SettingError
+from ...files import whole_file
 from .clips import FPS, Motion, read_deepmimic, read_motion
 from .features import WINDOW, canonical, encode
 from .prior import HIGH, LOW, MotionPrior, NetworkShape, feature_scale

@@ -21,9 +21,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..motion.clips import Motion, unwatched
-from ..motion.features import SIZE, WINDOW, canonical, encode
-from ..motion.learning import SPEEDS, Crops, class_names
+from .clips import Motion, unwatched
+from .features import SIZE, WINDOW, canonical, encode
+from .learning import SPEEDS, Crops, class_names
 
 Watch = Callable[[int, int], None]
 """Told how many updates are done, and of how many."""

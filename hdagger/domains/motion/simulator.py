@@ -29,7 +29,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import HDaggerError
+from ...errors import HDaggerError
 from . import rotations
 from .clips import Motion
 from .skeleton import HUMANOID, Skeleton

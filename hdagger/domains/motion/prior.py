@@ -26,8 +26,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..errors import FileError, SettingError
-from ..tensors import Level, Signal
+from ...errors import FileError, SettingError
+from ...tensors import Level, Signal
 from .features import POINTS, ROOT, SIZE, WINDOW
 
 LOW, HIGH = 0.03, 20.0

@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor, nn
 
-from ..errors import ShapeError
-from ..linalg import dct_matrix
-from ..tensors import Coefficients, Data, Signal
-from .base import LinearOperator
+from ...errors import ShapeError
+from ...linalg import dct_matrix
+from ...operators.base import LinearOperator
+from ...operators.quantisation import Quantiser, whole
+from ...operators.spectral import Inpainting
+from ...tensors import Coefficients, Data, Signal
 from .jpeg import Jpeg
-from .quantisation import Quantiser, whole
-from .spectral import Inpainting
 
 MOST_PARTIAL = 10_000
 """Blocks that a mask may cut; each takes 32 kB."""
