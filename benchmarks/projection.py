@@ -20,7 +20,8 @@ import torch
 from PIL import Image, ImageDraw
 
 from hdagger.domains.motion import rotations
-from hdagger.domains.motion.clips import FPS, Motion, read_deepmimic
+from hdagger.domains.motion.clips import FPS, Motion
+from hdagger.domains.motion.files import read_deepmimic
 from hdagger.domains.motion.metrics import plausibility, root_relative_distance
 from hdagger.domains.motion.physics import Physics
 from hdagger.domains.motion.render import renderer, strip

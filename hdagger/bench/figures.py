@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import SettingError
 from ..files import whole_file
-from .cells import Row
+from ..trials import Row
 from .field import NFES
 
 if TYPE_CHECKING:

@@ -80,6 +80,10 @@ class Inpainting(AlignedOperator):
         self.register_buffer("mask", flat.to(torch.float64))
 
     @property
+    def visible(self) -> Bool[Tensor, "..."]:
+        return self.mask.bool().unflatten(-1, self.data_shape)
+
+    @property
     def singular_values(self) -> Tensor:
         return self.mask
 

@@ -5,7 +5,7 @@ same), and with physics in the loop at several schedules; three seeds. *Completi
 two seconds of held-out clips, 40 of 60 frames hidden, against interpolation and cubic Hermite
 curves, and known only by trackers on head and hands.
 
-``phys_err`` and its parts are in mm a frame (:mod:`hdagger.motion.metrics`), ``worst`` is that of
+``phys_err`` and its parts are in mm a frame (:mod:`.metrics`), ``worst`` is that of
 the worst sample; ``diverged`` counts simulations that fell under every budget; ``diversity`` is
 the mean root-relative distance of a sample to the next, ``moved`` that to the plain sample of the
 same noise; ``frechet`` is the distance of a set from training windows (:mod:`.frechet`), and
@@ -19,30 +19,20 @@ from pathlib import Path
 
 import torch
 
-from ...bench.cells import Row, generator_for, run_cells
 from ...errors import FileError
-from ...priors import zoo
-from ...samplers.base import Problem
-from ...samplers.projection import Projected
-from .clips import Motion, read_deepmimic
+from ...measurement import Measurement
+from ...recipe import Recipe
+from ...restoration import restore
+from ...trials import Row, run_trials
+from .clips import Motion
+from .completion import interpolated, smoothly_interpolated, with_known
+from .domain import MOTION
 from .features import WINDOW
+from .files import read_deepmimic
 from .frechet import FrechetDistance
 from .metrics import plausibility, root_relative_distance
-from .physics import Physics
-from .prior import MotionPrior
-from .sampling import (
-    OntoPhysics,
-    draw,
-    frames_known,
-    interpolated,
-    nothing_known,
-    points_named,
-    sampler_for,
-    smoothly_interpolated,
-    to_motions,
-    tracked,
-    with_known,
-)
+from .reading import nothing_known
+from .windows import to_motions, to_signal
 
 SCHEDULES = ("none", "end:1", "end:4", "end:10", "start:4", "uniform:4")
 SEEDS = (0, 1, 2)
@@ -52,17 +42,18 @@ TRACKER_NOISE = 0.01
 NUMBERS = ("phys_err", "penetrate", "float", "skate", "float_grounded", "jerk")
 
 
-@cache
-def bundled() -> MotionPrior:
-    return MotionPrior.load(zoo.checked_weights(zoo.card("motion")))
+def drawn(recipe: Recipe, measurement: Measurement) -> tuple[list[Motion], list[int]]:
+    """Motions, and how many segments of each fell under every budget."""
+    samples = restore(recipe, measurement)
+    fell = samples.known.get("fell", torch.zeros(len(samples.draws)))
+    return to_motions(samples.draws), [int(count) for count in fell]
 
 
 @cache
 def _plain(seed: int, samples: int) -> list[Motion]:
     """The samples without physics, which the others are compared with."""
-    prior = bundled().of(None)
-    sampler = sampler_for("ddim", prior, None, None)
-    return to_motions(prior, draw(sampler, nothing_known(), samples, seed, STEPS))
+    recipe = Recipe("ddim", {"eta": 0.0}, STEPS, samples, seed, "motion")
+    return drawn(recipe, nothing_known())[0]
 
 
 def sample(
@@ -72,12 +63,10 @@ def sample(
     plain = _plain(seed, samples)
     motions, diverged = plain, [0] * samples
     if schedule != "none":
-        prior = bundled().of(None)
-        sampler = sampler_for("ddim", prior, schedule, Physics(threads=1))
-        assert isinstance(sampler, Projected)
-        assert isinstance(sampler.projector, OntoPhysics)
-        motions = to_motions(prior, draw(sampler, nothing_known(), samples, seed, STEPS))
-        diverged = [int(None in report.budgets) for report in sampler.projector.reports]
+        settings = {"inner": "ddim", "inner.eta": 0.0, "schedule": schedule}
+        recipe = Recipe("projected", settings, STEPS, samples, seed, "motion")
+        motions, fell = drawn(recipe, nothing_known())
+        diverged = [int(count > 0) for count in fell]
     whole = {}
     if distance is not None:
         whole = {"frechet": distance(motions), "floor": distance.floor(samples)}
@@ -96,7 +85,7 @@ def sample(
     return rows
 
 
-def _summarise(key: tuple[str, int], results: list[list[Row]]) -> list[Row]:
+def _summarise(key: tuple[str, int, int], results: list[list[Row]]) -> list[Row]:
     """Means over the samples, and 1.96 standard errors of Phys-Err."""
     (rows,) = results
     errors = torch.tensor([row["phys_err"] for row in rows])
@@ -125,10 +114,12 @@ def run(
     distance: FrechetDistance | None = None,
 ) -> list[Row]:
     """A row for each schedule and seed; those that ``file`` holds are not run again."""
-    cells = {
-        (name, seed): [(name, seed, samples, distance)] for name in schedules for seed in seeds
+    trials = {
+        (name, seed, samples): [(name, seed, samples, distance)]
+        for name in schedules
+        for seed in seeds
     }
-    return run_cells(("schedule", "seed"), cells, sample, _summarise, file, workers)
+    return run_trials(("schedule", "seed", "samples"), trials, sample, _summarise, file, workers)
 
 
 def windows(clips: Path, each: int) -> list[tuple[str, str, Motion]]:
@@ -151,37 +142,28 @@ def windows(clips: Path, each: int) -> list[tuple[str, str, Motion]]:
 
 def complete(clips: Path, each: int = 4, steps: int = 50, draws: int = 4) -> list[Row]:
     """Root-relative errors in mm, for each clip: means over its windows and the draws."""
-    prior = bundled()
     known = torch.ones(WINDOW, dtype=torch.bool)
     known[HIDDEN] = False
+    arrays = {"frames": known}
     errors: dict[tuple[str, str], list[float]] = {}
-
-    def note(clip: str, method: str, problem: Problem, truth: Motion) -> None:
-        motions = to_motions(
-            prior,
-            draw(sampler_for(method.split()[-1], prior, None, None), problem, draws, 0, steps),
-        )
-        frames = HIDDEN if method.startswith("between") else slice(None)
-        for motion in motions:
-            done = with_known(motion, truth, known) if method.startswith("between") else motion
-            error = root_relative_distance(done[frames], truth[frames])
-            errors.setdefault((clip, method), []).append(error)
-
-    points = points_named(["head", "hands"])
-    columns = [Motion(torch.zeros(2, 43)).skeleton.points.index(point) for point in points]
     for number, (kind, clip, truth) in enumerate(windows(clips, each)):
-        prior.of(kind)
-        for method, fill in (("interpolation", interpolated), ("Hermite", smoothly_interpolated)):
-            error = root_relative_distance(fill(truth, known)[HIDDEN], truth[HIDDEN])
-            errors.setdefault((clip, f"between {method}"), []).append(error)
-        seen = truth.points[:, columns]
-        shape = tuple(seen.shape)
-        noise = torch.randn(shape, generator=generator_for(7, number), dtype=torch.float64)
+
+        def note(task: str, motions: Sequence[Motion], clip: str = clip, truth: Motion = truth):  # noqa: ANN202
+            frames = HIDDEN if task.startswith("between") else slice(None)
+            for motion in motions:
+                error = root_relative_distance(motion[frames], truth[frames])
+                errors.setdefault((clip, task), []).append(error)
+
+        x = to_signal([truth])[0]
+        note("between interpolation", [interpolated(truth, known)])
+        note("between Hermite", [smoothly_interpolated(truth, known)])
+        between = MOTION.measure(x, "frames", arrays, 0.0)
+        trackers = MOTION.measure(x, "trackers:head,hands", {}, TRACKER_NOISE, 7, number)
         for method in ("pigdm", "ddrm"):
-            note(clip, f"between {method}", frames_known(prior, truth, known), truth)
-            problem = tracked(prior, seen + TRACKER_NOISE * noise, points, TRACKER_NOISE)
-            note(clip, f"trackers {method}", problem, truth)
-    prior.of(None)
+            recipe = Recipe(method, {}, steps, draws, 0, "motion", kind)
+            found, _ = drawn(recipe, between)
+            note(f"between {method}", [with_known(motion, truth, known) for motion in found])
+            note(f"trackers {method}", drawn(recipe, trackers)[0])
     return [
         {"clip": clip, "method": method, "error": round(sum(found) / len(found), 1)}
         for (clip, method), found in errors.items()

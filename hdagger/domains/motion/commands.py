@@ -3,32 +3,17 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from ...errors import SettingError
+from ...files import whole_file, whole_folder
 from ...progress import progress
-from .reading import (
-    check_count,
-    check_suffix,
-    known_frames,
-    physics_with,
-    print_rows,
-    prior_named,
-    read_clip,
-    window,
-    write_folder,
-    write_page,
-)
-
-if TYPE_CHECKING:
-    from ...samplers.base import Problem
-    from .clips import Motion
-    from .prior import MotionPrior
+from ...recipe import Recipe, settings_said
+from ...samplers import METHODS
 
 motion = typer.Typer(
     help="Human motion: made physically plausible, drawn from a prior, completed, measured."
@@ -39,15 +24,26 @@ Joints = Annotated[
     Path | None,
     typer.Option(help="TOML: our names of joints = the names in the BVH file."),
 ]
+Kind = Annotated[
+    str | None, typer.Option("--class", help="Kind of motion, as walk; by default any.")
+]
+Method = Annotated[str, typer.Option(help=f"{', '.join(METHODS)}.")]
+Setting = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A setting of the method, as eta=0.5; may be repeated."),
+]
 Schedule = Annotated[
     str | None,
     typer.Option(
         "--physics", help="Physics in the loop: end:K, start:K, uniform:K, all, below:S."
     ),
 ]
+Samples = Annotated[int, typer.Option(help="How many.")]
+Ranked = Annotated[int, typer.Option(help="How many; 000 is the one nearest to the others.")]
 Prior = Annotated[str, typer.Option(help="motion (bundled), or a .safetensors file.")]
 Seed = Annotated[int, typer.Option(help="Of the noise.")]
 Steps = Annotated[int, typer.Option(help="Noise levels to walk down.")]
+Folder = Annotated[Path, typer.Option("-o", "--out", help="Folder for the motions.")]
 
 
 @motion.command()
@@ -69,20 +65,23 @@ def project(
 
         hdagger motion project clip.bvh -o clean.bvh --report out/
     """
-    from ...files import whole_file
-    from .clips import write_motion
-    from .metrics import plausibility
+    if out.suffix.lower() not in (".bvh", ".npz"):
+        raise SettingError(f"Wanted to write .bvh or .npz, but got {out}. Try -o clean.bvh.")
 
+    from .files import write_motion
+    from .pages import numbers_of, print_rows, write_report
+    from .physics import Physics
+    from .reading import read_clip
+    from .simulator import require_mujoco
+
+    require_mujoco()
     before = read_clip(clip, joints)
-    check_suffix(out)
     with progress("physics") as watch:
-        ((after, found),) = physics_with(watch)([before])
+        ((after, found),) = Physics(watch=watch)([before])
     with whole_file(out) as path:
         write_motion(path, after)
-    rows = [
-        {"": "given", **plausibility(before).row()},
-        {"": "projected", **plausibility(after).row()},
-    ]
+    named = [("given", before), ("projected", after)]
+    rows = numbers_of(named)
     print_rows(rows)
     segments = Counter(
         "clean-up only" if budget is None else f"{budget[0]:g} N {budget[1]:g} N m"
@@ -91,51 +90,52 @@ def project(
     granted = ", ".join(f"{budget} ({count})" for budget, count in segments.items())
     print(f"residual wrench granted to {len(found.budgets)} segments: {granted}")
     print(
-        f"used at most {found.force:.0f} N horizontally, {found.vertical:.0f} N vertically, "
-        f"{found.torque:.0f} N m"
+        f"used at most {found.force:.0f} N horizontally and {found.torque:.0f} N m; vertically "
+        f"{found.vertical:.2g} N, as measured"
     )
     print(f"moved by {found.moved:.0f} mm, relative to the root by {found.error:.0f} mm: {out}")
     if report is not None:
-        write_page(
-            report, f"{clip.name}, made plausible", [("given", before), ("projected", after)],
-            rows, found.row(),
-        )  # fmt: skip
+        with whole_folder(report, "motion") as folder:
+            about = {"projection": found.row()}
+            write_report(folder, f"{clip.name}, made plausible", named, rows, about)
 
 
 @motion.command()
 def sample(
-    kind: Annotated[
-        str | None, typer.Option("--class", help="Kind of motion; by default any.")
-    ] = None,
+    kind: Kind = None,
     physics: Schedule = None,
-    samples: Annotated[int, typer.Option(help="How many.")] = 4,
+    method: Annotated[
+        str | None,
+        typer.Option(help="By default ddim with eta=0, as PhysDiff; any that restore knows."),
+    ] = None,
+    setting: Setting = None,
+    samples: Samples = 4,
     seed: Seed = 0,
     steps: Steps = 30,
     prior: Prior = "motion",
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the motions.")] = Path(
-        "motions"
-    ),
+    out: Folder = Path("motions"),
 ) -> None:
     """Draw motions of two seconds from the prior: PhysDiff, with physics in the loop.
 
-    The folder gets *000.bvh*, *000.npz* and *000.gif* and so on, and *report.html*.
+    The folder gets *000.bvh*, *000.npz* and *000.gif* and so on, *samples.npz* (the draws as
+    features), *recipe.toml*, *measurement.npz*, *summary.json* and *report.html*.
 
     Examples:
 
         hdagger motion sample --class walk --physics end:4 -o out/
     """
-    from .metrics import plausibility
-    from .sampling import nothing_known
+    _check_steps(steps)
+    said = settings_said(setting or [])
+    if method is None:
+        method, said = "ddim", {"eta": 0.0} | said
 
-    check_count(samples, seed, steps)
-    denoiser = prior_named(prior).of(kind)
-    motions = _draw(denoiser, nothing_known(), "ddim", physics, samples, seed, steps)
-    rows = [{"": f"{k:03}", **plausibility(m).row()} for k, m in enumerate(motions)]
-    write_folder(out, motions)
+    from .drawing import draw_to, with_physics
+    from .reading import nothing_known
+
+    method, settings = with_physics(method, said, physics)
+    recipe = Recipe(method, settings, steps, samples, seed, prior, kind)
     about = f"{kind or 'any motion'}, physics {physics or 'none'}"
-    write_page(out, about, [(f"{k:03}", m) for k, m in enumerate(motions)], rows)
-    print_rows(rows)
-    print(f"{out / 'report.html'}")
+    draw_to(out, about, recipe, nothing_known())
 
 
 @motion.command()
@@ -147,20 +147,19 @@ def inbetween(
     trackers: Annotated[
         str | None, typer.Option(help="Known instead: head,hands,feet, or names of joints.")
     ] = None,
-    noise: Annotated[float, typer.Option(help="Of the trackers, metres.")] = 0.01,
-    kind: Annotated[str | None, typer.Option("--class", help="Kind of motion, if known.")] = None,
-    method: Annotated[str, typer.Option(help="pigdm or ddrm.")] = "pigdm",
+    noise: Annotated[
+        float | None, typer.Option(help="Of the trackers, metres; by default 0.01.")
+    ] = None,
+    kind: Kind = None,
+    method: Method = "pigdm",
+    setting: Setting = None,
     physics: Schedule = None,
-    samples: Annotated[
-        int, typer.Option(help="How many; 000 is the one nearest to the others.")
-    ] = 4,
+    samples: Ranked = 4,
     seed: Seed = 0,
     steps: Steps = 50,
     prior: Prior = "motion",
     joints: Joints = None,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the motions.")] = Path(
-        "completed"
-    ),
+    out: Folder = Path("completed"),
 ) -> None:
     """Complete a clip of up to two seconds from some of its frames, or from trackers.
 
@@ -173,41 +172,31 @@ def inbetween(
 
         hdagger motion inbetween clip.bvh --trackers head,hands --class walk
     """
-    import torch
-
-    from . import sampling
-    from .features import WINDOW
-
-    check_count(samples, seed, steps)
+    _check_steps(steps)
     if (keep is None) == (trackers is None):
         raise SettingError(
-            "Wanted what is known of the clip: either --keep 0:10,50:60 or --trackers head,hands."
+            "Wanted what is known of the clip, but got both or nothing. "
+            "Give --keep 0:10,50:60 or --trackers head,hands."
         )
-    denoiser = prior_named(prior).of(kind)
-    given, undo = window(read_clip(clip, joints))
-    count = len(given)
-    padded = sampling.padded(given)
-    known = torch.zeros(WINDOW, dtype=torch.bool)
-    if keep is not None:
-        known[:count] = known_frames(keep, count)
-        problem = sampling.frames_known(denoiser, padded, known)
+    if keep is not None and noise is not None:
+        raise SettingError(
+            f"Wanted --noise beside --trackers, but got {noise} beside --keep. Leave it out."
+        )
+    noise = 0.01 if noise is None else noise
+    if not 0 <= noise <= 10:
+        raise SettingError(f"Wanted noise of 0 to 10 metres, but got {noise}. Try --noise 0.01.")
+
+    from .drawing import draw_to, with_physics
+    from .reading import read_clip, some_frames, some_points
+
+    method, settings = with_physics(method, settings_said(setting or []), physics)
+    recipe = Recipe(method, settings, steps, samples, seed, prior, kind)
+    motion = read_clip(clip, joints)
+    if trackers is not None:
+        reading = some_points(motion, trackers, noise, seed)
     else:
-        assert trackers is not None
-        points = sampling.points_named(trackers.split(","))
-        columns = [given.skeleton.points.index(point) for point in points]
-        generator = torch.Generator().manual_seed(seed)
-        positions = padded.points[:, columns]
-        positions = positions + noise * torch.randn(
-            positions.shape, generator=generator, dtype=positions.dtype
-        )
-        problem = sampling.tracked(denoiser, positions, points, noise)
-    motions = _draw(denoiser, problem, method, physics, samples, seed, steps)
-    motions = [completed[:count] for completed in motions]
-    if keep is not None:
-        motions = [sampling.with_known(m, given, known[:count]) for m in motions]
-    _leave(
-        out, f"{clip.name}, completed by {method}", given, sampling.central_first(motions), undo
-    )
+        reading = some_frames(motion, keep or "")
+    draw_to(out, f"{clip.name}, completed by {method}", recipe, reading.measurement, reading)
 
 
 @motion.command()
@@ -216,18 +205,18 @@ def denoise(
     sigma_y: Annotated[
         float, typer.Option(help="Noise, 1 being the spread of the training motions.")
     ] = 0.1,
-    kind: Annotated[str | None, typer.Option("--class", help="Kind of motion, if known.")] = None,
-    method: Annotated[str, typer.Option(help="ddrm or pigdm.")] = "ddrm",
-    samples: Annotated[int, typer.Option(help="How many.")] = 4,
+    kind: Kind = None,
+    method: Method = "ddrm",
+    setting: Setting = None,
+    physics: Schedule = None,
+    samples: Ranked = 4,
     seed: Seed = 0,
     steps: Steps = 50,
     prior: Prior = "motion",
     joints: Joints = None,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the motions.")] = Path(
-        "denoised"
-    ),
+    out: Folder = Path("denoised"),
 ) -> None:
-    """Remove noise from a clip of up to two seconds, by the prior alone.
+    """Remove noise from a clip of up to two seconds, by the prior.
 
     `hdagger motion project` makes it plausible, too, and takes any length.
 
@@ -235,62 +224,23 @@ def denoise(
 
         hdagger motion denoise clip.bvh --sigma-y 0.2 --class walk
     """
-    from . import sampling
-
-    check_count(samples, seed, steps)
+    _check_steps(steps)
     if not 0.001 <= sigma_y <= 10:
         raise SettingError(f"Wanted noise of 0.001 to 10, but got {sigma_y}. Try --sigma-y 0.1.")
-    denoiser = prior_named(prior).of(kind)
-    given, undo = window(read_clip(clip, joints))
-    problem = sampling.noisy(denoiser, sampling.padded(given), sigma_y)
-    motions = _draw(denoiser, problem, method, None, samples, seed, steps)
-    motions = sampling.central_first([calm[: len(given)] for calm in motions])
-    _leave(out, f"{clip.name}, denoised by {method}", given, motions, undo)
+
+    from .drawing import draw_to, with_physics
+    from .prior import motion_prior
+    from .reading import noisy, read_clip
+
+    method, settings = with_physics(method, settings_said(setting or []), physics)
+    recipe = Recipe(method, settings, steps, samples, seed, prior, kind)
+    reading = noisy(read_clip(clip, joints), sigma_y, motion_prior(prior))
+    draw_to(out, f"{clip.name}, denoised by {method}", recipe, reading.measurement, reading)
 
 
-def _draw(
-    prior: "MotionPrior",
-    problem: "Problem",
-    method: str,
-    physics: str | None,
-    samples: int,
-    seed: int,
-    steps: int,
-) -> "list[Motion]":
-    from . import sampling
-
-    projector = physics_with() if physics else None
-    sampler = sampling.sampler_for(method, prior, physics, projector)
-    with progress(f"{samples} motions") as watch:
-        count = lambda step: watch(step.index + 1, steps)
-        return sampling.to_motions(
-            prior, sampling.draw(sampler, problem, samples, seed, steps, count)
-        )
-
-
-def _leave(
-    out: Path,
-    title: str,
-    given: "Motion",
-    motions: "list[Motion]",
-    undo: "Callable[[Motion], Motion]",
-) -> None:
-    """Writes the motions where the clip was, and a page that compares them with it."""
-    from .metrics import plausibility, root_relative_distance
-
-    named = [("given", given), *((f"{k:03}", m) for k, m in enumerate(motions))]
-    rows = [
-        {
-            "": name,
-            "root_relative_distance": round(root_relative_distance(m, given), 1),
-            **plausibility(m).row(),
-        }
-        for name, m in named
-    ]
-    write_folder(out, [undo(m) for m in motions])
-    write_page(out, title, named, rows)
-    print_rows(rows)
-    print(f"{out / 'report.html'}")
+def _check_steps(steps: int) -> None:
+    if steps < 1:
+        raise SettingError(f"Wanted 1 step or more, but got --steps {steps}. Try 50.")
 
 
 @motion.command()
@@ -307,9 +257,10 @@ def metrics(
 
         hdagger motion metrics clip.bvh --json
     """
-    from .metrics import plausibility
+    from .pages import numbers_of, print_rows
+    from .reading import read_clip
 
-    rows = [{"": str(clip), **plausibility(read_clip(clip, joints)).row()} for clip in clips]
+    rows = numbers_of([(str(clip), read_clip(clip, joints)) for clip in clips])
     if as_json:
         named = [{"clip": row.pop(""), **row} for row in rows]
         print(json.dumps(named[0] if len(named) == 1 else named))

@@ -17,8 +17,9 @@ from torch import Tensor
 from ...course import Course, read_plan
 from ...errors import FileError, SettingError
 from ...files import whole_file
-from .clips import FPS, Motion, read_deepmimic, read_motion
+from .clips import FPS, Motion
 from .features import WINDOW, canonical, encode
+from .files import read_deepmimic, read_motion
 from .prior import HIGH, LOW, MotionPrior, NetworkShape, feature_scale
 
 SPEEDS = (0.85, 0.92, 1.0, 1.08, 1.15)

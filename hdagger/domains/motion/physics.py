@@ -30,7 +30,7 @@ from torch import Tensor
 from .cleanup import SMOOTH, clean_up, smooth
 from .clips import Motion, unwatched
 from .metrics import distance, plausibility, root_relative_distance
-from .simulator import RESIDUAL, STEP, control, roll, set_points, simulator
+from .simulator import STEP, control, roll, set_points, simulator
 
 LADDER = ((0.0, 50.0), (100.0, 150.0), (400.0, 400.0), (1000.0, 800.0))
 """Budgets of the residual wrench: (horizontal force in N, torque in N m)."""
@@ -66,9 +66,10 @@ class Report:
     Attributes:
         budgets: (force in N, torque in N m) granted to each segment; None where the clean-up
             stands in for a simulation that fell.
-        force: Largest horizontal residual force, N.
+        force: Largest horizontal residual force, N, as the simulation measured it.
         torque: Largest component of the residual torque, N m.
-        vertical: Largest vertical residual force, N.
+        vertical: Largest vertical force, N, that neither gravity nor the ground explains, as
+            measured: 0 but for rounding.
         error: Mean root-relative distance to the motion given, mm.
         moved: Mean distance to it in the world, mm.
     """
@@ -202,8 +203,7 @@ class Physics:
         results = []
         for k, motion in enumerate(motions):
             after = motion.moved(torch.cat(parts[k]))
-            wrench = np.zeros((sum(map(len, wrenches[k])) + 1, 6))
-            wrench[1:, RESIDUAL] = np.concatenate([wrench[:0, RESIDUAL], *wrenches[k]])
+            wrench = np.concatenate([np.zeros((1, 6)), *wrenches[k]])
             report = Report(
                 tuple(budgets[k]),
                 force=float(np.linalg.norm(wrench[:, :2], axis=1).max()),

@@ -14,20 +14,20 @@ References:
     https://arxiv.org/abs/2212.09748
 """
 
-import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ...errors import FileError, SettingError
-from ...tensors import Level, Signal
+from ...priors import checkpoint, zoo
+from ...priors.base import check_label
+from ...tensors import Label, Level, Signal
 from .features import POINTS, ROOT, SIZE, WINDOW
 
 LOW, HIGH = 0.03, 20.0
@@ -106,13 +106,16 @@ class MotionPrior(nn.Module):
 
     Args:
         shape: Of the network.
-        classes: The names of the kinds of motion.
+        labels: The names of the kinds of motion, in the order of their numbers.
         mean: Of the features.
         scale: What one unit of a normalised feature is.
-
-    Attributes:
-        label: Number of the class whose motions it knows; ``len(classes)`` for all of them.
     """
+
+    kind: ClassVar[str] = "motion"
+    in_tiles: ClassVar[bool] = False
+    channels: ClassVar[int] = SIZE
+    size: ClassVar[int] = 0
+    sigma_range: ClassVar[tuple[float, float]] = (LOW, HIGH)
 
     mean: Tensor
     scale: Tensor
@@ -120,20 +123,26 @@ class MotionPrior(nn.Module):
     def __init__(
         self,
         shape: NetworkShape,
-        classes: tuple[str, ...],
+        labels: tuple[str, ...],
         mean: Float[Tensor, " features"] | None = None,
         scale: Float[Tensor, " features"] | None = None,
     ) -> None:
         super().__init__()
         self.shape = shape
-        self.classes = classes
-        self.label = len(classes)
-        self.network = Network(shape, len(classes))
+        self.labels = labels
+        self.network = Network(shape, len(labels))
         self.register_buffer("mean", torch.zeros(SIZE) if mean is None else mean.float())
         self.register_buffer("scale", torch.ones(SIZE) if scale is None else scale.float())
 
-    def forward(self, x: Signal, sigma: Level) -> Signal:
-        label = torch.full((len(x),), self.label, device=x.device)
+    @property
+    def classes(self) -> int:
+        """How many kinds of motion it knows."""
+        return len(self.labels)
+
+    def forward(self, x: Signal, sigma: Level, label: Label | None = None) -> Signal:
+        check_label(label, self.classes)
+        if label is None:
+            label = torch.full((len(x),), self.classes, device=x.device)
         return self.denoise(x, sigma.to(x).expand(len(x)), label)
 
     def denoise(self, x: Signal, sigma: Float[Tensor, " batch"], label: Tensor) -> Signal:
@@ -143,20 +152,6 @@ class MotionPrior(nn.Module):
         clean = self.network(inner, sigma.log().to(self.mean), label).to(x)
         return torch.lerp(x, clean, level**2 / (level**2 + FLOOR**2))
 
-    def of(self, name: str | None) -> "MotionPrior":
-        """The same prior, of one class of motion; of all, where there is no name.
-
-        Raises:
-            SettingError: There is no such class.
-        """
-        if name is not None and name not in self.classes:
-            raise SettingError(
-                f"Wanted a class, one of {', '.join(self.classes)}, but got {name!r}. "
-                "Leave --class out for any motion."
-            )
-        self.label = len(self.classes) if name is None else self.classes.index(name)
-        return self
-
     def normalise(self, features: Tensor) -> Tensor:
         return (features - self.mean.to(features)) / self.scale.to(features)
 
@@ -165,13 +160,21 @@ class MotionPrior(nn.Module):
         return x * self.scale.to(x) + self.mean.to(x)
 
     def save(self, path: Path) -> None:
-        """Writes weights in half precision, shape and classes to one safetensors file."""
+        """Writes weights in half precision, and what a card says of them, to one file."""
         weights = {
-            name: (value.half() if name.startswith("network") else value).contiguous()
+            name: value.half() if name.startswith("network") else value
             for name, value in self.state_dict().items()
         }
-        about = {"motion": asdict(self.shape), "classes": self.classes}
-        save_file(weights, path, {"hdagger": json.dumps(about)})
+        build = {
+            "shape": asdict(self.shape),
+            "labels": list(self.labels),
+            "classes": self.classes,
+            "channels": SIZE,
+            "sigma_min": LOW,
+            "sigma_max": HIGH,
+            "data_variance": 1.0,
+        }
+        checkpoint.write(path, self.kind, build, weights)
 
     @classmethod
     def load(cls, path: Path) -> "MotionPrior":
@@ -180,18 +183,35 @@ class MotionPrior(nn.Module):
         Raises:
             FileError: It is not such a file.
         """
+        kind, build, state = checkpoint.read(path)
         try:
-            with safe_open(path, "pt") as file:
-                about = json.loads(file.metadata()["hdagger"])
-            prior = cls(NetworkShape(**about["motion"]), tuple(about["classes"]))
-            weights = {name: value.float() for name, value in load_file(path).items()}
-            prior.load_state_dict(weights)
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            if kind != cls.kind:
+                raise ValueError(f"it holds a {kind}")
+            shape = NetworkShape(**build["shape"])
+            with torch.device("meta"):
+                prior = cls(shape, tuple(str(name) for name in build["labels"]))
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise FileError(
                 f"Wanted a motion prior written by `hdagger motion train`, but {path} is not one "
                 f"({str(error).splitlines()[0]}). Point at the prior.safetensors of a training."
             ) from error
+        checkpoint.fit(prior, state, path)
         return prior.eval().requires_grad_(False)
+
+
+def motion_prior(name: str) -> MotionPrior:
+    """The prior of motions that a recipe calls so.
+
+    Raises:
+        SettingError: It is a prior of other signals, or there is none.
+    """
+    card = zoo.card(name)
+    prior = zoo.load(card)
+    if not isinstance(prior, MotionPrior):
+        raise SettingError(
+            f"Wanted a prior of motions, but {name} is one of {card.subject}. Try --prior motion."
+        )
+    return prior
 
 
 def feature_scale(

@@ -1,35 +1,55 @@
-"""What the commands on motion share: reading clips, their windows, writing folders and pages."""
+"""A clip and what was said of it become a measurement, and a way back to where the clip was."""
 
-import html
-import json
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
+import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from ...errors import FileError, SettingError
+from ...files import check_file
+from ...measurement import Measurement
 from ...progress import progress
+from .clips import Motion
+from .completion import with_known
+from .domain import MOTION
+from .files import read_motion
+from .operators import points_named
+from .prior import MotionPrior
+from .windows import SHAPE, frames_of, padded, to_signal, window
 
-if TYPE_CHECKING:
-    from torch import Tensor
 
-    from .clips import Motion
-    from .physics import Physics
-    from .prior import MotionPrior
+@dataclass(frozen=True)
+class Reading:
+    """What a clip and the options say.
+
+    Attributes:
+        measurement: What was measured.
+        given: The clip as the prior sees it, at its rate and over the origin.
+        undo: From there to where the clip was.
+        kept: The frames of it that are kept as they are; None for none.
+    """
+
+    measurement: Measurement
+    given: Motion
+    undo: Callable[[Motion], Motion]
+    kept: Bool[Tensor, " frames"] | None = None
+
+    def finished(self, motion: Motion) -> Motion:
+        """A motion that was drawn, as long as the clip, with what is kept of it."""
+        motion = motion[: len(self.given)]
+        return motion if self.kept is None else with_known(motion, self.given, self.kept)
 
 
-def read_clip(path: Path, joints: Path | None = None) -> "Motion":
+def read_clip(path: Path, joints: Path | None = None) -> Motion:
     """Reads a clip, with a TOML file that tells how its joints are called.
 
     Raises:
         FileError: Either is broken.
     """
-    from ...files import check_file
-    from .clips import read_motion
-
     names: dict[str, str] = {}
     if joints is not None:
         check_file(joints, "a table of joints")
@@ -37,134 +57,84 @@ def read_clip(path: Path, joints: Path | None = None) -> "Motion":
             names = {str(k): str(v) for k, v in tomllib.loads(joints.read_text()).items()}
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise FileError(
-                f"Wanted TOML such as lhip = 'LeftUpLeg', but {joints} is not ({error})."
+                f"Wanted TOML such as lhip = 'LeftUpLeg', but {joints} is not ({error}). Mend it."
             ) from error
     with progress(f"reading {path.name}") as watch:
         return read_motion(path, names, watch)
 
 
-def check_suffix(path: Path) -> None:
-    if path.suffix.lower() not in (".bvh", ".npz"):
-        raise SettingError(f"Wanted to write .bvh or .npz, but got {path}. Try -o clean.bvh.")
+def nothing_known() -> Measurement:
+    """No frame is seen: samples of the prior."""
+    return Measurement(
+        torch.zeros(SHAPE, dtype=torch.float64), "frames", 0.0, {"frames": frames_of(0)}, SHAPE,
+        MOTION.name,
+    )  # fmt: skip
 
 
-def check_count(samples: int, seed: int, steps: int) -> None:
-    if not 1 <= samples <= 1000:
-        raise SettingError(f"Wanted 1 to 1000 samples, but got {samples}. Try 4.")
-    if not 1 <= steps <= 1000:
-        raise SettingError(f"Wanted 1 to 1000 steps, but got {steps}. Try 50.")
-    if not 0 <= seed < 2**63:
-        raise SettingError(f"Wanted a seed of 0 or more, but got {seed}. Try 0.")
-
-
-def prior_named(name: str) -> "MotionPrior":
-    """The bundled motion prior, or one of a file."""
-    from ...priors import zoo
-    from .prior import MotionPrior
-
-    return MotionPrior.load(zoo.checked_weights(zoo.card(name)))
-
-
-def physics_with(watch: Callable[[int, int], None] = lambda done, total: None) -> "Physics":
-    """The projector onto physics, if MuJoCo is installed."""
-    from .physics import Physics
-    from .simulator import require_mujoco
-
-    require_mujoco()
-    return Physics(watch=watch)
-
-
-def window(motion: "Motion") -> tuple["Motion", Callable[["Motion"], "Motion"]]:
-    """A clip as the prior sees it, at its rate and over the origin, and the way back.
+def some_frames(clip: Motion, keep: str) -> Reading:
+    """In-betweening: the frames that ``0:10,50:60`` names.
 
     Raises:
-        SettingError: It is longer than a signal of the prior.
+        SettingError: They do not exist, or the clip is too long.
     """
-    from .clips import FPS
-    from .features import WINDOW
-
-    motion = motion.resampled(FPS)
-    if not 2 <= len(motion) <= WINDOW:
-        raise SettingError(
-            f"Wanted a clip of 2 to {WINDOW} frames at {FPS:.0f} a second, but got {len(motion)}. "
-            "Cut it to two seconds."
-        )
-    heading = motion.heading()[0]
-    place = motion.qpos[0, :3] * motion.qpos.new_tensor([1, 1, 0])
-    return motion.canonical(), lambda other: other.turned(heading).shifted(place)
+    given, undo = window(clip)
+    kept = known_frames(keep, len(given))
+    known = frames_of(0)
+    known[: len(kept)] = kept
+    x = to_signal([padded(given)])[0]
+    return Reading(MOTION.measure(x, "frames", {"frames": known}, 0.0), given, undo, kept)
 
 
-def known_frames(text: str, count: int) -> "Tensor":
+def some_points(clip: Motion, trackers: str, noise: float, seed: int) -> Reading:
+    """Trackers: where points of the body are, with noise in metres.
+
+    Raises:
+        SettingError: There are no such points, or the clip is too long.
+    """
+    points_named(trackers)
+    given, undo = window(clip)
+    text, arrays = f"trackers:{trackers} | frames", {"frames": frames_of(len(given))}
+    x = to_signal([padded(given)])[0]
+    return Reading(MOTION.measure(x, text, arrays, noise, seed), given, undo)
+
+
+def noisy(clip: Motion, sigma_y: float, prior: MotionPrior) -> Reading:
+    """Denoising: all of a clip is taken as noisy.
+
+    Args:
+        clip: The clip.
+        sigma_y: Deviation of the noise, 1 being one unit of the prior.
+        prior: The prior.
+
+    Raises:
+        SettingError: The clip is too long.
+    """
+    given, undo = window(clip)
+    noise = (sigma_y * prior.scale.double().cpu()).expand(SHAPE).clone()
+    noise[~frames_of(len(given))] = torch.inf
+    y = to_signal([padded(given)])[0]
+    return Reading(Measurement(y, "none", noise, {}, SHAPE, MOTION.name), given, undo)
+
+
+def known_frames(text: str, count: int) -> Bool[Tensor, " frames"]:
     """Which frames ``0:10,50:60`` names, ``(count,)``.
 
     Raises:
         SettingError: It names frames that do not exist, or not the first.
     """
-    import torch
-
     known = torch.zeros(count, dtype=torch.bool)
     for part in text.split(","):
-        first, colon, stop = part.partition(":")
+        first, colon, stop = part.strip().partition(":")
         if not (colon and first.isdecimal() and stop.isdecimal()):
-            raise SettingError(f"Wanted frames such as 0:10,50:60, but got {part[:40]!r}.")
+            raise SettingError(
+                f"Wanted frames such as 0:10,50:60, but got {part[:40]!r}. Try --keep 0:10."
+            )
         if not 0 <= int(first) < int(stop) <= count:
             raise SettingError(
-                f"Wanted frames from 0 to {count}, at 30 a second, but got {part[:40]!r}."
+                f"Wanted frames from 0 to {count}, at 30 a second, but got {part[:40]!r}. "
+                f"Try --keep 0:{min(count, 10)}."
             )
         known[int(first) : int(stop)] = True
     if not known[0]:
         raise SettingError(f"Wanted frame 0 among those known, but got {text[:60]!r}. Keep 0:10.")
     return known
-
-
-def write_folder(folder: Path, motions: Sequence["Motion"]) -> None:
-    """Each motion as BVH, as NPZ and as an animation."""
-    from ...files import whole_folder
-    from .clips import write_motion
-    from .render import renderer, write_animation
-
-    with whole_folder(folder) as partial, renderer() as draw:
-        for k, motion in enumerate(motions):
-            write_motion(partial / f"{k:03}.bvh", motion)
-            write_motion(partial / f"{k:03}.npz", motion)
-            write_animation(partial / f"{k:03}.gif", motion, draw)
-
-
-def write_page(
-    folder: Path, title: str, motions: Sequence[tuple[str, "Motion"]],
-    rows: Sequence[dict[str, Any]], about: dict[str, Any] | None = None,
-) -> None:  # fmt: skip
-    """``report.html`` with a strip of each motion, the heights of the feet and the numbers."""
-    from ... import report
-    from ...files import whole_folder
-    from .render import foot_heights, renderer, strip
-
-    with whole_folder(folder) as partial, renderer() as draw:
-        shown = motions[:12]
-        sections = [
-            report.Section(
-                name, [report.Panel("from the first frame to the last", strip(m, draw))]
-            )
-            for name, m in shown
-        ]
-        curves = foot_heights(shown[:3])
-        sections.append(
-            report.Section("Lowest point of the body", [report.Panel("0 is the ground", curves)])
-        )
-        numbers = f"<h2>Numbers</h2>{report.table(list(rows))}<p>Millimetres a frame; jerk m/s^3."
-        settings = f"<pre>{html.escape(json.dumps(about, indent=2))}</pre>" if about else ""
-        wide = "<style>.strip{grid-template-columns:1fr}img{image-rendering:auto}</style>"
-        report.write_page(partial / "report.html", title, sections, numbers + settings + wide)
-        (partial / "summary.json").write_text(
-            json.dumps({"rows": list(rows), "projection": about}, indent=2) + "\n"
-        )
-
-
-def print_rows(rows: Sequence[dict[str, Any]]) -> None:
-    """Rows with the same keys as a table on the terminal."""
-    table = Table(box=None, pad_edge=False)
-    for key in rows[0]:
-        table.add_column(key.replace("_", " "), justify="left" if not key else "right")
-    for row in rows:
-        table.add_row(*(f"{v:.1f}" if isinstance(v, float) else str(v) for v in row.values()))
-    Console(width=max(120, Console().width)).print(table)

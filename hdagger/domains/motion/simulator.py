@@ -46,10 +46,16 @@ RESIDUAL = (0, 1, 3, 4, 5)
 
 MASS = 45.0
 
+ROOT_TURN = slice(4, 8)
+"""The root's quaternion in a full state of MuJoCo, after the time and the root's position."""
+
 
 @dataclass(frozen=True)
 class Simulator:
     """The humanoid with servos and a residual wrench, in MuJoCo.
+
+    Its sensors are the force on the root that neither gravity nor the ground explains, in the
+    root's axes, and the three components of the residual torque.
 
     Attributes:
         skeleton: The humanoid.
@@ -67,7 +73,7 @@ class Simulator:
 
     @cached_property
     def model(self) -> Any:
-        """The MuJoCo model; its sensors are the components of the residual wrench."""
+        """The MuJoCo model."""
         mujoco = require_mujoco()
         root = self.skeleton.mjcf()
         ElementTree.SubElement(
@@ -88,6 +94,7 @@ class Simulator:
         ElementTree.SubElement(guide, "site", name="guide")
         actuators = ElementTree.SubElement(root, "actuator")
         sensors = ElementTree.SubElement(root, "sensor")
+        ElementTree.SubElement(sensors, "force", site="root")
         for joint in self.skeleton.bodies[1:]:
             axes = ("1 0 0", "0 1 0", "0 0 1") if joint.joint == "ball" else ("1",)
             damping = joint.stiffness * LEAD
@@ -108,7 +115,8 @@ class Simulator:
                 gear=" ".join("1" if k == axis else "0" for k in range(6)), biastype="affine",
                 gainprm=str(kp), biasprm=f"0 -{kp} -{kv}", forcerange=f"-{most} {most}",
             )  # fmt: skip
-            ElementTree.SubElement(sensors, "actuatorfrc", actuator=f"residual{number}")
+            if not linear:
+                ElementTree.SubElement(sensors, "actuatorfrc", actuator=f"residual{number}")
         return mujoco.MjModel.from_xml_string(ElementTree.tostring(root, encoding="unicode"))
 
     def start(self, qpos: Float[Tensor, " size"], velocity: np.ndarray) -> np.ndarray:
@@ -199,7 +207,11 @@ def control(motion: Motion, points: Tensor, substeps: int) -> np.ndarray:
 def roll(
     humanoid: Simulator, starts: np.ndarray, controls: np.ndarray, threads: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """States and residual wrenches after every step, ``(batch, steps, ...)``."""
+    """States after every step, ``(batch, steps, ...)``, and the residual wrenches of it.
+
+    A wrench is ``(batch, steps, 6)``: the force in the world, as the simulation measures it, and
+    the torque.
+    """
     mujoco = require_mujoco()
     state = mujoco.mjtState
     spec = state.mjSTATE_CTRL | state.mjSTATE_MOCAP_POS | state.mjSTATE_MOCAP_QUAT
@@ -207,8 +219,12 @@ def roll(
     data = [mujoco.MjData(humanoid.model) for _ in range(count)]
     mujoco.set_mju_user_warning(lambda message: None)  # or it writes MUJOCO_LOG.TXT
     try:
-        return mujoco.rollout.rollout(
+        states, sensed = mujoco.rollout.rollout(
             humanoid.model, data, starts, np.ascontiguousarray(controls), control_spec=int(spec)
         )
     finally:
         mujoco.set_mju_user_warning(None)
+    turns = np.concatenate([starts[:, None], states[:, :-1]], 1)[..., ROOT_TURN]
+    axes = rotations.to_matrix(rotations.unit(torch.from_numpy(turns))).numpy()
+    force = np.einsum("btij,btj->bti", axes, sensed[..., :3])
+    return states, np.concatenate([force, sensed[..., 3:]], -1)

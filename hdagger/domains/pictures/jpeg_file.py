@@ -4,10 +4,10 @@ The numbers are read by jpeglib (``pip install 'hdagger[jpeg]'``); without it th
 again from the decoded picture, which gets chroma and what was cut off at white only nearly right.
 """
 
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import importlib.util
+import math
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,19 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from PIL import Image, PngImagePlugin
+from PIL import Image
 from torch import Tensor
 
 from ...errors import FileError
-from ...files import check_file
+from ...files import brief, check_file
 from ...measurement import Measurement
 from ...operators.spectral import Inpainting
-from .files import Turn, read_picture
+from .files import Turn, orientation_of, read_picture
 from .jpeg import Jpeg
-from .words import operator_for_data, signal_shape_for
+from .words import Stage, operator_for_data, parse, signal_shape_for, split_boundary
+
+LONGEST_READING = 120
+"""Seconds for the numbers of one file; 50 megapixels take about three."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class JpegFile:
         arrays: Its tables and sampling factors, for the operator ``jpeg``.
         decoded: The picture that it shows, upright, ``(channels, height, width)`` in [-1, 1].
         turn: What turns the stored picture upright.
-        extras: EXIF, ICC profile and comment, as arguments of ``Image.save`` for PNG.
+        extras: EXIF, ICC profile, XMP and comment, for :func:`write_picture`.
         exact: Whether the numbers are the file's own.
     """
 
@@ -50,16 +53,27 @@ class JpegFile:
     exact: bool
 
     def measurement(
-        self, before: str, missing: Bool[Tensor, "height width"] | None
+        self,
+        before: str,
+        missing: Bool[Tensor, "height width"] | None,
+        kernel: Float[Tensor, "rows columns"] | None = None,
     ) -> Measurement:
         """The file as data of ``before | jpeg``, or of ``before | jpeg | mask``.
 
         Args:
-            before: What happened before the picture was encoded; ``"none"`` for nothing.
+            before: What happened before the picture was encoded, to the upright picture;
+                ``"none"`` for nothing.
             missing: True where the upright picture is not to be believed. What shares its
                 chroma with such a pixel is not believed either.
+            kernel: That of a blur before, for the upright picture.
+
+        Returns:
+            In the frame of the stored picture, whose blocks the file has.
         """
         arrays: dict[str, Tensor] = dict(self.arrays)
+        if kernel is not None:
+            arrays["kernel"] = self.turn.kernel_back(kernel)
+        before = text_back(before, self.turn)
         text = "jpeg" if before == "none" else f"{before} | jpeg"
         y = self.numbers
         if missing is not None:
@@ -71,8 +85,35 @@ class JpegFile:
             arrays["mask"] = hidden[0, : size[0], : size[1]] > 0
             mask = Inpainting((~arrays["mask"]).expand(self.jpeg.signal_shape))
             y, text = mask(self.jpeg.decode(y[None]))[0], f"{text} | mask"
-        signal_shape = signal_shape_for(text, self.jpeg.signal_shape)
+        signal_shape = signal_shape_for(text, self.jpeg.signal_shape, arrays)
         return Measurement(y, text, 0.0, arrays, signal_shape)
+
+
+def text_back(text: str, turn: Turn) -> str:
+    """What does to the stored picture what ``text`` does to the upright one.
+
+    Example:
+        >>> text_back("motion:15,30 | average:2", Turn(6))
+        'motion:15,120 | average:2'
+    """
+    if turn == Turn():
+        return text
+    return " | ".join(str(_stage_back(stage, turn)) for stage in parse(text))
+
+
+def _stage_back(stage: Stage, turn: Turn) -> Stage:
+    if stage.name != "motion":
+        return stage
+    said, boundary = split_boundary(stage.argument)
+    length, _, angle = said.partition(",")
+    try:
+        degrees = float(angle or 0)
+    except ValueError:
+        return stage
+    if not math.isfinite(degrees):
+        return stage
+    rest = "" if boundary == "unknown" else f",{boundary}"
+    return Stage("motion", f"{length},{turn.angle_back(degrees):g}{rest}")
 
 
 def is_jpeg(path: Path) -> bool:
@@ -90,16 +131,15 @@ def read_jpeg(path: Path) -> JpegFile:
         FileError: It is broken, cut off, CMYK, or of a kind that is not read.
     """
     check_file(path, "a .jpg file")
-    decoded = read_picture(path).pixels
-    with Image.open(path) as image:
-        exif = image.getexif()
-        turn = Turn(exif.pop(0x0112, 1))
+    picture = read_picture(path)
+    decoded, extras = picture.pixels, dict(picture.extras)
+    with Image.open(path, formats=("JPEG",)) as image:
+        turn = Turn(orientation_of(image))
         layers: list[tuple[int, int, int, int]] = image.layer  # pyright: ignore[reportAttributeAccessIssue]
         quantization: dict[int, list[int]] = image.quantization  # pyright: ignore[reportAttributeAccessIssue]
         ids = bytes(layer[0] for layer in layers)
         is_rgb = image.info.get("adobe_transform") == 0 or ids == b"RGB"
         shape = (len(layers), image.height, image.width)
-        extras = _extras(image, exif)
     tables = torch.tensor([quantization[table] for *_, table in layers]).view(-1, 8, 8)
     arrays = {"jpeg_tables": tables, "jpeg_sampling": torch.tensor([l[1:3] for l in layers])}
     if is_rgb and shape[0] == 3:
@@ -119,54 +159,25 @@ def read_jpeg(path: Path) -> JpegFile:
 
 
 def _numbers(path: Path) -> Tensor | None:
-    """The coefficients in the file, component after component; None without jpeglib."""
-    try:
-        import jpeglib
-    except ImportError:
+    """The coefficients in the file, component after component; None without jpeglib.
+
+    libjpeg says what is broken on the standard error of its process, and may end it: so it runs
+    in one of its own, whose standard error is read.
+    """
+    if importlib.util.find_spec("jpeglib") is None:
         return None
-    with _libjpeg_messages() as messages:
-        try:
-            file = jpeglib.read_dct(str(path))
-            parts = [file.Y, file.Cb, file.Cr]
-        except (OSError, RuntimeError, ValueError, IndexError) as error:
-            raise FileError(
-                f"Wanted a whole JPEG, but {path} is broken ({error}). Copy the file again."
-            ) from error
-    if messages:
-        raise FileError(
-            f"Wanted a whole JPEG, but {path} is broken ({messages[0]}). Copy the file again."
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", Path(__file__).with_name("jpeg_numbers.py"), path.resolve()],
+            capture_output=True,
+            timeout=LONGEST_READING,
+            check=False,
         )
-    flat = [part.reshape(-1) for part in parts if part is not None]
-    return torch.from_numpy(np.concatenate(flat).astype(np.float64))
-
-
-@contextmanager
-def _libjpeg_messages() -> Iterator[list[str]]:
-    """What libjpeg, which writes to the standard error of the process, has to say."""
-    messages: list[str] = []
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as file:
-        os.dup2(file.fileno(), 2)
-        try:
-            yield messages
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            file.seek(0)
-            messages += file.read(4096).decode(errors="replace").splitlines()
-
-
-def _extras(image: Image.Image, exif: Image.Exif) -> dict[str, Any]:
-    notes = PngImagePlugin.PngInfo()
-    comment = image.info.get("comment")
-    if comment:
-        is_bytes = isinstance(comment, bytes)
-        notes.add_text("Comment", comment.decode("latin-1") if is_bytes else comment)
-    if isinstance(image.info.get("xmp"), bytes):
-        notes.add_itxt("XML:com.adobe.xmp", image.info["xmp"].decode("utf-8", "replace"))
-    extras: dict[str, Any] = {"pnginfo": notes}
-    if len(exif):
-        extras["exif"] = exif.tobytes()
-    if image.info.get("icc_profile"):
-        extras["icc_profile"] = image.info["icc_profile"]
-    return extras
+        said = done.stderr[:4096].decode(errors="replace").splitlines()
+        if done.returncode or said:
+            raise ValueError(said[-1] if said else f"libjpeg ended with {done.returncode}")
+    except (subprocess.TimeoutExpired, ValueError) as error:
+        raise FileError(
+            f"Wanted a whole JPEG, but {path} is broken ({brief(error)}). Copy the file again."
+        ) from error
+    return torch.from_numpy(np.frombuffer(done.stdout, np.int16).astype(np.float64))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ...errors import SettingError, ShapeError
 from ...linalg import dct_matrix
 from ...operators.base import AlignedOperator, SVDOperator
+from ...operators.convolution import MirrorBlur
 from ...tensors import Data, Signal, Spectrum
 
 
@@ -153,17 +154,13 @@ class Bicubic(Separable):
         )[0, 0]
 
 
-class SeparableBlur(Separable):
+class SeparableBlur(MirrorBlur):
     """Blur by one kernel along the columns and one along the rows, the image mirrored outside.
-
-    The mirror repeats the edge pixel (d c b a | a b c d | d c b a), which is what most of a
-    photograph's surroundings look like.
 
     Args:
         signal_shape: ``(channels, height, width)``.
-        vertical: Taps along the height, an odd number; applied as a convolution.
+        vertical: Taps along the height, an odd number, symmetric.
         horizontal: Taps along the width; by default those of ``vertical``.
-        rank_tolerance: See :class:`SVDOperator`.
     """
 
     def __init__(
@@ -171,29 +168,6 @@ class SeparableBlur(Separable):
         signal_shape: tuple[int, int, int],
         vertical: Float[Tensor, " taps"],
         horizontal: Float[Tensor, " other_taps"] | None = None,
-        rank_tolerance: float | None = None,
     ) -> None:
         horizontal = vertical if horizontal is None else horizontal
-        _, height, width = signal_shape
-        super().__init__(
-            signal_shape,
-            self._matrix(height, vertical),
-            self._matrix(width, horizontal),
-            rank_tolerance,
-        )
-
-    @staticmethod
-    def _matrix(length: int, kernel: Tensor) -> Tensor:
-        if len(kernel) % 2 == 0:
-            raise ShapeError(
-                f"SeparableBlur wants an odd number of taps, but got {len(kernel)}. "
-                "Append a zero, or use CircularBlur."
-            )
-        reach = len(kernel) // 2
-        wrapped = torch.arange(-reach, length + reach) % (2 * length)
-        mirrored = torch.minimum(wrapped, 2 * length - 1 - wrapped)
-        matrix = torch.zeros(length, length, dtype=torch.float64)
-        rows = torch.arange(length)
-        for tap, weight in enumerate(kernel.flip(0).to(torch.float64)):
-            matrix[rows, mirrored[tap : tap + length]] += weight
-        return matrix
+        super().__init__(signal_shape, torch.outer(vertical.double(), horizontal.double()))

@@ -1,15 +1,16 @@
 """A decoded JPEG of which a mask hides pixels: what the others tell of its coefficients."""
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor, nn
 
 from ...errors import ShapeError
 from ...linalg import dct_matrix
 from ...operators.base import LinearOperator
-from ...operators.quantisation import Quantiser, whole
+from ...operators.quantisation import Grid, Quantiser, whole
 from ...operators.spectral import Inpainting
 from ...tensors import Coefficients, Data, Signal
-from .jpeg import Jpeg
+from .jpeg_transform import JpegTransform
 
 MOST_PARTIAL = 10_000
 """Blocks that a mask may cut; each takes 32 kB."""
@@ -23,24 +24,34 @@ class SeenJpeg(Quantiser):
     is; what it leaves open, the prediction fills.
 
     Args:
-        jpeg: The encoder.
+        transform: The encoder before it rounds.
+        shift: Added before rounding.
         mask: Over its pictures, the same for all channels.
+        stored: The values that a file of signals can hold; None for any.
         inner: What comes before the encoder.
     """
 
+    shift: Tensor
     share: Tensor
     partial: Tensor
     projections: Tensor
 
-    def __init__(self, jpeg: Jpeg, mask: Inpainting, inner: LinearOperator | None = None) -> None:
+    def __init__(
+        self,
+        transform: JpegTransform,
+        shift: Tensor,
+        mask: Inpainting,
+        stored: Grid | None = None,
+        inner: LinearOperator | None = None,
+    ) -> None:
         super().__init__()
-        self.jpeg, self.mask = jpeg, mask
-        linear = jpeg.transform if inner is None else jpeg.transform @ inner
+        self.transform, self.mask, self.stored = transform, mask, stored
+        self.register_buffer("shift", shift)
+        linear = transform if inner is None else transform @ inner
         assert isinstance(linear, LinearOperator)
         self.linear = linear
-        self.signal_shape, self.data_shape = self.linear.signal_shape, jpeg.signal_shape
-        visible = mask.mask.view(jpeg.signal_shape)[:1]
-        blocks = jpeg.transform.blocks_of(visible)
+        self.signal_shape, self.data_shape = self.linear.signal_shape, transform.signal_shape
+        blocks = transform.blocks_of(mask.mask.view(transform.signal_shape)[:1])
         share = blocks.mean(dim=(1, 2))
         partial = ((share > 0) & (share < 1)).nonzero()[:, 0]
         if len(partial) > MOST_PARTIAL:
@@ -52,23 +63,27 @@ class SeenJpeg(Quantiser):
         self.register_buffer("partial", partial)
         self.register_buffer("projections", self._row_spaces(blocks[partial], partial))
 
+    @property
+    def visible(self) -> Bool[Tensor, "..."]:
+        return self.mask.visible
+
     def after(self, inner: LinearOperator) -> "SeenJpeg":
-        assert self.linear is self.jpeg.transform, "an operator is joined once"
-        return SeenJpeg(self.jpeg, self.mask, inner)
+        assert self.linear is self.transform, "an operator is joined once"
+        return SeenJpeg(self.transform, self.shift, self.mask, self.stored, inner)
 
     def forward(self, x: Signal) -> Data:
-        k = whole(self.linear(x) + self.jpeg.shift)
-        return self.mask(self.jpeg.transform.decode(k - self.jpeg.shift))
+        k = whole(self.linear(x) + self.shift)
+        return self.mask(self.transform.decode(k - self.shift))
 
     def middle(self, coefficients: Coefficients, y: Data) -> Coefficients:
-        seen = self.jpeg.transform.coefficients(self._filled(y))
+        seen = self.transform.coefficients(self._filled(y))
         return coefficients + self._project(seen - coefficients)
 
     def _filled(self, y: Data) -> Data:
         """The hidden pixels set to the mean of the visible ones that share their chroma."""
-        across, down = self.jpeg.transform.most
+        across, down = self.transform.most
         weight = self.mask.mask.view(1, *self.data_shape)
-        both = torch.cat([weight * y, weight.to(y).expand(len(y), -1, -1, -1)], dim=1)
+        both = torch.cat([self.seen(y), weight.to(y).expand(len(y), -1, -1, -1)], dim=1)
         rows, columns = both.shape[2:]
         both = nn.functional.pad(both, (0, -columns % across, 0, -rows % down))
         both = nn.functional.avg_pool2d(both, (down, across))
@@ -87,10 +102,10 @@ class SeenJpeg(Quantiser):
 
     def _row_spaces(self, visible: Tensor, partial: Tensor) -> Tensor:
         """P of each block that is cut, ``(cut, 64, 64)``: onto the span of the visible rows."""
-        sizes = torch.tensor([rows * columns for rows, columns in self.jpeg.transform.grids])
+        sizes = torch.tensor([rows * columns for rows, columns in self.transform.grids])
         component = torch.bucketize(partial, sizes.cumsum(0), right=True)
         dct = dct_matrix(8)
-        rows = torch.kron(dct, dct) * self.jpeg.transform.tables.flatten(1)[component][:, :, None]
+        rows = torch.kron(dct, dct) * self.transform.tables.flatten(1)[component][:, :, None]
         rows = rows * visible.flatten(1)[:, None, :]
         u, s, _ = torch.linalg.svd(rows)
         u = u * (s > 1e-9 * s[:, :1])[:, None, :]

@@ -7,9 +7,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import SettingError, ShapeError
-from ...linalg import hadamard, hartley
-from ...operators.base import AlignedOperator, SVDOperator
-from ...tensors import Data, Signal, Spectrum
+from ...linalg import hadamard
+from ...operators.base import AlignedOperator
+from ...operators.convolution import CircularBlur as CircularBlur
+from ...tensors import Signal, Spectrum
 
 
 class Grayscale(AlignedOperator):
@@ -51,66 +52,6 @@ class Grayscale(AlignedOperator):
 
     def Vt(self, x: Signal) -> Spectrum:
         return torch.einsum("ij,bjhw->bihw", self.colours, x).flatten(1)
-
-
-class CircularBlur(SVDOperator):
-    """Convolution with any kernel, the image continued periodically; each channel by itself.
-
-    In the Hartley basis, which is real, a convolution is the gain ``|k|`` followed by an
-    all-pass filter ``k / |k|``: V is the Hartley transform, and U applies the filter to it.
-
-    Args:
-        signal_shape: ``(channels, height, width)``.
-        kernel: ``(rows, columns)``, no larger than the image; its centre is at
-            ``(rows // 2, columns // 2)``.
-        rank_tolerance: See :class:`SVDOperator`.
-    """
-
-    phase: Tensor
-    s: Tensor
-
-    def __init__(
-        self,
-        signal_shape: tuple[int, int, int],
-        kernel: Float[Tensor, "rows columns"],
-        rank_tolerance: float | None = None,
-    ) -> None:
-        super().__init__(rank_tolerance)
-        rows, columns = kernel.shape
-        channels, height, width = signal_shape
-        if rows > height or columns > width:
-            raise ShapeError(
-                f"CircularBlur wants a kernel no larger than the image ({height} x {width}), but "
-                f"got {rows} x {columns}. Crop the kernel, or enlarge the image."
-            )
-        k = torch.zeros(height, width, dtype=torch.float64)
-        k[:rows, :columns] = kernel
-        response = torch.fft.fft2(k.roll((-(rows // 2), -(columns // 2)), (0, 1)))
-        gain = response.abs()
-        phase = torch.where(gain > 0, response / gain, 1)
-        self.register_buffer("phase", torch.view_as_real(phase))
-        self.register_buffer("s", gain.flatten().repeat(channels))
-        self.signal_shape = self.data_shape = signal_shape
-
-    @property
-    def singular_values(self) -> Tensor:
-        return self.s
-
-    def U(self, z: Spectrum) -> Data:
-        return self._all_pass(self.V(z), torch.view_as_complex(self.phase))
-
-    def Ut(self, y: Data) -> Spectrum:
-        return self.Vt(self._all_pass(y, torch.view_as_complex(self.phase).conj()))
-
-    def V(self, z: Spectrum) -> Signal:
-        return hartley(z.unflatten(1, self.signal_shape))
-
-    def Vt(self, x: Signal) -> Spectrum:
-        return hartley(x).flatten(1)
-
-    @staticmethod
-    def _all_pass(x: Tensor, phase: Tensor) -> Tensor:
-        return torch.fft.ifft2(torch.fft.fft2(x) * phase).real
 
 
 class WalshHadamard(AlignedOperator):

@@ -1,7 +1,9 @@
-"""Runs the cells of a benchmark on several cores, and keeps what is done.
+"""Runs the trials of a benchmark on several cores, and keeps what is done.
 
-A cell is finished when all of its jobs are; its rows then go to the file, so that a run that
-was stopped goes on where it was.
+A trial is finished when all of its jobs are; its rows then go to the file, so that a run that
+was stopped goes on where it was. A row is told from others by the trial's key, so the key has to
+hold all that makes a row what it is: seed, numbers of problems and samples, settings, and the
+version of the protocol.
 """
 
 import json
@@ -17,8 +19,8 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..errors import FileError
-from ..files import whole_file
+from .errors import FileError
+from .files import whole_file
 
 Row: TypeAlias = dict[str, Any]
 Key = TypeVar("Key", bound=tuple[Any, ...])
@@ -31,27 +33,29 @@ def generator_for(*key: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
 
 
-def run_cells(
+def run_trials(
     names: tuple[str, ...],
-    cells: Mapping[Key, Sequence[tuple[Any, ...]]],
-    solve: Callable[..., Result],
+    trials: Mapping[Key, Sequence[tuple[Any, ...]]],
+    work: Callable[..., Result],
     summarise: Callable[[Key, list[Result]], list[Row]],
     file: Path | None = None,
     workers: int = 2,
 ) -> list[Row]:
-    """All rows of the cells, in their order.
+    """All rows of the trials, in their order; each begins with its trial's key.
 
     Args:
-        names: What the elements of a cell's key are called in its rows.
-        cells: The arguments of the jobs of each cell.
-        solve: Does one job; a function of a module, for it may run in another process.
-        summarise: The rows of a cell, from the results of its jobs.
-        file: JSON to keep the rows in; cells found there are not run again.
+        names: What the elements of a trial's key are called in its rows.
+        trials: Key -> the arguments of each of its jobs.
+        work: Does one job; a function of a module, for it may run in another process.
+        summarise: The rows of a trial, without its key, from the results of its jobs.
+        file: JSON to keep the rows in; trials found there are not run again. Rows of other keys
+            stay in it.
         workers: Processes, each of one thread; 1 stays in this one.
     """
     rows = _read(file)
-    done = {tuple(row[name] for name in names) for row in rows}
-    todo = {key: jobs for key, jobs in cells.items() if key not in done}
+    of = lambda row: tuple(row.get(name) for name in names)
+    done = {of(row) for row in rows}
+    todo = {key: jobs for key, jobs in trials.items() if key not in done}
     with (
         _pool(workers) as each,
         Progress(
@@ -64,16 +68,15 @@ def run_cells(
     ):
         bar = progress.add_task("", total=sum(len(jobs) for jobs in todo.values()))
         for key, jobs in todo.items():
-            named = zip(names, key, strict=True)
-            progress.update(bar, description=", ".join(f"{name} {value}" for name, value in named))
+            named = dict(zip(names, key, strict=True))
+            progress.update(bar, description=", ".join(map(str, key)))
             results = []
-            for result in each(solve, jobs):
+            for result in each(work, jobs):
                 results.append(result)
                 progress.advance(bar)
-            rows += summarise(key, results)
+            rows += [named | row for row in summarise(key, results)]
             _write(file, rows)
-    place: dict[tuple[Any, ...], int] = {key: number for number, key in enumerate(cells)}
-    of = lambda row: tuple(row[name] for name in names)
+    place: dict[tuple[Any, ...], int] = {key: number for number, key in enumerate(trials)}
     return sorted((row for row in rows if of(row) in place), key=lambda row: place[of(row)])
 
 
@@ -81,7 +84,7 @@ def run_cells(
 def _pool(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
     """A map over argument tuples, in order."""
     if workers == 1:
-        yield lambda solve, jobs: (solve(*job) for job in jobs)
+        yield lambda work, jobs: (work(*job) for job in jobs)
         return
     with ProcessPoolExecutor(
         workers,
@@ -89,17 +92,20 @@ def _pool(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
         initializer=torch.set_num_threads,
         initargs=(1,),
     ) as pool:
-        yield lambda solve, jobs: pool.map(solve, *zip(*jobs, strict=True))
+        yield lambda work, jobs: pool.map(work, *zip(*jobs, strict=True))
 
 
 def _read(file: Path | None) -> list[Row]:
     if file is None or not file.exists():
         return []
     try:
-        return json.loads(file.read_text())
+        rows = json.loads(file.read_text())
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise ValueError("no list of rows")
+        return rows
     except (OSError, ValueError) as error:
         raise FileError(
-            f"Wanted the rows of a benchmark, but {file} is no JSON ({error}). "
+            f"Wanted the rows of a benchmark, but {file} holds something else ({error}). "
             "Move it away, or name another file with --json."
         ) from error
 
