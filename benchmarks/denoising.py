@@ -74,7 +74,7 @@ def main() -> None:
     )
     parser.add_argument("pictures", type=Path)
     parser.add_argument("--prior", default="photo")
-    parser.add_argument("--crop", type=int, default=0, help="top-left square; 0: all")
+    parser.add_argument("--crop", type=int, default=0, help="side of the middle square; 0: all")
     parser.add_argument("--most", type=int, default=1000, help="the first so many pictures")
     parser.add_argument("--methods", default="prior,bm3d,nlm,wavelet")
     arguments = parser.parse_args()
@@ -92,7 +92,8 @@ def main() -> None:
     for item, path in enumerate(track(paths[: arguments.most], "denoising")):
         x = read_picture(path).pixels
         if arguments.crop:
-            x = x[:, : arguments.crop, : arguments.crop]
+            top, left = ((side - arguments.crop) // 2 for side in x.shape[1:])
+            x = x[:, top : top + arguments.crop, left : left + arguments.crop]
         for level in LEVELS:
             sigma = level / 127.5
             y = x + sigma * SampleNoise(level, [(item,)])((1, *x.shape))[0]

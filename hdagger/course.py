@@ -17,6 +17,9 @@ from .muon import Muon
 
 Report = TypeVar("Report")
 
+LONGEST_UPDATE = 10.0
+"""Seconds; what takes longer was paused meanwhile (kill -STOP) and counts as this long."""
+
 
 @runtime_checkable
 class Plan(Protocol):
@@ -63,8 +66,9 @@ class Course(abc.ABC, Generic[Report]):
 
     Args:
         plan: What to do.
-        folder: Where ``state.pt`` and ``prior.safetensors`` go. A state that is already there
-            is taken up.
+        folder: Where ``state.pt`` and ``prior.safetensors`` go, and ``flat.pt``, the state
+            before the learning rate began to fall, from which a longer plan can go on. A state
+            that is already there is taken up.
         network: What is trained.
         inner: Its weights for Muon; AdamW has the rest.
     """
@@ -102,10 +106,13 @@ class Course(abc.ABC, Generic[Report]):
 
     def save(self) -> None:
         """Writes state and prior, each whole or not at all."""
-        state = {name: part.state_dict() for name, part in self._parts.items()}
-        with whole_file(self._state_file) as path:
-            torch.save(state | {"step": self.step, "seconds": self.seconds}, path)
+        self._save_state(self._state_file)
         self.save_prior()
+
+    def _save_state(self, file: Path) -> None:
+        state = {name: part.state_dict() for name, part in self._parts.items()}
+        with whole_file(file) as path:
+            torch.save(state | {"step": self.step, "seconds": self.seconds}, path)
 
     @abc.abstractmethod
     def save_prior(self) -> None:
@@ -125,8 +132,13 @@ class Course(abc.ABC, Generic[Report]):
         return self.folder / "state.pt"
 
     @property
+    def spent(self) -> float:
+        """Share of the time that is over."""
+        return self.seconds / (3600 * self._plan.hours)
+
+    @property
     def done(self) -> bool:
-        return self.seconds >= 3600 * self._plan.hours
+        return self.spent >= 1
 
     @property
     def seed(self) -> int:
@@ -137,7 +149,7 @@ class Course(abc.ABC, Generic[Report]):
         self,
         report: Callable[[Report], None],
         report_every: float = 10.0,
-        save_every: float = 300.0,
+        save_every: float = 600.0,
     ) -> None:
         """Trains until the plan's time is spent, and saves, also when it is interrupted.
 
@@ -151,10 +163,13 @@ class Course(abc.ABC, Generic[Report]):
         losses: list[float] = []
         try:
             while not self.done:
+                flat = self.spent <= self._plan.flat
                 losses.append(self._update())
                 self.step += 1
                 now, before = time.monotonic(), now
-                self.seconds += now - before
+                self.seconds += min(now - before, LONGEST_UPDATE)
+                if flat and self.spent > self._plan.flat:
+                    self._save_state(self.folder / "flat.pt")
                 if now - reported > report_every or self.done:
                     report(self.told(losses, now - reported))
                     reported, losses = now, []
@@ -184,8 +199,7 @@ class Course(abc.ABC, Generic[Report]):
 
     def _rate(self) -> float:
         """Share of the full learning rate: up, flat, then linearly down to 0."""
-        spent = self.seconds / (3600 * self._plan.hours)
-        return min(1.0, (self.step + 1) / self.warm_up, (1 - spent) / (1 - self._plan.flat))
+        return min(1.0, (self.step + 1) / self.warm_up, (1 - self.spent) / (1 - self._plan.flat))
 
     def _resume(self) -> None:
         device = next(self._network.parameters()).device

@@ -3,7 +3,7 @@
 On this library's photo prior it reached in a tenth of the pictures what AdamW reached. This
 one differs from ``torch.optim.Muon`` in taking convolutions (as matrices with one row for
 each output), in iterating in float32, which CPUs multiply faster than bfloat16, and in
-treating all matrices of a shape at once.
+treating all matrices of a shape at once, iterating on their small Gram matrices.
 
 References:
     Jordan et al., Muon: An optimizer for hidden layers in neural networks, 2024.
@@ -59,11 +59,20 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalise(matrices: Tensor, iterations: int = 5) -> Tensor:
-    """Roughly U V^T for every matrix U S V^T: singular values land between 0.7 and 1.2."""
+    """Roughly U V^T for every matrix U S V^T: singular values land between 0.7 and 1.2.
+
+    Every step multiplies x from the left by a polynomial p of G = x x^T, which makes G p^2 of G;
+    so only the first G and the last product are as wide as x.
+    """
     x = matrices / (torch.linalg.matrix_norm(matrices, keepdim=True) + 1e-7)
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x
+    gram = torch.stack([rows @ rows.T for rows in x])  # one by one is twice as fast on a CPU
+    whole = torch.eye(x.shape[1]).to(x)
     for _ in range(iterations):
-        gram = x @ x.mT
-        x = 3.4445 * x + (2.0315 * gram @ gram - 4.7750 * gram) @ x
+        step = torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
+        step.diagonal(dim1=1, dim2=2).add_(3.4445)
+        whole = step @ whole
+        gram = step @ gram @ step
+    x = whole @ x
     return x.mT if tall else x

@@ -113,6 +113,34 @@ def test_weights_survive_their_file(tmp_path):
     torch.testing.assert_close(again(x, sigma), denoiser(x, sigma), atol=2e-3, rtol=0)
 
 
+def test_moments_of_white_pixels_are_those_of_a_gaussian():
+    generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    denoiser = UNetDenoiser(UNetShape(widths=(32,), down=0, up=1, heads=2, spread=True))
+    optimiser = torch.optim.Adam(denoiser.parameters(), lr=0.003)
+    std, sigma, label = 0.2, torch.tensor(0.3), torch.zeros(16, dtype=torch.long)
+    for _ in range(150):
+        x0 = std * torch.randn(16, 3, 16, 16, generator=generator)
+        noise = torch.randn(x0.shape, generator=generator)
+        optimiser.zero_grad()
+        denoiser.loss(x0, sigma.expand(16), noise, label).backward()
+        optimiser.step()
+    x0 = std * torch.randn(8, 3, 20, 20, generator=generator)
+    x = x0 + sigma * torch.randn(x0.shape, generator=generator)
+    with torch.no_grad():
+        mean, variance = denoiser.moments(x, sigma)
+        torch.testing.assert_close(mean, denoiser(x, sigma))
+    known = std**2 * float(sigma) ** 2 / (std**2 + float(sigma) ** 2)
+    error = float((mean - x0).square().mean())
+    assert float(variance.mean()) == pytest.approx(error, rel=0.05)
+    assert 0.95 * known < variance.mean() < 1.25 * known
+
+
+def test_a_prior_without_spread_says_so():
+    with pytest.raises(SettingError, match="spread = true"):
+        small_network().moments(torch.zeros(1, 3, 8, 8), torch.tensor(0.5))
+
+
 class Local:
     """A denoiser that looks at the 3 x 3 neighbourhood, and counts what it is shown."""
 

@@ -1,5 +1,7 @@
 """Training on real pictures at tiny size: it learns, stops, resumes, and says what is wrong."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -26,9 +28,8 @@ def photographs(tmp_path):
 
 def plan(photographs, seconds, **settings):
     shape = UNetShape(widths=(8, 16), embedding=16, heads=2)
-    return TrainingPlan(
-        photographs, hours=seconds / 3600, batch=4, crop=16, unet=shape, **settings
-    )
+    settings = {"batch": 4, "crops": (16,), "unet": shape} | settings
+    return TrainingPlan(photographs, hours=seconds / 3600, **settings)
 
 
 def test_crops_are_reproducible_and_in_range(photographs):
@@ -40,6 +41,42 @@ def test_crops_are_reproducible_and_in_range(photographs):
     assert crops.std() > 0.1
     assert torch.equal(crops, pictures.draw(6, seed=3))
     assert not torch.equal(crops, pictures.draw(6, seed=4))
+
+
+def test_larger_crops_come_from_the_pictures_that_have_room(photographs):
+    pictures = Photographs(photographs, crop=32)
+    larger = pictures.cut(200)
+    assert larger.draw(2, seed=0).shape == (2, 3, 200, 200)
+    assert len(larger.pictures) == 3  # both at full size, the coffee at half
+    assert pictures.draw(1, seed=0).shape == (1, 3, 32, 32)
+    with pytest.raises(FileError, match="at least 900 x 900"):
+        pictures.cut(900)
+
+
+def test_stages_have_larger_crops_and_as_many_pixels(photographs, tmp_path):
+    training = Training(plan(photographs, seconds=100.0, crops=(16, 32)), tmp_path, "cpu")
+    training.prepare()
+    sizes = []
+
+    def loss(x0, *rest):
+        sizes.append(x0.shape)
+        return torch.zeros(())
+
+    training.denoiser.loss = loss
+    for seconds in (0.0, 49.0, 51.0, 100.0):
+        training.seconds = seconds
+        training.loss()
+    assert sizes == [(4, 3, 16, 16)] * 2 + [(1, 3, 32, 32)] * 2
+
+
+def test_coarse_levels_have_their_share(photographs, tmp_path):
+    settings = {"batch": 4000, "log_sigma_mean": -4.0, "log_sigma_std": 0.1, "coarse": 0.25}
+    training = Training(plan(photographs, seconds=1.0, **settings), tmp_path, "cpu")
+    sigma = training._levels(4000, torch.Generator().manual_seed(0))
+    high = sigma[sigma > 0.1].log()
+    assert len(high) / len(sigma) == pytest.approx(0.25, abs=0.02)
+    assert high.min() > np.log(0.5)
+    assert high.median() == pytest.approx(np.log(0.5 * 100) / 2, abs=0.2)
 
 
 def test_training_learns_and_leaves_a_prior(photographs, tmp_path):
@@ -67,6 +104,56 @@ def test_a_stopped_training_goes_on(photographs, tmp_path):
         assert torch.equal(ours, theirs)
     longer.run(lambda progress: None)
     assert longer.step > first.step
+
+
+def test_a_training_goes_on_from_before_the_fall(photographs, tmp_path):
+    first = Training(plan(photographs, seconds=0.6), tmp_path / "first", "cpu")
+    first.run(lambda progress: None)
+    (tmp_path / "longer").mkdir()
+    (tmp_path / "first/flat.pt").rename(tmp_path / "longer/state.pt")
+    longer = Training(plan(photographs, seconds=6.0), tmp_path / "longer", "cpu")
+    assert 0.3 * 0.6 < longer.seconds < first.seconds
+    assert longer.step < first.step
+
+
+def test_a_pause_is_not_trained_time(photographs, tmp_path, monkeypatch):
+    clock = itertools.count(0.0, 1000.0)
+    monkeypatch.setattr("hdagger.course.time.monotonic", lambda: next(clock))
+    training = Training(plan(photographs, seconds=35.0), tmp_path, "cpu")
+    training.run(lambda progress: None)
+    assert training.step == 4
+
+
+def test_bfloat16_learns_too(photographs, tmp_path):
+    coarse = {"log_sigma_mean": 0.0, "log_sigma_std": 0.5, "bfloat16": True}
+    training = Training(plan(photographs, seconds=1.0, **coarse), tmp_path, "cpu")
+    training.prepare()
+    training.loss().backward()
+    assert training.denoiser.net.head.weight.grad.dtype == torch.float32
+    training.run(lambda progress: None)
+    assert all(weight.isfinite().all() for weight in training.ema.parameters())
+
+
+def test_a_training_begins_from_a_smaller_prior(photographs, tmp_path):
+    small = UNetDenoiser(UNetShape(widths=(8, 16), embedding=16, heads=2))
+    for weight in small.parameters():
+        torch.nn.init.normal_(weight, std=0.1)
+    small.save(tmp_path / "small.safetensors")
+    shape = UNetShape(widths=(8, 16, 16), down=2, embedding=16, heads=2, attended=2, spread=True)
+    larger = Training(
+        plan(photographs, seconds=1.0, unet=shape, start=tmp_path / "small.safetensors"),
+        tmp_path,
+        "cpu",
+    )
+    x = torch.randn(1, 3, 24, 24, generator=torch.Generator().manual_seed(0))
+    ours, theirs = (
+        prior(x, torch.tensor(0.3)) for prior in (larger.ema, UNetDenoiser.load(larger.plan.start))
+    )
+    assert torch.allclose(ours, theirs, atol=1e-5)
+    with pytest.raises(SettingError, match="no place in the larger one"):
+        small.grow(larger.denoiser)
+    with pytest.raises(SettingError, match="Leave start out"):
+        plan(photographs, seconds=1.0, network="classifier", start=tmp_path)
 
 
 def test_a_state_of_another_network_is_refused(photographs, tmp_path):

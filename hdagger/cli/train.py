@@ -16,9 +16,11 @@ def train(
 ) -> None:
     """Train a prior, or go on with a training that was stopped.
 
-    Every five minutes, and at the end, the folder gets *prior.safetensors* (the running mean
+    Every ten minutes, and at the end, the folder gets *prior.safetensors* (the running mean
     of the weights, for `hdagger restore --prior`), *samples.png* to look at, and *state.pt*,
-    from which the same command goes on. A GPU is used if there is one.
+    from which the same command goes on; once, before the learning rate falls, *flat.pt*, from
+    which a plan of more hours goes on if it is renamed to *state.pt*. A GPU is used if there is
+    one. `kill -STOP` pauses it, and the pause is not trained time.
 
     Example:
 

@@ -23,7 +23,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..errors import FileError
+from ..errors import FileError, SettingError
 from ..files import brief
 from ..tensors import Label, Signal
 from . import checkpoint
@@ -40,9 +40,11 @@ class UNetShape:
         down: Residual blocks at each level on the way down.
         up: Residual blocks at each level on the way up.
         embedding: Width of the embedding of the noise level.
-        heads: Heads of the attention at the lowest level.
+        attended: The level with the attention: 1 for the lowest, 2 for that above it.
+        heads: Heads of the attention.
         sigma_data: Standard deviation of a pixel of the clean pictures.
         classes: How many labels there are; 0 for pictures without labels.
+        spread: Whether the network also tells the variance of its prediction.
     """
 
     channels: int = 3
@@ -53,6 +55,8 @@ class UNetShape:
     heads: int = 4
     sigma_data: float = 0.5
     classes: int = 0
+    attended: int = 1
+    spread: bool = False
 
     @property
     def stride(self) -> int:
@@ -139,6 +143,23 @@ class Encoder(nn.Module):
         return h, skips
 
 
+class Spread(nn.Module):
+    """From the features that make the picture to the logarithm of its variance, pixel by pixel."""
+
+    def __init__(self, shape: UNetShape, width: int = 32) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(shape.widths[0], width, 3, padding=1)
+        self.level = nn.Linear(shape.embedding, 2 * width)
+        self.second = nn.Conv2d(width, 4 * shape.channels, 3, padding=1)
+        _zero(self.level)
+        _zero(self.second)
+
+    def forward(self, h: Tensor, level: Tensor) -> Tensor:
+        scale, shift = self.level(level)[:, :, None, None].chunk(2, dim=1)
+        inner = functional.silu(self.first(h) * (1 + scale) + shift)
+        return functional.pixel_shuffle(self.second(inner), 2)
+
+
 class UNet(Encoder):
     """From a picture, the logarithm of its noise level and a label to a picture.
 
@@ -148,28 +169,43 @@ class UNet(Encoder):
     def __init__(self, shape: UNetShape) -> None:
         super().__init__(shape)
         widths, embedding = shape.widths, shape.embedding
-        self.attention = Attention(widths[-1], shape.heads)
+        self.attention = Attention(widths[-shape.attended], shape.heads)
         self.enlarge = nn.ModuleList(nn.Conv2d(b, 4 * a, 1) for a, b in itertools.pairwise(widths))
         self.up = nn.ModuleList(Stage(w, shape.up, embedding) for w in widths)
         self.head = nn.Conv2d(widths[0], 4 * shape.channels, 3, padding=1)
         self.label = nn.Embedding(shape.classes + 1, embedding) if shape.classes else None
+        self.spread = Spread(shape) if shape.spread else None
+        self.attended = len(widths) - shape.attended
         _zero(self.head)
 
     def forward(self, x: Tensor, log_level: Float[Tensor, " batch"], label: Label) -> Tensor:
+        return self.picture(self.features(x, log_level, label)[0])
+
+    def features(
+        self, x: Tensor, log_level: Float[Tensor, " batch"], label: Label
+    ) -> tuple[Tensor, Tensor]:
+        """What the picture and its variance are made of, and the embedded level."""
         level = self.embed_level(log_level)
         if self.label is not None:
             level = level + self.label(label)
         h, skips = self.encode(x, level)
-        h = self.attention(h)
         for depth in reversed(range(len(self.up))):
+            if depth == self.attended:
+                h = self.attention(h)
             h = self.up[depth](h, level)
             if depth:
                 h = functional.pixel_shuffle(self.enlarge[depth - 1](h), 2) + skips.pop()
-        return functional.pixel_shuffle(self.head(functional.silu(h)), 2)
+        return functional.silu(h), level
+
+    def picture(self, features: Tensor) -> Tensor:
+        return functional.pixel_shuffle(self.head(features), 2)
 
 
 TRAINED = (0.002, 100.0)
 """The noise levels of a training."""
+
+LOG_VARIANCE = (-8.0, 2.0)
+"""Of a prediction over c_out, where it is trusted; beyond, the training only leads it back."""
 
 Kind = TypeVar("Kind", bound="OfNoisyPictures")
 
@@ -255,6 +291,7 @@ class UNetDenoiser(OfNoisyPictures):
 
     kind = "unet"
     architecture = UNet
+    net: UNet
 
     def forward(
         self, x: Signal, sigma: Float[Tensor, "*rows"], label: Label | None = None
@@ -266,26 +303,110 @@ class UNetDenoiser(OfNoisyPictures):
             sigma: Their noise level, one for all ``()`` or one for each ``(batch,)``.
             label: The class of each, ``(batch,)``; None for any, which is the label past the last.
         """
+        features, _ = self._features(x, sigma, self._checked(x, label))
+        return self._mean(x, sigma, features)
+
+    def moments(
+        self, x: Signal, sigma: Float[Tensor, "*rows"], label: Label | None = None
+    ) -> tuple[Signal, Signal]:
+        """E[x0 | x] and, pixel by pixel, the variance of x0 about it given x.
+
+        The second is what the network expects of its own squared error, so it includes what the
+        network does not know.
+
+        Raises:
+            SettingError: The network was not trained to tell it.
+        """
+        if not self.shape.spread:
+            raise SettingError(
+                "Wanted a prior that tells the variance of its prediction, but this one was "
+                "trained without. Set spread = true under [unet] of its training plan."
+            )
+        features, level = self._features(x, sigma, self._checked(x, label))
+        _, scale = self._coefficients(x, sigma)
+        variance = scale**2 * self._log_variance(x, features, level).clamp(*LOG_VARIANCE).exp()
+        return self._mean(x, sigma, features), variance
+
+    def _checked(self, x: Signal, label: Label | None) -> Label:
         check_label(label, self.shape.classes)
         if label is None:
-            label = torch.full((len(x),), self.shape.classes, device=x.device)
-        return self._clean(x, sigma, label)
+            return torch.full((len(x),), self.shape.classes, device=x.device)
+        return label
 
-    def _clean(self, x: Signal, sigma: Float[Tensor, "*rows"], label: Label) -> Signal:
-        level = sigma.to(x).expand(len(x)).view(-1, 1, 1, 1)
-        data = self.shape.sigma_data
+    def _features(
+        self, x: Signal, sigma: Float[Tensor, "*rows"], label: Label
+    ) -> tuple[Tensor, Tensor]:
+        return self.net.features(*self.shown(x, _column(x, sigma)), label)
+
+    def _coefficients(self, x: Signal, sigma: Float[Tensor, "*rows"]) -> tuple[Tensor, Tensor]:
+        """c_skip and c_out."""
+        level, data = _column(x, sigma), self.shape.sigma_data
         total = level**2 + data**2
-        out = self.net(*self.shown(x, level), label)[..., : x.shape[2], : x.shape[3]]
-        return data**2 / total * x + level * data * total.rsqrt() * out.to(x)
+        return data**2 / total, level * data * total.rsqrt()
+
+    def _mean(self, x: Signal, sigma: Float[Tensor, "*rows"], features: Tensor) -> Signal:
+        skip, scale = self._coefficients(x, sigma)
+        return skip * x + scale * _cut(self.net.picture(features), x)
+
+    def _log_variance(self, x: Signal, features: Tensor, level: Tensor) -> Signal:
+        """Of the mean over c_out. Nothing of what makes the mean learns from it."""
+        assert self.net.spread is not None
+        return _cut(self.net.spread(features.detach(), level.detach()), x)
 
     def loss(
         self, x0: Signal, sigma: Float[Tensor, " batch"], noise: Signal, label: Label
     ) -> Tensor:
-        """EDM's loss: the mean squared error, weighted to be of order one at every level."""
-        level = sigma.view(-1, 1, 1, 1)
-        data = self.shape.sigma_data
-        weight = (level**2 + data**2) / (level * data) ** 2
-        return (weight * (self._clean(x0 + level * noise, sigma, label) - x0).square()).mean()
+        """EDM's loss: the mean squared error, weighted to be of order one at every level.
+
+        A network that tells its variance learns that by its Gaussian likelihood, weighted so
+        little that the mean's gradient keeps its length when both are clipped; the optimisers do
+        not mind. Each picture's squared error is then divided by what is expected of it, so that
+        decibels count alike at all levels and in flat and rough pictures. The weight depends on
+        nothing but the noisy picture, so the best prediction is still E[x0 | x].
+        """
+        x = x0 + _column(x0, sigma) * noise
+        features, level = self._features(x, sigma, label)
+        _, scale = self._coefficients(x, sigma)
+        error = ((self._mean(x, sigma, features) - x0) / scale).square()
+        if not self.shape.spread:
+            return error.mean()
+        log_variance = self._log_variance(x, features, level)
+        inside = log_variance.clamp(*LOG_VARIANCE)
+        likelihood = error.detach() * (-inside).exp() + inside + (log_variance - inside).abs()
+        expected = inside.detach().exp().mean(dim=(1, 2, 3), keepdim=True)
+        weight = 0.1 / expected.clamp(min=0.01)
+        return (weight * error).mean() + 0.01 * likelihood.mean()
+
+    @torch.no_grad()
+    def grow(self, smaller: "UNetDenoiser") -> None:
+        """Takes the weights of a smaller network, whose output is at first this one's.
+
+        It may have fewer levels, and fewer blocks at each, of the same widths.
+
+        Raises:
+            SettingError: It has something that this one has not, or of another width.
+        """
+        weights, own = smaller.net.state_dict(), self.net.state_dict()
+        for name, weight in weights.items():
+            if name not in own or own[name].shape != weight.shape:
+                raise SettingError(
+                    f"Wanted a smaller network to start from, but its {name} "
+                    f"{tuple(weight.shape)} has no place in the larger one. Keep its widths and "
+                    "attended level, and add levels and blocks."
+                )
+        self.net.load_state_dict(weights, strict=False)
+        for layer in self.net.enlarge[len(smaller.net.enlarge) :]:
+            assert isinstance(layer, nn.Conv2d)
+            _zero(layer)
+
+
+def _column(x: Signal, sigma: Float[Tensor, "*rows"]) -> Tensor:
+    return sigma.to(x).expand(len(x)).view(-1, 1, 1, 1)
+
+
+def _cut(out: Tensor, x: Signal) -> Signal:
+    """Without what the picture was padded by, and in its precision."""
+    return out[..., : x.shape[2], : x.shape[3]].to(x)
 
 
 def _check_shape(shape: UNetShape) -> None:

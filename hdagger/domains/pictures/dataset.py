@@ -1,5 +1,7 @@
 """Pictures to train on, from a folder."""
 
+import copy
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +34,7 @@ class Photographs:
     def __init__(
         self, folder: Path, crop: int, channels: int = 3, classes: int = 0, mirror: bool = True
     ) -> None:
-        self.crop = crop
+        self.folder, self.crop = folder, crop
         self.channels = channels
         self.mirror = mirror
         self.pictures: list[np.ndarray] = []
@@ -52,13 +54,30 @@ class Photographs:
                     pyramid = _pyramid(image.convert("RGB" if channels == 3 else "L"), crop)
                     self.pictures.extend(pyramid)
                     self.labels.extend([label] * len(pyramid))
+        self._keep(range(len(self.pictures)))
+
+    def _keep(self, kept: Sequence[int]) -> None:
+        self.pictures = [self.pictures[index] for index in kept]
+        self.labels = [self.labels[index] for index in kept]
         if not self.pictures:
             raise FileError(
-                f"Wanted pictures of at least {crop} x {crop} pixels, but {folder} has none. "
-                "Gather some with scripts/gather_photos.py."
+                f"Wanted pictures of at least {self.crop} x {self.crop} pixels, but {self.folder} "
+                "has none. Gather some with scripts/gather_photos.py."
             )
         areas = np.array([picture.shape[0] * picture.shape[1] for picture in self.pictures])
         self.shares = np.sqrt(areas) / np.sqrt(areas).sum()
+
+    def cut(self, crop: int) -> "Photographs":
+        """Larger crops of the same pictures, without those that have no room for them.
+
+        Raises:
+            FileError: None has.
+        """
+        other = copy.copy(self)
+        other.crop = crop
+        room = [min(picture.shape[:2]) >= crop for picture in self.pictures]
+        other._keep([index for index, fits in enumerate(room) if fits])
+        return other
 
     def draw(self, count: int, seed: int) -> Float[Tensor, "count channels crop crop"]:
         """``count`` crops in [-1, 1]; the seed decides which."""
