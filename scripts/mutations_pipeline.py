@@ -48,7 +48,7 @@ PIPELINE_MUTATIONS = (
     Mutation(
         "pipeline: settle left out",
         "domains/pictures/domain.py",
-        "x = torch.cat([H.settle(row[None], y) for row in x])",
+        "x = torch.cat([H.snap(row[None], y) for row in x])",
         "x = x + 0",
         "test_pipeline.py -k jpeg",
     ),

@@ -165,7 +165,7 @@ def test_samples_lie_in_their_cells(H):
     noise = SampleNoise(0, [(0, 0), (0, 1)])
     x = Cells().sample(prior, problem, karras_levels(10, high=8.0), noise)
     assert H.outside(x, y).abs().max() <= 0.5 + 1e-9
-    settled = H.settle(x, y)
+    settled = H.snap(x, y)
     assert H.kept(settled, y) == 1.0
     assert (x[0] - x[1]).abs().max() > 1e-3
 

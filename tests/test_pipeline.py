@@ -113,7 +113,7 @@ def test_a_jpeg_by_name_is_cells_by_hand_and_settled():
     H = Jpeg((3, 24, 24), 75)
     levels = karras_levels(3, low=min(0.1, H.signal_error / 8), high=8.0)
     raw = by_hand(Cells(), H, measurement.y, 0.0, levels, 1)
-    settled = H.settle(raw, measurement.y[None])
+    settled = H.snap(raw, measurement.y[None])
     close(drawn.draws, settled)
     kept = [H.kept(x, measurement.y[None]) for x in (raw, settled)]
     assert kept[0] < kept[1]

@@ -61,7 +61,7 @@ def operators() -> dict[str, LinearOperator]:
 _TMPD = TMPD(eta=1.0, solver="euler", iterations=10)
 _PIGDM = PiGDM(data_variance=16.0, jacobian="vjp")
 
-METHODS: Mapping[str, Sampler[Any]] = {
+CONTENDERS: Mapping[str, Sampler[Any]] = {
     "ddim (no data)": DDIM(),
     "ddrm": DDRM(eta=0.85),
     "projection": Projection(),
@@ -171,7 +171,7 @@ def draw(method: Sampler[Any], case: Case, steps: int, samples: int, seed: int) 
 def one(task: str, method: str, steps: int, measurements: int, samples: int, seed: int) -> Row:
     """One method on one task."""
     case = case_of(task, measurements, seed)
-    return draw(METHODS[method], case, steps, samples, seed)
+    return draw(CONTENDERS[method], case, steps, samples, seed)
 
 
 NAMES = ("protocol", "task", "method", "settings", "steps", "measurements", "samples", "seed")
@@ -191,7 +191,7 @@ def run(
     Heun's method spends one evaluation less than the budget.
     """
     trials = {}
-    for task, nfe, (name, method) in itertools.product(tasks, nfes, METHODS.items()):
+    for task, nfe, (name, method) in itertools.product(tasks, nfes, CONTENDERS.items()):
         steps = nfe // COSTS.get(name, 1)
         said = settings_text(method)
         key = (PROTOCOL, task, name, said, steps, measurements, samples, seed)

@@ -150,7 +150,7 @@ CLOUD = 1000
 _PIGDM = PiGDM(jacobian="vjp")
 _TMPD = TMPD(eta=1.0, solver="euler", covariance="matrix")
 
-METHODS: Mapping[str, Sampler[Any]] = {
+CONTENDERS: Mapping[str, Sampler[Any]] = {
     "oracle": DDIM(),
     "ddim (no data)": DDIM(),
     "ddrm": DDRM(eta=0.85),
@@ -198,7 +198,7 @@ def one(
         drawn = solve(
             case.posterior if method == "oracle" else case.prior,
             case.problem,
-            cloud_of(METHODS[method], count),
+            cloud_of(CONTENDERS[method], count),
             levels=case.short(steps) if method in SHORT else case.wide(steps),
             samples=count,
             seed=seed,
@@ -260,7 +260,7 @@ def run(
     count: int = CLOUD,
     seed: int = 0,
     workers: int = 2,
-    methods: Sequence[str] = tuple(METHODS),
+    methods: Sequence[str] = tuple(CONTENDERS),
 ) -> list[Row]:
     """The rows of the cells asked for; those that ``file`` holds already are not run again.
 
@@ -269,7 +269,7 @@ def run(
     trials = {}
     for dim, seen, number in itertools.product(dims, observed, steps):
         for method in dict.fromkeys(("floor", "oracle", *methods)):
-            said = "" if method == "floor" else settings_text(cloud_of(METHODS[method], count))
+            said = "" if method == "floor" else settings_text(cloud_of(CONTENDERS[method], count))
             key = (PROTOCOL, method, said, dim, seen, number, problems, count, seed)
             trials[key] = [
                 (dim, seen, number, method, index, count, seed) for index in range(problems)

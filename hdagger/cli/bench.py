@@ -46,14 +46,16 @@ def mixture(
 
         hdagger bench mixture --steps 20 --method "smc tmpd, gaussian step" --seed 1
     """
-    from ..bench.mixture import METHODS, markdown, run
+    from ..bench.mixture import CONTENDERS, markdown, run
 
     if dim is not None and (dim < 2 or dim % 2):
         raise SettingError(f"Wanted an even number of dimensions, but got {dim}. Try --dim 8.")
     if observed is not None and not 1 <= observed <= (dim or 8):
         raise SettingError(f"Wanted 1 to {dim or 8} data, but got {observed}. Try --observed 1.")
-    if method is not None and method not in METHODS:
-        raise SettingError(f"Wanted a sampler, one of {', '.join(METHODS)}, but got {method!r}.")
+    if method is not None and method not in CONTENDERS:
+        raise SettingError(
+            f"Wanted a sampler, one of {', '.join(CONTENDERS)}, but got {method!r}."
+        )
     if problems < 1:
         raise SettingError(f"Wanted 1 problem or more, but got {problems}. Try --problems 20.")
     _check_seed(seed)
@@ -61,7 +63,7 @@ def mixture(
         dims=(8, 80, 800) if dim is None else (dim,),
         observed=(1, 2, 4) if observed is None else (observed,),
         steps=(steps,),
-        methods=tuple(METHODS) if method is None else (method,),
+        methods=tuple(CONTENDERS) if method is None else (method,),
         file=json,
         problems=problems,
         seed=seed,

@@ -104,7 +104,7 @@ class Quantiser(Operator):
         away = self.outside(self.as_stored(x), y).abs()
         return float((away <= 0.5 + TOLERANCE).double().mean())
 
-    def settle(self, x: Signal, y: Data, rounds: int = 100) -> Signal:
+    def snap(self, x: Signal, y: Data, rounds: int = 100) -> Signal:
         """The signal moved by a little, so that as a file stores it, it lies in the cells of y.
 
         Each round moves the coefficients that are outside, or so near the border that the file's

@@ -59,7 +59,7 @@ class Motions(Domain):
                 f"Wanted a linear operator on motions, but {text!r} is none. "
                 f"Use {', '.join(WORDS)}."
             )
-        offset = network.restore(torch.zeros(1, *SHAPE, dtype=torch.float64)).cpu()
+        offset = network.denormalise(torch.zeros(1, *SHAPE, dtype=torch.float64)).cpu()
         y, sigma_y = measurement.y.double() - H(offset)[0], measurement.sigma_y
         every = torch.ones(SHAPE[0], dtype=torch.bool)
         H = H @ FrameWise(torch.diag(network.scale.cpu()), every)
@@ -69,7 +69,7 @@ class Motions(Domain):
             sigma_y = 1.0
 
         def finish(x: Signal) -> tuple[Signal, dict[str, Any]]:
-            return network.restore(x), {}
+            return network.denormalise(x), {}
 
         return Posed(Problem.of(y, H, sigma_y), finish, OntoPhysics(network, Physics()))
 

@@ -32,7 +32,7 @@ class OntoPhysics:
         self.reports: list[Report] = []
 
     def __call__(self, D: Signal, problem: Problem) -> Signal:
-        results = self.projector(to_motions(self.prior.restore(D.double().cpu())))
+        results = self.projector(to_motions(self.prior.denormalise(D.double().cpu())))
         self.reports = [report for _, report in results]
         return self.prior.normalise(to_signal([motion for motion, _ in results])).to(D)
 

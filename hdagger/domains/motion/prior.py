@@ -155,7 +155,7 @@ class MotionPrior(nn.Module):
     def normalise(self, features: Tensor) -> Tensor:
         return (features - self.mean.to(features)) / self.scale.to(features)
 
-    def restore(self, x: Tensor) -> Tensor:
+    def denormalise(self, x: Tensor) -> Tensor:
         """Features in metres from normalised ones."""
         return x * self.scale.to(x) + self.mean.to(x)
 

@@ -155,7 +155,7 @@ def in_their_cells(x: Signal, problem: Problem) -> tuple[Signal, dict[str, Any]]
     """
     H, y = problem.H, problem.y
     assert isinstance(H, Quantiser)
-    x = torch.cat([H.settle(row[None], y) for row in x])
+    x = torch.cat([H.snap(row[None], y) for row in x])
     kept = sum(H.kept(row[None], y) for row in x) / len(x)
     return x, {"kept": round(kept, 6), **residual_summary(x, problem)}
 
