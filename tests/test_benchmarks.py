@@ -140,7 +140,7 @@ def test_rows_of_another_run_do_not_come_back(module, asked, others, tmp_path, m
     if module is sweeps:
         monkeypatch.setitem(sweeps.SWEEPS["sparsity"].methods, "ddrm", DDRM(eta=0.5))
     else:
-        monkeypatch.setattr(module, "CONTENDERS", module.METHODS | {"ddrm": DDRM(eta=0.5)})
+        monkeypatch.setattr(module, "CONTENDERS", module.CONTENDERS | {"ddrm": DDRM(eta=0.5)})
     assert 0 < run()[0] < jobs + 1
 
 
