@@ -16,8 +16,8 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-from hdagger.media import PICTURE_SUFFIXES, read_picture
-from hdagger.metrics import psnr
+from hdagger.domains.pictures.files import PICTURE_SUFFIXES, read_picture
+from hdagger.domains.pictures.metrics import psnr
 from hdagger.priors import zoo
 from hdagger.tensors import SampleNoise
 

@@ -13,23 +13,17 @@ sheet of them and reports how many are read as their label.
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from hdagger import operator_for_signal, read_picture
-from hdagger.media import to_image
-from hdagger.operators.base import Operator
-from hdagger.operators.spectral import Identity
-from hdagger.operators.text import Arrays
+from hdagger import Measurement, Recipe, operator_for_signal, read_picture, restore
+from hdagger.domains.pictures.files import to_image
+from hdagger.domains.pictures.words import Arrays
 from hdagger.priors import zoo
-from hdagger.priors.classes import ClassifierFree
-from hdagger.restoration import METHODS, best_for, levels_for
-from hdagger.samplers.base import Problem
-from hdagger.tensors import SampleNoise
 
-BATCH = 100
 CENTRE = torch.zeros(28, 28, dtype=torch.bool)
 CENTRE[7:21, 7:21] = True
 CASES: dict[str, tuple[str, Arrays]] = {
@@ -50,25 +44,24 @@ def held_out(folder: Path, count: int) -> tuple[Tensor, Tensor]:
 
 
 def restored(
-    method: str,
-    steps: int,
-    H: Operator,
+    recipe: Recipe,
+    operator: str,
+    arrays: Arrays,
     x: Tensor,
     told: Tensor | None,
     guidance: float = 1.0,
-) -> Tensor:
-    """One sample for each digit."""
-    card = zoo.card("digits")
-    network, found = zoo.load(card), []
-    for first in range(0, len(x), BATCH):
-        part = slice(first, first + BATCH)
-        prior = network if told is None else ClassifierFree(network, told[part], guidance)
-        y = H(x[part])
-        levels = levels_for(METHODS[method], steps, H, 0.0, card.sigma_max)
-        noise = SampleNoise(0, [(item,) for item in range(first, first + len(y))])
-        sampler = METHODS[method].make(prior, card.data_variance, 0.0)
-        found.append(sampler.sample(Problem(y, H), levels, noise))
-    return torch.cat(found)
+) -> tuple[Tensor, str]:
+    """One sample for each digit, and the method that drew them."""
+    H = operator_for_signal(operator, (1, 28, 28), arrays)
+    found, method = [], recipe.method
+    for item, y in enumerate(H(x)):
+        own = recipe
+        if told is not None:
+            own = replace(recipe, label=int(told[item]), guidance=guidance)
+        drawn = restore(own, Measurement(y, operator, 0.0, arrays, (1, 28, 28)), item=item)
+        found.append(drawn.draws)
+        method = drawn.provenance["method"]
+    return torch.cat(found).double(), method
 
 
 @torch.no_grad()
@@ -87,7 +80,8 @@ def draw(count: int, steps: int, guidance: float, sheet: Path) -> None:
     """New digits, as many of every label, and a sheet of the first 200."""
     labels = torch.arange(count) % 10
     nothing = torch.zeros(count, 1, 28, 28, dtype=torch.float64)
-    x = restored("ddim", steps, Identity((1, 28, 28)), nothing, labels, guidance)
+    recipe = Recipe("ddim", steps=steps, samples=1, prior="digits")
+    x, _ = restored(recipe, "none", {}, nothing, labels, guidance)
     rows = x[:200].unflatten(0, (-1, 20)).permute(2, 0, 3, 1, 4).reshape(1, -1, 20 * 28)
     to_image(rows).save(sheet)
     print(f"{share(read_as(x) == labels)} of {count} samples read as their label; {sheet}")
@@ -111,11 +105,11 @@ def main() -> None:
     print(f"the {len(digits)} digits themselves: {share(read_as(digits) == labels)}\n")
     print("| measured | method | not told | told (cc) |\n|---|---|---|---|")
     for title, (operator, arrays) in CASES.items():
-        H = operator_for_signal(operator, (1, 28, 28), arrays)
         for named in arguments.methods.split(","):
-            method, started, read = named.replace("auto", best_for(H)), time.perf_counter(), []
+            recipe = Recipe(named, steps=arguments.steps, samples=1, prior="digits")
+            method, started, read = named, time.perf_counter(), []
             for told in (None, labels):
-                x = restored(method, arguments.steps, H, digits, told, arguments.guidance)
+                x, method = restored(recipe, operator, arrays, digits, told, arguments.guidance)
                 read.append(share(read_as(x) == labels))
             seconds = time.perf_counter() - started
             print(f"| {title} | {method}-{arguments.steps} | {' | '.join(read)} |", flush=True)

@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import torch
 from restoration import central, half
@@ -28,15 +29,16 @@ from rich.progress import track
 from torch import Tensor
 
 from hdagger import measure, operator_for_data, read_picture
-from hdagger.media import PICTURE_SUFFIXES
-from hdagger.metrics import psnr
-from hdagger.operators.text import operator_for_signal
+from hdagger.domains.pictures.files import PICTURE_SUFFIXES
+from hdagger.domains.pictures.metrics import psnr
+from hdagger.domains.pictures.words import operator_for_signal
 from hdagger.priors import zoo
-from hdagger.restoration import METHODS, levels_for
+from hdagger.problem import Problem
 from hdagger.samplers import pigdm
-from hdagger.samplers.base import Problem, Sampler, denoise_and_pull_back
+from hdagger.samplers.base import Sampler, denoise_and_pull_back
 from hdagger.samplers.ddrm import DDRM
 from hdagger.samplers.pigdm import PiGDM
+from hdagger.solving import levels_for, solve
 from hdagger.tensors import SampleNoise
 
 SIGMAS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 40.0)
@@ -58,11 +60,11 @@ def symmetry(card: zoo.Card, pictures: Sequence[Tensor]) -> list[str]:
             x = x0[None] + sigma * SampleNoise(1, [(0,)])((1, *x0.shape))
             residual = lambda D, p=problem, r2=r2: pigdm.r2_weighted_residual(D, p, r2)
             D, u, backward = denoise_and_pull_back(prior, x, sigma, residual)
-            forward = PiGDM(prior, jacobian="jvp").along(x, sigma, D, u)
+            forward = PiGDM(jacobian="jvp").along(prior, x, sigma, D, u)
             cosine = torch.cosine_similarity(forward.flatten(), backward.flatten(), 0)
             errors = []
             for pigdm.NUDGE in NUDGES:
-                nudged = PiGDM(prior, jacobian="difference").along(x, sigma, D, u)
+                nudged = PiGDM(jacobian="difference").along(prior, x, sigma, D, u)
                 errors.append(float((nudged - forward).norm() / forward.norm()))
             found.append([float(cosine), float(forward.norm() / backward.norm()), *errors])
         cosine, length, *errors = torch.tensor(found).mean(0).tolist()
@@ -78,17 +80,17 @@ def quality(card: zoo.Card, pictures: Sequence[Tensor], steps: int) -> list[str]
     for x0 in track(pictures, "quality"):
         for task, (way, nudge) in ((task, way) for task in TASKS for way in ways.items()):
             measurement = measure(x0, task, {"mask": half(x0.shape[1])}, 0.0)
-            y = measurement.y[None]
-            H = operator_for_data(task, tuple(y.shape[1:]), measurement.arrays)
+            H = operator_for_data(task, tuple(measurement.y.shape), measurement.arrays)
             pigdm.NUDGE = nudge or 0.0
-            sampler = PiGDM(
+            drawn = solve(
                 prior,
+                Problem.of(measurement.y, H),
+                PiGDM(jacobian="difference" if nudge else "vjp"),
+                levels=levels_for(H, 0.0, steps),
+                samples=1,
                 data_variance=card.data_variance,
-                jacobian="difference" if nudge else "vjp",
             )
-            levels = levels_for(METHODS["pigdm"], steps, H, 0.0)
-            x = sampler.sample(Problem(y, H), levels, SampleNoise(0, [(0, 0)]))
-            figures[task, way].append(psnr(x[0], x0))
+            figures[task, way].append(psnr(drawn.mean, x0))
     rows = ["| task | " + " | ".join(ways) + " | largest difference |", "|---" * 5 + "|"]
     for task in TASKS:
         means = [statistics.mean(figures[task, way]) for way in ways]
@@ -102,20 +104,20 @@ def quality(card: zoo.Card, pictures: Sequence[Tensor], steps: int) -> list[str]
     return rows
 
 
-SAMPLERS: dict[str, Callable[[zoo.Card], Sampler]] = {
-    "ddrm": lambda card: DDRM(zoo.load(card)),
-    "pigdm, difference": lambda card: PiGDM(zoo.load(card), jacobian="difference"),
-    "pigdm, vjp": lambda card: PiGDM(zoo.load(card)),
+SAMPLERS: dict[str, Sampler[Any]] = {
+    "ddrm": DDRM(),
+    "pigdm, difference": PiGDM(jacobian="difference"),
+    "pigdm, vjp": PiGDM(jacobian="vjp"),
 }
 
 
-def walk(card: zoo.Card, side: int, steps: int) -> Callable[[Sampler], object]:
+def walk(card: zoo.Card, side: int, steps: int) -> Callable[[Sampler[Any]], object]:
     """Runs a sampler on x4 averaging of noise."""
+    prior = zoo.load(card)
     H = operator_for_signal("average:4", (card.channels, side, side), {})
-    noise = SampleNoise(0, [(0,)])
-    problem = Problem(H(noise((1, *H.signal_shape))), H, 0.1)
-    levels = levels_for(METHODS["pigdm"], steps, H, 0.1)
-    return lambda sampler: sampler.sample(problem, levels, noise)
+    problem = Problem.of(H(SampleNoise(0, [(0,)])((1, *H.signal_shape)))[0], H, 0.1)
+    levels = levels_for(H, 0.1, steps)
+    return lambda method: solve(prior, problem, method, levels=levels, samples=1)
 
 
 def seconds(card: zoo.Card, side: int, rounds: int = 5, steps: int = 3) -> list[str]:
@@ -133,10 +135,10 @@ def seconds(card: zoo.Card, side: int, rounds: int = 5, steps: int = 3) -> list[
             prior(x, sigma)
 
     rows = ["| sampler | a step over a bare call |", "|---|---|"]
-    for name, make in SAMPLERS.items():
-        sampler, ratios = make(card), []
+    for name, method in SAMPLERS.items():
+        ratios = []
         for _ in track(range(rounds), f"seconds, {name}"):
-            before, inside, after = took(bare), took(lambda s=sampler: run(s)), took(bare)
+            before, inside, after = took(bare), took(lambda m=method: run(m)), took(bare)
             ratios.append(2 * inside / (before + after))
         rows.append(f"| {name} | {statistics.median(ratios):.2f} |")
     return rows
@@ -145,9 +147,9 @@ def seconds(card: zoo.Card, side: int, rounds: int = 5, steps: int = 3) -> list[
 def resident(card: zoo.Card, side: int, name: str) -> tuple[float, float]:
     """The largest resident memory of this process in MB, before and after three steps."""
     torch.set_num_threads(1)
-    sampler, run = SAMPLERS[name](card), walk(card, side, 3)
+    run = walk(card, side, 3)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    run(sampler)
+    run(SAMPLERS[name])
     return before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

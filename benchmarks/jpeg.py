@@ -19,13 +19,13 @@ from PIL import Image
 from torch import Tensor
 
 from hdagger import Recipe, restore
-from hdagger.jpeg_file import read_jpeg
-from hdagger.media import read_picture
-from hdagger.metrics import psnr, ssim
-from hdagger.operators.jpeg import SAMPLINGS, Jpeg
+from hdagger.domains.pictures.files import read_picture
+from hdagger.domains.pictures.jpeg import SAMPLINGS, Jpeg
+from hdagger.domains.pictures.jpeg_file import read_jpeg
+from hdagger.domains.pictures.metrics import psnr, ssim
 from hdagger.priors import zoo
 
-METHODS = {"cells": 12, "pigdm": 20, "projection": 20}
+STEPS = {"cells": 12, "pigdm": 20, "projection": 20}
 
 
 def centre(path: Path, side: int) -> Image.Image:
@@ -71,7 +71,7 @@ def gains(pictures: list[Path], args: argparse.Namespace) -> None:
             score("denoiser", max(guesses, key=lambda z: psnr(z.clamp(-1, 1), x)))
             measurement = read_jpeg(path).measurement("none", None)
             for name in args.methods:
-                drawn = restore(Recipe(name, METHODS[name], args.samples), measurement)
+                drawn = restore(Recipe(name, steps=STEPS[name], samples=args.samples), measurement)
                 score(f"{name}, one", drawn.draws[0])
                 score(f"{name}, mean of {args.samples}", drawn.mean)
                 if name == "cells":
@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--crop", type=int, default=256, help="side of the middle; 0 for all")
     parser.add_argument("--most", type=int, default=24, help="pictures")
     parser.add_argument("--samples", type=int, default=8)
-    parser.add_argument("--methods", nargs="+", default=["cells"], choices=list(METHODS))
+    parser.add_argument("--methods", nargs="+", default=["cells"], choices=list(STEPS))
     parser.add_argument("--agreement", action="store_true")
     args = parser.parse_args()
     pictures = sorted(args.pictures.glob("*.png"))[: args.most]

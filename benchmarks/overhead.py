@@ -1,4 +1,4 @@
-"""What a sampler costs beside its network: time of DDRM / (NFE x time of one bare call).
+"""What a sampler costs beside its network: time of solve by DDRM / (NFE x time of one bare call).
 
     python benchmarks/overhead.py [--operator average:4] [--rounds 7]
 
@@ -13,10 +13,12 @@ from collections.abc import Callable
 
 import torch
 
-from hdagger.operators.text import operator_for_signal
+from hdagger.domains.pictures.words import operator_for_signal
 from hdagger.priors import zoo
-from hdagger.samplers.base import Problem, karras_levels
+from hdagger.problem import Problem
 from hdagger.samplers.ddrm import DDRM
+from hdagger.samplers.walk import karras_levels
+from hdagger.solving import solve
 from hdagger.tensors import SampleNoise
 
 SHAPE = (3, 256, 256)
@@ -40,7 +42,7 @@ def main() -> None:
     H = operator_for_signal(arguments.operator, SHAPE, {})
     levels = karras_levels(STEPS)
     noise = SampleNoise(0, [(0,)])
-    problem = Problem(H(noise((1, *SHAPE)).clamp(-1, 1)), H, 0.1)
+    problem = Problem.of(H(noise((1, *SHAPE)).clamp(-1, 1))[0], H, 0.1)
     x = noise((1, *SHAPE))
 
     @torch.no_grad()
@@ -49,7 +51,7 @@ def main() -> None:
             prior(x, sigma)
 
     def sampler() -> None:
-        DDRM(prior).sample(problem, levels, noise)
+        solve(prior, problem, DDRM(), levels=levels, samples=1)
 
     bare()
     sampler()

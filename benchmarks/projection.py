@@ -19,11 +19,12 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw
 
-from hdagger.motion import rotations
-from hdagger.motion.clips import FPS, Motion, read_deepmimic
-from hdagger.motion.metrics import plausibility, root_relative_distance
-from hdagger.motion.physics import Physics
-from hdagger.motion.render import renderer, strip
+from hdagger.domains.motion import rotations
+from hdagger.domains.motion.clips import FPS, Motion
+from hdagger.domains.motion.files import read_deepmimic
+from hdagger.domains.motion.metrics import plausibility, root_relative_distance
+from hdagger.domains.motion.physics import Physics
+from hdagger.domains.motion.render import renderer, strip
 
 CLIPS = (
     "walk long_walk3 stealthy_walk0 turn_right1 turn_left0 punch cartwheel kick "

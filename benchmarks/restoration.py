@@ -18,8 +18,10 @@ from rich.progress import track
 from torch import Tensor
 
 from hdagger import Recipe, measure, operator_for_data, read_picture, restore
-from hdagger.media import PICTURE_SUFFIXES
-from hdagger.metrics import psnr
+from hdagger.domains.pictures.files import PICTURE_SUFFIXES
+from hdagger.domains.pictures.metrics import psnr
+from hdagger.domains.pictures.words import frame_of
+from hdagger.operators.base import PinvOperator
 
 CASES = (("average:4", 0.0), ("mask", 0.0), ("gauss:2", 0.1))
 
@@ -45,7 +47,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--most", type=int, default=1000, help="the first so many pictures")
     parser.add_argument("--samples", type=int, default=4)
-    parser.add_argument("--methods", default="ddrm")
+    parser.add_argument("--methods", default="auto")
     arguments = parser.parse_args()
     side = arguments.side
     recipes = [
@@ -57,11 +59,14 @@ def main() -> None:
         path for path in sorted(arguments.pictures.iterdir()) if path.suffix in PICTURE_SUFFIXES
     ]
     for path in track(paths[: arguments.most], "restoring"):
-        x = central(read_picture(path).pixels, side)
+        whole = central(read_picture(path).pixels, side)
         for operator, sigma_y in CASES:
-            measurement = measure(x, operator, {"mask": half(side)}, sigma_y)
+            measurement = measure(whole, operator, {"mask": half(side)}, sigma_y)
             y = measurement.y[None]
+            rows, columns = frame_of(operator, tuple(measurement.y.shape))
+            x = whole[:, rows, columns]  # without the surroundings that a blur reaches into
             H = operator_for_data(operator, tuple(y.shape[1:]), measurement.arrays)
+            assert isinstance(H, PinvOperator)
             given = y[0] if operator.startswith("gauss") else H.pinv(y)[0]
             figures[operator, "given"].append(psnr(given, x))
             if operator == "average:4":

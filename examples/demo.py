@@ -16,10 +16,14 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from hdagger import Measurement, PosteriorSamples, Recipe, measure, operator_for_data, restore
-from hdagger.cli.progress import progress
-from hdagger.media import read_picture, to_image, whole_folder
-from hdagger.metrics import psnr, ssim
-from hdagger.report import Panel, Section, spread_panel, table, verdict, write_page
+from hdagger.domains.pictures.figures import spread_panel
+from hdagger.domains.pictures.files import read_picture, to_image
+from hdagger.domains.pictures.metrics import psnr, ssim
+from hdagger.domains.pictures.words import frame_of
+from hdagger.files import whole_folder
+from hdagger.operators.base import PinvOperator
+from hdagger.progress import progress
+from hdagger.report import Panel, Section, residual_words, table, write_page
 
 PHOTO = Path(__file__).with_name("bee.png")
 RECIPES = [
@@ -53,6 +57,7 @@ def looked_at(measurement: Measurement) -> Tensor:
     if "gauss" in measurement.operator:
         return measurement.y
     H = operator_for_data(measurement.operator, tuple(measurement.y.shape), measurement.arrays)
+    assert isinstance(H, PinvOperator)
     return H.pinv(measurement.y[None])[0]
 
 
@@ -83,16 +88,18 @@ def beside_each_other(strips: list[list[Image.Image]]) -> Image.Image:
 
 
 def main(out: Path) -> None:
-    truth = read_picture(PHOTO).pixels
+    photo = read_picture(PHOTO).pixels
     cases = [
-        Case("text", "mask", 0.02, {"mask": text_mask(*truth.shape[1:])}),
+        Case("text", "mask", 0.02, {"mask": text_mask(*photo.shape[1:])}),
         Case("x4 average", "average:4", 0.05),
-        Case("blur", "gauss:2", 0.05),
+        Case("blur", "gauss:2,mirror", 0.05),
     ]
     rows, sections, strips = [], [], []
     with whole_folder(out) as folder:
         for case in cases:
-            measurement = measure(truth, case.operator, case.arrays, case.sigma_y)
+            measurement = measure(photo, case.operator, case.arrays, case.sigma_y)
+            rows_seen, columns_seen = frame_of(case.operator, tuple(measurement.y.shape))
+            truth = photo[:, rows_seen, columns_seen]
             given = looked_at(measurement)
             panels, strip, words = [], [to_image(given)], []
             beside = [Panel("given", to_image(given)), Panel("truth", to_image(truth))]
@@ -104,7 +111,7 @@ def main(out: Path) -> None:
                 panels += [first, Panel(f"{name}, one sample", one), Panel(f"{name}, mean", mean)]
                 panels.append(spread_panel(drawn))
                 strip += [one, mean]
-                words.append(f"{name}: {verdict(drawn.provenance)}")
+                words.append(f"{name}: {residual_words(drawn.provenance)}")
             sections.append(Section(f"{case.name} ({case.operator})", panels, " ".join(words)))
             strips.append([*strip, to_image(truth)])
         beside_each_other(strips).save(folder / "overview.png")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import FileError
-from .media import check_file, whole_file
+from .files import check_file, whole_file
 from .muon import Muon
 
 Report = TypeVar("Report")

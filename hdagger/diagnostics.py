@@ -9,14 +9,16 @@ Simulations have the axes ``(simulation, draw, element)``, their truths ``(simul
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from .errors import SettingError
 from .operators.base import SVDOperator
-from .samplers.base import Problem
+from .problem import Problem
 from .tensors import Signal
 
 Samples = Float[Tensor, "count n"]
@@ -32,16 +34,50 @@ def residual_chi2(x: Signal, problem: Problem) -> Float[Tensor, " batch"]:
     is chance.
     """
     squares = seen_residual(x, problem).flatten(1).abs().square().sum(1)
-    return squares / (problem.H.rank * problem.sigma_y**2)
+    return squares / (max(1, problem.H.rank) * problem.sigma_y**2)
 
 
 def seen_residual(x: Signal, problem: Problem) -> Tensor:
     """y - H(x), of an operator with singular values only what it can see, in its basis."""
-    H = problem.H
-    residual = problem.y - H(x)
+    H, residual = problem.H, problem.residual(x)
     if isinstance(H, SVDOperator):
         residual = H.Ut(residual)[:, : H.singular_values.shape[-1]] * H.observed
     return residual
+
+
+def residual_summary(x: Signal, problem: Problem) -> dict[str, float | None]:
+    """Is the residual y - H(x) what noise of sigma_y would leave?
+
+    Args:
+        x: Samples of one measurement.
+        problem: The measurement, one row.
+
+    Returns:
+        ``chi2_dof``: the mean of ``residual_chi2``, 1 for samples that are right, None for data
+        without noise; ``residual_max``: the largest element of the residual.
+    """
+    largest, chi2 = 0.0, []
+    for row in x:
+        residual = seen_residual(row[None], problem)
+        largest = max(largest, float(residual.abs().max()))
+        chi2.append(float(residual.abs().square().sum()))
+    freedom = max(1, problem.H.rank) * problem.sigma_y**2
+    mean = sum(chi2) / len(chi2) / freedom if freedom > 0 else None
+    return {"chi2_dof": None if mean is None else round(mean, 4), "residual_max": largest}
+
+
+def levels_shown(levels: Sequence[float], count: int) -> tuple[float, ...]:
+    """Those levels whose central interval can be told from ``count`` draws.
+
+    The widest interval that n draws span, from the least to the largest, holds another draw of
+    the same law with probability (n - 1) / (n + 1): 19 draws show 90 % and not 95 %.
+    """
+    return tuple(level for level in levels if _end(level, count) > 1 - 1e-9)
+
+
+def _end(level: float, count: int) -> float:
+    """The rank, from 1, of the lower end of a central interval."""
+    return (1 - level) * (count + 1) / 2
 
 
 def central_interval(
@@ -51,9 +87,18 @@ def central_interval(
 
     Its ends are at the ranks (1 -+ level) (count + 1) / 2, between two samples where those are
     no whole numbers: another draw of the same law falls inside with probability ``level``.
+
+    Raises:
+        SettingError: The samples are too few to show this level.
     """
     ordered, count = samples.sort(0).values, len(samples)
-    rank = min(max((1 - level) * (count + 1) / 2 - 1, 0), count - 1)
+    if not levels_shown((level,), count):
+        raise SettingError(
+            f"Wanted a {100 * level:g} % interval, but got {count} samples, which show "
+            f"{100 * (count - 1) / (count + 1):.3g} % at most. "
+            f"Draw {math.ceil(2 / (1 - level) - 1e-9) - 1} or more."
+        )
+    rank = min(max(_end(level, count) - 1, 0), count - 1)
     below, part = int(rank), rank - int(rank)
     above = min(below + 1, count - 1)
     low = torch.lerp(ordered[below], ordered[above], part)

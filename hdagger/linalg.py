@@ -20,6 +20,48 @@ def dct_matrix(n: int) -> Tensor:
     return matrix
 
 
+def dct2(x: Tensor) -> Tensor:
+    """The orthonormal DCT-II over the last two axes, by one real FFT an axis.
+
+    References:
+        Makhoul, A fast cosine transform in one and two dimensions, 1980.
+        https://doi.org/10.1109/TASSP.1980.1163351
+    """
+    return _dct(_dct(x).mT).mT
+
+
+def idct2(z: Tensor) -> Tensor:
+    """The inverse of :func:`dct2`, and its transpose."""
+    return _idct(_idct(z).mT).mT
+
+
+def _dct(x: Tensor) -> Tensor:
+    n = x.shape[-1]
+    folded = torch.cat([x[..., ::2], x[..., 1::2].flip(-1)], dim=-1)
+    half = torch.fft.rfft(folded, norm="ortho") * _twist(n, x).conj()
+    z = torch.cat([half.real, -half.imag[..., 1 : (n + 1) // 2].flip(-1)], dim=-1)
+    return torch.cat([z[..., :1], z[..., 1:] * math.sqrt(2)], dim=-1)
+
+
+def _idct(z: Tensor) -> Tensor:
+    n = z.shape[-1]
+    z = torch.cat([z[..., :1], z[..., 1:] / math.sqrt(2)], dim=-1)
+    back = torch.nn.functional.pad(z[..., 1:].flip(-1), (1, 0))[..., : n // 2 + 1]
+    half = torch.complex(z[..., : n // 2 + 1], -back)
+    folded = torch.fft.irfft(half * _twist(n, z), n=n, norm="ortho")
+    x = torch.empty_like(folded)
+    x[..., ::2] = folded[..., : (n + 1) // 2]
+    x[..., 1::2] = folded[..., (n + 1) // 2 :].flip(-1)
+    return x
+
+
+def _twist(n: int, like: Tensor) -> Tensor:
+    angle = torch.arange(n // 2 + 1, dtype=torch.float64) * (math.pi / (2 * n))
+    return torch.polar(torch.ones_like(angle), angle).to(
+        like.device, torch.complex64 if like.dtype == torch.float32 else torch.complex128
+    )
+
+
 def hartley(x: Tensor) -> Tensor:
     """The orthonormal Hartley transform over the last two axes: real, symmetric, self-inverse.
 
@@ -86,47 +128,75 @@ class Basis(nn.Module):
         return x - x @ self.Z @ self.gain @ self.Z.T
 
 
+def inner(u: Tensor, v: Tensor) -> Tensor:
+    """Re<u, v> of each row, in a shape that multiplies rows: ``(batch, 1, ...)``."""
+    return (u.conj() * v).real.flatten(1).sum(1).view(-1, *[1] * (u.ndim - 1))
+
+
+def real(y: Tensor) -> Tensor:
+    """Each row as a vector of real numbers, ``(batch, numbers)``; two for a complex one."""
+    return (torch.view_as_real(y) if y.is_complex() else y).flatten(1)
+
+
+def real_as(z: Tensor, like: Tensor) -> Tensor:
+    """Vectors of real numbers as rows of the kind and shape of ``like``: undoes :func:`real`."""
+    if not like.is_complex():
+        return z.view(-1, *like.shape[1:])
+    return torch.view_as_complex(z.reshape(-1, *like.shape[1:], 2))
+
+
 def conjugate_gradients(
-    apply: Callable[[Tensor], Tensor], b: Tensor, iterations: int = 1000, tolerance: float = 1e-14
+    apply: Callable[[Tensor], Tensor],
+    b: Tensor,
+    iterations: int = 1000,
+    tolerance: float = 1e-14,
+    start: Tensor | None = None,
+    near: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Solves A x = b for a symmetric positive semi-definite A, each row of the batch by itself.
 
     Where A is singular and b in its range, the shortest solution. A row stops early where A
-    turns out not to be positive, as the Jacobian of a network may.
+    turns out not to be positive, as the Jacobian of a network may. Complex rows are taken for
+    real vectors of twice the length: A need only be linear over the reals.
 
     Args:
         apply: x -> A x, on tensors ``(batch, *data)``.
         b: Right-hand sides, ``(batch, *data)``.
         iterations: The most steps to take.
         tolerance: A row is done when its residual is this share of b's norm.
+        start: Where to start; by default at zero.
+        near: A map close to the inverse of A, symmetric and positive: a preconditioner.
 
     References:
         Hestenes and Stiefel, Methods of conjugate gradients for solving linear systems, 1952.
     """
-
-    def dot(u: Tensor, v: Tensor) -> Tensor:
-        return (u * v).flatten(1).sum(1).view(-1, *[1] * (b.ndim - 1))
-
-    x, r = torch.zeros_like(b), b
-    p, rr = r, dot(r, r)
-    goal = tolerance**2 * rr
+    near = near or (lambda r: r)
+    x, r = (torch.zeros_like(b), b) if start is None else (start, b - apply(start))
+    goal = tolerance**2 * inner(b, b)
+    z = near(r)
+    p, rz = z, inner(r, z)
+    limits, largest = torch.finfo(b.dtype), torch.zeros_like(rz)
     for _ in range(iterations):
-        active = rr > goal
+        active = inner(r, r) > goal
         if not active.any():
             break
         Ap = apply(p)
-        curvature = dot(p, Ap)
-        active &= curvature > 0
-        step = torch.where(active, rr / curvature, 0)
+        curvature = inner(p, Ap)
+        length = inner(p, p)
+        largest = torch.maximum(largest, curvature / length.clamp(min=limits.tiny))
+        active &= curvature > 10 * limits.eps * largest * length
+        step = torch.where(active, rz / curvature, 0)
         x, r = x + step * p, r - step * Ap
-        rr, previous = dot(r, r), rr
-        p = r + torch.where(active, rr / previous, 0) * p
+        z = near(r)
+        rz, previous = inner(r, z), rz
+        p = z + torch.where(active, rz / previous, 0) * p
     return x
 
 
 def least_residuals(apply: Callable[[Tensor], Tensor], b: Tensor, iterations: int) -> Tensor:
     """The x that brings A x closest to b, out of the span of b, A b, A A b, ...: GMRES.
 
+    Complex rows are taken for real vectors of twice the length.
     A need be neither symmetric nor definite, and A x is never farther from b than 0 is; with few
     iterations the answer is tame even where A is near-singular.
 
@@ -143,16 +213,16 @@ def least_residuals(apply: Callable[[Tensor], Tensor], b: Tensor, iterations: in
     def unit(v: Tensor, length: Tensor) -> Tensor:
         return v / length.clamp(min=torch.finfo(v.dtype).tiny)[:, None]
 
-    flat = b.flatten(1)
+    flat = real(b)
     iterations, length = min(iterations, flat.shape[1]), flat.norm(dim=1)
     basis = [unit(flat, length)]
-    hessenberg = b.new_zeros(len(b), iterations + 1, iterations)
+    hessenberg = flat.new_zeros(len(b), iterations + 1, iterations)
     for k in range(iterations):
-        v = apply(basis[k].view_as(b)).flatten(1)
+        v = real(apply(real_as(basis[k], b)))
         for i in range(k + 1):
             hessenberg[:, i, k] = (v * basis[i]).sum(1)
             v = v - hessenberg[:, i, k, None] * basis[i]
         hessenberg[:, k + 1, k] = v.norm(dim=1)
         basis.append(unit(v, hessenberg[:, k + 1, k]))
     weights = length[:, None] * torch.linalg.pinv(hessenberg)[:, :, 0]
-    return torch.einsum("bk,kbn->bn", weights, torch.stack(basis[:-1])).view_as(b)
+    return real_as(torch.einsum("bk,kbn->bn", weights, torch.stack(basis[:-1])), b)

@@ -1,17 +1,18 @@
 """What was measured: data, their noise, and how they came about; and its file."""
 
+import hashlib
 import json
-import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Inexact, Shaped
 from torch import Tensor
 
 from .errors import FileError
-from .media import MOST_PIXELS, check_file
+from .files import brief, read_arrays
 
 
 @dataclass(frozen=True)
@@ -19,30 +20,52 @@ class Measurement:
     """y = H(x) + N(0, sigma_y^2 I), for one signal.
 
     Attributes:
-        y: Data, ``(*data)`` in float64.
-        operator: H in its text form, such as ``"average:4"``; see ``hdagger.restore``.
-        sigma_y: Standard deviation of the noise, in the units of y ([-1, 1] for pictures).
+        y: Data, ``(*data)``, real or complex.
+        operator: H in its text form, such as ``"average:4"``; its words are those of the domain.
+        sigma_y: Standard deviation of the noise, in the units of y: a number, or one for each
+            number of y, infinite where nothing was seen.
         arrays: What the operator needs beyond its text: ``"mask"``, ``"kernel"``.
         signal_shape: Shape of x; by default what the shape of the data tells.
+        domain: What kind of signal x is.
     """
 
-    y: Float[Tensor, "*data"]
+    y: Inexact[Tensor, "*data"]
     operator: str
-    sigma_y: float
-    arrays: dict[str, Shaped[Tensor, "..."]] = field(default_factory=dict)
+    sigma_y: float | Tensor
+    arrays: Mapping[str, Shaped[Tensor, "..."]] = field(default_factory=dict)
     signal_shape: tuple[int, ...] | None = None
+    domain: str = "pictures"
+
+    @property
+    def noise(self) -> float:
+        """sigma_y as one number: where it has a value for each number of y, the median of those
+        that are finite."""
+        if isinstance(self.sigma_y, Tensor):
+            return float(self.sigma_y[self.sigma_y.isfinite()].median())
+        return float(self.sigma_y)
+
+    @property
+    def arrays_sha256(self) -> str:
+        """SHA-256 of what its text and its noise do not say in words; empty if that is nothing."""
+        arrays = dict(self.arrays)
+        if isinstance(self.sigma_y, Tensor) and self.sigma_y.ndim:
+            arrays["sigma_y"] = self.sigma_y
+        digest = hashlib.sha256()
+        for name, value in sorted(arrays.items()):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
+            digest.update(value.contiguous().numpy().tobytes())
+        return digest.hexdigest() if arrays else ""
 
     def save(self, path: Path) -> None:
         """Writes a .npz file: the arrays, and the rest as one line of JSON."""
-        header = json.dumps(
-            {
-                "operator": self.operator,
-                "sigma_y": self.sigma_y,
-                "signal_shape": self.signal_shape,
-            }
-        )
+        header: dict[str, object] = {"operator": self.operator, "domain": self.domain}
+        header["signal_shape"] = self.signal_shape
         arrays = {f"array_{name}": value.numpy() for name, value in self.arrays.items()}
-        arrays |= {"y": self.y.numpy(), "measurement": np.array(header)}
+        if isinstance(self.sigma_y, Tensor):
+            arrays["sigma_y"] = self.sigma_y.numpy()
+        else:
+            header["sigma_y"] = self.sigma_y
+        arrays |= {"y": self.y.numpy(), "measurement": np.array(json.dumps(header))}
         np.savez_compressed(path, allow_pickle=False, **arrays)
 
     @classmethod
@@ -52,54 +75,36 @@ class Measurement:
         Raises:
             FileError: It is not such a file, or holds what cannot be measured.
         """
-        check_file(path, "a measurement")
+        mend = "Make one with hdagger degrade."
+        arrays = read_arrays(path, "a measurement", mend)
         try:
-            with zipfile.ZipFile(path) as archive:
-                size = sum(entry.file_size for entry in archive.infolist())
-            if size > 64 * MOST_PIXELS:
-                raise FileError(
-                    f"Wanted at most {64 * MOST_PIXELS // 10**6} MB, but {path} unpacks to "
-                    f"{size // 10**6} MB. Crop the picture before it is measured."
-                )
-            with np.load(path, allow_pickle=False) as archive:
-                header = json.loads(str(archive["measurement"]))
-                y = torch.from_numpy(archive["y"].astype(np.float64))
-                arrays = {
-                    name.removeprefix("array_"): torch.from_numpy(archive[name])
-                    for name in archive.files
-                    if name.startswith("array_")
-                }
+            header = json.loads(str(arrays["measurement"]))
+            y = torch.from_numpy(arrays["y"])
+            y = y.to(torch.complex128 if y.is_complex() else torch.float64)
+            noise = arrays.get("sigma_y")
             shape = header.get("signal_shape")
             measurement = cls(
                 y,
                 str(header["operator"]),
-                float(header["sigma_y"]),
-                arrays,
+                float(header["sigma_y"]) if noise is None else torch.from_numpy(noise).double(),
+                {
+                    name.removeprefix("array_"): torch.from_numpy(value)
+                    for name, value in arrays.items()
+                    if name.startswith("array_")
+                },
                 None if shape is None else tuple(int(side) for side in shape),
+                str(header.get("domain", "pictures")),
             )
-        except (zipfile.BadZipFile, OSError, KeyError, TypeError, ValueError, EOFError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise FileError(
-                f"Wanted a measurement, but {path} is not one that can be read. "
-                "Make one with hdagger degrade."
+                f"Wanted a measurement, but {path} is not one that can be read "
+                f"({brief(error)}). {mend}"
             ) from error
-        if not y.isfinite().all() or not 0 <= measurement.sigma_y < float("inf"):
+        noise = torch.as_tensor(measurement.sigma_y)
+        finite = noise.ndim > 0 or bool(noise.isfinite())
+        if not y.isfinite().all() or not finite or not (noise >= 0).all():
             raise FileError(
                 f"Wanted finite data and noise, but {path} holds others. "
                 "Measure again with hdagger degrade."
             )
         return measurement
-
-
-def noise_deviation(pixels: Float[Tensor, "channels height width"]) -> float:
-    """An estimate of the white noise in a picture: from the median of its finest details.
-
-    References:
-        Donoho and Johnstone, Ideal spatial adaptation by wavelet shrinkage, 1994, section 4.2,
-        with the diagonal Haar coefficients. https://doi.org/10.1093/biomet/81.3.425
-    """
-    height, width = (side - side % 2 for side in pixels.shape[1:])
-    if height < 2 or width < 2:
-        return 0.0
-    a = pixels[:, :height, :width]
-    details = (a[:, ::2, ::2] - a[:, 1::2, ::2] - a[:, ::2, 1::2] + a[:, 1::2, 1::2]).abs() / 2
-    return float(details.median() / 0.6745)

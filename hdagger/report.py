@@ -3,7 +3,7 @@
 import base64
 import html
 import io
-import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +13,6 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
-
-from .media import to_image
-from .samples import PosteriorSamples
-from .verdicts import Verdict
 
 STYLE = """
 :root { color-scheme: light dark; }
@@ -69,33 +65,26 @@ class Section:
 
 
 def heat_map(values: Float[Tensor, "height width"], top: float) -> Image.Image:
-    """Values from 0 (black) to ``top`` (pale yellow) as colours."""
-    place = (values.double() / max(top, 1e-12)).clamp(0, 1) * (len(HEAT) - 1)
+    """Values from 0 (black) to ``top`` (pale yellow) as colours, in 256 steps."""
+    place = torch.linspace(0, len(HEAT) - 1, 256, dtype=torch.float64)
     low = place.floor().clamp(max=len(HEAT) - 2)
-    share = (place - low)[..., None]
-    colours = (1 - share) * HEAT[low.long()] + share * HEAT[low.long() + 1]
-    return Image.fromarray(colours.round().to(torch.uint8).numpy())
+    share = (place - low)[:, None]
+    ramp = (1 - share) * HEAT[low.long()] + share * HEAT[low.long() + 1]
+    steps = (values / max(top, 1e-12)).clamp(0, 1).mul(255).round().to(torch.uint8)
+    image = Image.fromarray(steps.numpy(), "P")
+    image.putpalette(ramp.round().to(torch.uint8).flatten().tolist())
+    return image.convert("RGB")
 
 
-def spread_panel(samples: PosteriorSamples) -> Panel:
-    """Where the samples disagree, as a heat map with its scale in the caption."""
-    spread = samples.std.mean(dim=0)
-    top = max(float(spread.flatten().kthvalue(max(1, int(0.995 * spread.numel()))).values), 1e-6)
-    return Panel(f"where samples disagree (std: black 0, pale {top:.2g})", heat_map(spread, top))
-
-
-def verdict(summary: dict[str, Any]) -> str:
-    """The residual check in words."""
+def residual_words(summary: Mapping[str, Any]) -> str:
+    """What the residual, or the share of the data's numbers that was kept, says, in a sentence."""
     if "kept" in summary:
-        return (
-            f"{summary['kept']:.2%} of the numbers in the data are those of the samples, saved as "
-            "bytes: each is a picture that these data could have come from."
-        )
+        return _kept_words(summary["kept"])
     chi2 = summary["chi2_dof"]
     if chi2 is None:
         return (
             "The data were taken as exact; the samples meet them to "
-            f"{summary['residual_max']:.1e} of [-1, 1]."
+            f"{summary['residual_max']:.1e}."
         )
     if chi2 > 1.25:
         opinion = "more than that noise explains: the samples do not follow the data closely"
@@ -106,16 +95,22 @@ def verdict(summary: dict[str, Any]) -> str:
     return f"The residual is {opinion} (chi2/dof {chi2:.2f}, sigma_y {summary['sigma_y']:.4g})."
 
 
-def checked(summary: dict[str, Any]) -> str:
-    """What ``hdagger check`` has found of this method with this prior, in words."""
-    method, prior = summary["recipe"]["method"], summary["recipe"]["prior"]
-    if not summary["checks"]:
-        rounded = " --operator jpeg:10 --sigma-y 0" if "kept" in summary else ""
+def _kept_words(kept: float) -> str:
+    share = f"{math.floor(kept * 10_000) / 100:.2f} % of the numbers in the data"
+    if kept == 1:
         return (
-            f"The error bars of {method} with this prior have not been checked. "
-            f"hdagger check --method {method} --prior {prior}{rounded} --store does it."
+            "All of the numbers in the data are those of the samples, as saved: each is one that "
+            "these data could have come from."
         )
-    return "Checked: " + "; ".join(str(Verdict(**found)) for found in summary["checks"]) + "."
+    if kept > 0.999:
+        return (
+            f"{share} are those of the samples, as saved, and the others are next to them: each "
+            "is very nearly one that these data could have come from."
+        )
+    return (
+        f"Only {share} are those of the samples, as saved: the data could not have come from "
+        "them as they are."
+    )
 
 
 def write_page(path: Path, title: str, sections: list[Section], footer: str = "") -> None:
@@ -144,50 +139,6 @@ def table(rows: list[dict[str, Any]]) -> str:
         for row in rows
     )
     return f"<table><tr>{head}{body}</table>"
-
-
-def write_restoration(
-    folder: Path,
-    damaged: Float[Tensor, "c h w"],
-    samples: PosteriorSamples,
-    recipe: str,
-    extras: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Writes everything that ``hdagger restore`` leaves, and returns the summary.
-
-    ``samples/*.png``, ``mean.png`` and ``std.png`` to look at, ``samples.npz`` without loss,
-    ``summary.json``, ``recipe.toml`` and ``report.html``.
-
-    Args:
-        folder: Where to.
-        damaged: What was given.
-        samples: What was drawn.
-        recipe: How, as TOML.
-        extras: What the given file carries along (EXIF, ICC profile), as arguments of
-            ``Image.save``.
-    """
-    summary: dict[str, Any] = {**samples.provenance, "shape": list(samples.mean.shape)}
-    (folder / "samples").mkdir()
-    draws = [Panel(f"sample {k + 1}", to_image(draw)) for k, draw in enumerate(samples.draws)]
-    for k, panel in enumerate(draws):
-        panel.image.save(folder / "samples" / f"{k:03}.png", **extras)
-    mean, spread = Panel("mean of the samples", to_image(samples.mean)), spread_panel(samples)
-    mean.image.save(folder / "mean.png", **extras)
-    spread.image.save(folder / "std.png")
-    samples.save(folder / "samples.npz")
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    (folder / "recipe.toml").write_text(recipe)
-    how_sure = f"{verdict(summary)} {checked(summary)}"
-    panels = [Panel("given", to_image(damaged)), mean, spread, *draws]
-    settings = html.escape(f"{recipe}operator = {summary['operator']!r}\n")
-    write_page(
-        folder / "report.html",
-        f"{summary['operator']}, restored by {summary['recipe']['method']}",
-        [Section("Given, restored, and how sure", panels, how_sure)],
-        f"<h2>How</h2><pre>{settings}</pre>"
-        f"<p>{summary['nfe']} network evaluations a sample, {summary['seconds']} s in all.",
-    )
-    return summary
 
 
 def _inline(image: Image.Image) -> str:

@@ -1,7 +1,8 @@
 """Puts a trained prior into the package: python scripts/bundle_prior.py RUN/prior.safetensors
 
 Copies the weights and writes their sha256 into the card; the card's words and figures are yours.
-Verdicts on other weights go: make new ones with hdagger check --prior photo --store.
+Verdicts on other weights go: make new ones with hdagger check --prior photo --store, and copy them
+from hdagger/verdicts in the user's data folder to photo.verdicts.json beside the card.
 """
 
 import hashlib

@@ -4,8 +4,6 @@ import hypothesis
 import pytest
 import torch
 
-from hdagger.cli.main import main
-
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, max_examples=30)
 hypothesis.settings.load_profile("ci")
 torch.set_num_threads(1)
@@ -19,6 +17,8 @@ def generator() -> torch.Generator:
 @pytest.fixture
 def run(monkeypatch, capsys, tmp_path):
     """Runs ``hdagger ARGUMENTS`` in a fresh folder; returns (exit code, stdout, stderr)."""
+    from hdagger.cli.main import main
+
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments):

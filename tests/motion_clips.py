@@ -4,9 +4,9 @@ import math
 
 import torch
 
-from hdagger.motion import rotations
-from hdagger.motion.clips import Motion
-from hdagger.motion.skeleton import HUMANOID
+from hdagger.domains.motion import rotations
+from hdagger.domains.motion.clips import Motion
+from hdagger.domains.motion.skeleton import HUMANOID
 
 
 def stepping(frames=60, fps=30.0, seed=None):

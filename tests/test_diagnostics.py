@@ -17,7 +17,7 @@ from hdagger.diagnostics import (
     wasserstein,
 )
 from hdagger.operators.spectral import Inpainting
-from hdagger.samplers.base import Problem
+from hdagger.problem import Problem
 
 SIMULATIONS, DRAWS, N = 400, 59, 5
 

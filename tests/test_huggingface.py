@@ -1,5 +1,6 @@
 """diffusers folders, latent pipelines, networks in a clone: tiny, with random weights."""
 
+import hashlib
 import json
 import pickle
 import sys
@@ -7,9 +8,12 @@ import textwrap
 
 import pytest
 import torch
+from PIL import Image
+from safetensors.torch import save_file
 
 from hdagger.errors import FileError, HDaggerError, SettingError, ShapeError
 from hdagger.priors import edm, huggingface, latent
+from hdagger.priors.clone import Clone
 from hdagger.priors.conventions import EDM, VariancePreserving
 
 F64 = torch.float64
@@ -216,16 +220,33 @@ def test_a_latent_prior_is_its_pipeline_behind_the_wall(pipeline, tmp_path):
 
 CLONE = {
     "torch_utils/__init__.py": "",
+    "dnnlib/__init__.py": "from .util import EasyDict",
+    "dnnlib/util.py": """
+        class EasyDict(dict):
+            __getattr__ = dict.__getitem__
+    """,
     "torch_utils/persistence.py": """
+        import inspect, pickle, sys
+        import dnnlib
+
+        def reconstruct(cls, state):
+            made = cls.__new__(cls)
+            made.__setstate__(state)
+            return made
+
         def persistent_class(cls):
+            assert cls.__module__ in sys.modules
+            assert cls.__name__ in inspect.getsource(sys.modules[cls.__module__])
             class Decorator(cls):
                 def __init__(self, *args, **kwargs):
                     super().__init__(*args, **kwargs)
-                    self.init_args, self.init_kwargs = args, kwargs
+                    self.init_args, self.init_kwargs = args, dnnlib.EasyDict(kwargs)
+                    pickle.dumps(reconstruct)
             Decorator.__name__ = Decorator.__qualname__ = cls.__name__
             Decorator.__module__ = cls.__module__
             return Decorator
     """,
+    "torch_utils/misc.py": "def check(x): assert x.ndim == 4",
     "training/__init__.py": "",
     "training/networks.py": """
         import torch
@@ -242,6 +263,8 @@ CLONE = {
                 self.label = torch.nn.Linear(label_dim, img_channels)
 
             def forward(self, x, sigma, class_labels=None):
+                from torch_utils import misc
+                misc.check(x)
                 sigma = sigma.reshape(-1, 1, 1, 1)
                 total = sigma**2 + self.sigma_data**2
                 F = self.conv(x / total.sqrt()) + sigma.log() / 4
@@ -253,22 +276,27 @@ CLONE = {
 
 
 @pytest.fixture
-def clone(tmp_path):
+def clone(tmp_path, monkeypatch):
     """A repository laid out as EDM's is, and a pickle made with it."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
     for name, text in CLONE.items():
         file = tmp_path / "clone" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(textwrap.dedent(text))
-    with edm._on_path(tmp_path / "clone"):
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(tmp_path / "clone")
         from training.networks import EDMPrecond
 
         torch.manual_seed(0)
         net = EDMPrecond(8, 1, label_dim=3).eval()
         with (tmp_path / "net.pkl").open("wb") as file:
             pickle.dump({"ema": net}, file)
+        net(torch.zeros(1, 1, 8, 8), torch.ones(1))
     yield tmp_path / "clone", tmp_path / "net.pkl", net
-    for name in [name for name in sys.modules if name.split(".")[0] in edm.PACKAGES]:
-        del sys.modules[name]
+    for name in list(sys.modules):
+        if name.split(".")[0] in ("training", "torch_utils", "dnnlib"):
+            del sys.modules[name]
 
 
 def test_a_network_in_a_clone_is_itself_behind_the_wall(clone, tmp_path):
@@ -301,3 +329,82 @@ def test_a_clone_that_has_changed_is_refused(clone, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileError, match="does not give one"):
         edm.convert(path, tmp_path / "empty")
+
+
+def test_what_is_trusted_is_noted_outside_the_file(clone, tmp_path):
+    folder, path, _ = clone
+    edm.convert(path, folder).save(tmp_path / "edm.safetensors")
+    (note,) = (tmp_path / "data/hdagger/trusted").iterdir()
+    assert set(json.loads(note.read_text())["files"]) == {
+        "training", "training.networks", "torch_utils", "torch_utils.persistence",
+        "torch_utils.misc", "dnnlib", "dnnlib.util",
+    }  # fmt: skip
+    (folder / "torch_utils/persistence.py").write_text("raise SystemExit")
+    with pytest.raises(FileError, match=r"persistence\.py has changed since"):
+        edm.ClonedDenoiser.load(tmp_path / "edm.safetensors")
+    for text in ("", "[1]", "{}", "[" * 5000, '{"clone": 1}', " " * 10**6):
+        note.write_text(text)
+        with pytest.raises(FileError, match="Add the prior again"):
+            edm.ClonedDenoiser.load(tmp_path / "edm.safetensors")
+
+
+def test_a_clone_is_not_on_the_path_of_others(clone, tmp_path):
+    """Two clones with modules of the same names are open at once, and neither is importable."""
+    folder, path, net = clone
+    edm.convert(path, folder).save(tmp_path / "edm.safetensors")
+    other = tmp_path / "other"
+    (other / "training").mkdir(parents=True)
+    (other / "training/networks.py").write_text("import dnnlib.util as u\nname = u.name")
+    (other / "dnnlib").mkdir()
+    (other / "dnnlib/util.py").write_text("name = 'another'")
+    before, there = list(sys.path), set(sys.modules)
+    prior = edm.ClonedDenoiser.load(tmp_path / "edm.safetensors")
+    assert Clone(other).load("training.networks").name == "another"
+    assert sys.path == before
+    added = set(sys.modules) - there
+    assert all(name.startswith("_hdagger_clone_") for name in added if "training" in name)
+    x = randn(1, 1, 8, 8)
+    with torch.no_grad():
+        expected = net(x, torch.tensor(0.3), torch.zeros(1, 3))
+    torch.testing.assert_close(prior(x, torch.tensor(0.3)), expected)
+
+
+HOSTILE = (
+    {"clone": "/usr/lib/python3", "module": "os", "name": "system"},
+    {"clone": ".", "module": "evil", "name": "Net"},
+    {"clone": ".", "module": "..evil", "name": "Net"},
+    {"clone": "clone", "module": "training.networks", "name": "EDMPrecond"},
+)
+
+
+@pytest.mark.parametrize("says", HOSTILE, ids=lambda says: says["module"])
+@pytest.mark.parametrize("command", ["restore", "add", "check"])
+def test_a_file_of_weights_has_no_say_in_what_is_run(clone, run, says, command, tmp_path):
+    (tmp_path / "evil.py").write_text("from pathlib import Path; Path('ran').touch()")
+    code = hashlib.sha256((tmp_path / "evil.py").read_bytes()).hexdigest()
+    origin = says | {"sha256": code, "args": ["touch ran"], "kwargs": {}, "files": {"evil": code}}
+    metadata = {"hdagger": json.dumps({"edm": origin})}
+    save_file({"a": torch.zeros(2)}, "x.safetensors", metadata)
+    Image.new("L", (8, 8)).save("a.png")
+    there = set(sys.modules)
+    status, out, err = run(
+        *{
+            "restore": ("restore", "a.png", "--denoise", 9, "--prior", "x.safetensors"),
+            "add": ("priors", "add", "mine", "--from", "x.safetensors"),
+            "check": ("priors", "check", "x.safetensors"),
+        }[command]
+    )
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "--trust-pickle" in err
+    assert not (tmp_path / "ran").exists()
+    assert not {name for name in set(sys.modules) - there if "evil" in name}
+
+
+@pytest.mark.parametrize("name", ["os", "..evil", "a-b", "evil", "a..b", "link"])
+def test_a_clone_gives_its_own_modules_alone(name, tmp_path):
+    (tmp_path / "evil.py").write_text("raise SystemExit")
+    (tmp_path / "clone").mkdir()
+    (tmp_path / "clone/link.py").symlink_to(tmp_path / "evil.py")
+    (tmp_path / "clone/os.py").write_text("raise SystemExit")
+    with pytest.raises(FileError, match="does not exist"):
+        Clone(tmp_path / "clone").load(name)

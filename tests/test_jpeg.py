@@ -9,18 +9,19 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from hdagger.domains.pictures.files import Turn
+from hdagger.domains.pictures.jpeg import SAMPLINGS, Jpeg, JpegTransform, quality_tables
+from hdagger.domains.pictures.jpeg_file import read_jpeg
+from hdagger.domains.pictures.resample import BlockAverage
+from hdagger.domains.pictures.seen_jpeg import SeenJpeg
 from hdagger.errors import HDaggerError, OperatorAbilityError, SettingError, ShapeError
-from hdagger.jpeg_file import read_jpeg
-from hdagger.media import Turn
 from hdagger.operators import checks
-from hdagger.operators.jpeg import SAMPLINGS, Jpeg, JpegTransform, quality_tables
 from hdagger.operators.quantisation import Bits, whole
-from hdagger.operators.resample import BlockAverage
-from hdagger.operators.seen_jpeg import SeenJpeg
 from hdagger.operators.spectral import Inpainting
-from hdagger.samplers.base import Problem, karras_levels
+from hdagger.problem import Problem
 from hdagger.samplers.cells import Cells, mean_within
 from hdagger.samplers.guidance import DPS, ReconstructionGuidance
+from hdagger.samplers.walk import Step, karras_levels
 from hdagger.tensors import SampleNoise
 
 SIZES = [(64, 96), (37, 53), (9, 1)]
@@ -161,9 +162,10 @@ def test_samples_lie_in_their_cells(H):
     prior = lambda x, sigma: x * 0.3 / (0.3 + sigma**2)
     y = H(pixels(photograph(16, 16)).expand(2, -1, -1, -1))
     problem = Problem(y, H)
-    x = Cells(prior).sample(problem, karras_levels(10, high=8.0), SampleNoise(0, [(0, 0), (0, 1)]))
+    noise = SampleNoise(0, [(0, 0), (0, 1)])
+    x = Cells().sample(prior, problem, karras_levels(10, high=8.0), noise)
     assert H.outside(x, y).abs().max() <= 0.5 + 1e-9
-    settled = H.settle(x, y)
+    settled = H.snap(x, y)
     assert H.kept(settled, y) == 1.0
     assert (x[0] - x[1]).abs().max() > 1e-3
 
@@ -174,7 +176,7 @@ def test_rounding_is_never_differentiated(sampler):
     prior = lambda x, sigma: x / (1 + sigma**2)
     problem = Problem(H(pixels(photograph(16, 16))), H)
     with pytest.raises(OperatorAbilityError, match="rounds"):
-        sampler(prior).sample(problem, karras_levels(2), SampleNoise(0, [(0, 0)]))
+        sampler().sample(prior, problem, karras_levels(2), SampleNoise(0, [(0, 0)]))
 
 
 def test_whole_numbers_go_away_from_zero_at_halves():
@@ -327,3 +329,19 @@ def test_average_before_jpeg_keeps_the_laws():
     x = torch.rand(2, 3, 64, 64, dtype=torch.float64) * 2 - 1
     assert torch.equal(H(H.pinv(H(x))), H(x))
     assert checks.pinv_gap(H.linear, x) < 1e-12
+
+
+def test_a_prediction_moves_by_cells_as_wide_as_twice_the_noise():
+    """The formula at the top of samplers/cells.py, with its 2 written out."""
+    H = Jpeg((3, 16, 16), 40)
+    prior = lambda x, sigma: x / (1 + sigma**2)
+    y = H(pixels(photograph(16, 16)))
+    sigma = torch.tensor(0.3, dtype=torch.float64)
+    x = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)).double()
+    step = Step(sigma, sigma / 2, 1.0, 0, 2)
+    moved = Cells().correct(prior, x, Problem(y, H), step)
+    D = prior(x, sigma)
+    c, deviation = H.linear(D), 2**0.5 * sigma * H.gain
+    low, high = y - H.shift - 0.5, y - H.shift + 0.5
+    inside = mean_within(c, deviation, low, high)
+    torch.testing.assert_close(moved, D + H.linear.pinv(inside - c), rtol=0, atol=1e-10)

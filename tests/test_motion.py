@@ -5,13 +5,19 @@ import pytest
 import torch
 from motion_clips import STYLES, foreign_bvh, stepping
 
+from hdagger.domains.motion import bvh, retarget, rotations
+from hdagger.domains.motion.bvh import parse
+from hdagger.domains.motion.clips import Motion
+from hdagger.domains.motion.features import canonical, decode, encode
+from hdagger.domains.motion.files import read_deepmimic, read_motion, write_motion
+from hdagger.domains.motion.metrics import (
+    Plausibility,
+    distance,
+    plausibility,
+    root_relative_distance,
+)
+from hdagger.domains.motion.skeleton import HUMANOID
 from hdagger.errors import HDaggerError
-from hdagger.motion import bvh, retarget, rotations
-from hdagger.motion.bvh import parse
-from hdagger.motion.clips import Motion, read_deepmimic, read_motion, write_motion
-from hdagger.motion.features import canonical, decode, encode
-from hdagger.motion.metrics import plausibility, root_relative_distance
-from hdagger.motion.skeleton import HUMANOID
 
 
 def random_motion(frames=6, seed=0):
@@ -63,8 +69,12 @@ def test_kinematics_are_differentiable_and_batched():
     points = HUMANOID.place_points(HUMANOID.pose(qpos))
     assert points.shape == (2, 3, 16, 3)
     (gradient,) = torch.autograd.grad(points[..., -1, :].sum(), qpos)
-    assert gradient.isfinite().all()
-    assert gradient.abs().sum() > 0
+    slope = gradient[0, 0]
+    moved = qpos.detach().clone()
+    step = torch.randn(qpos.shape[-1], generator=torch.Generator().manual_seed(1)).double()
+    at = lambda h: HUMANOID.place_points(HUMANOID.pose(moved[0, 0] + h * step))[-1].sum()
+    expected = (at(1e-6) - at(-1e-6)) / 2e-6
+    assert float(slope @ step) == pytest.approx(float(expected), rel=1e-6)
 
 
 def test_mirror_twice_and_turns_change_nothing():
@@ -203,13 +213,17 @@ def test_broken_deepmimic_files_are_refused(tmp_path, content):
         read_deepmimic(path)
 
 
+JOINTS = np.array(" ".join(HUMANOID.names))
+
+
 def test_broken_archives_are_refused(tmp_path):
     path = tmp_path / "clip.npz"
     for arrays in (
         {"qpos": np.zeros((3, 43))},
-        {"qpos": np.zeros((3, 7)), "fps": 30.0, "joints": np.array(HUMANOID.names)},
-        {"qpos": np.full((3, 43), np.nan), "fps": 30.0, "joints": np.array(HUMANOID.names)},
-        {"qpos": np.array([{}]), "fps": 30.0, "joints": np.array(HUMANOID.names)},
+        {"qpos": np.zeros((3, 7)), "fps": 30.0, "joints": JOINTS},
+        {"qpos": np.full((3, 43), np.nan), "fps": 30.0, "joints": JOINTS},
+        {"qpos": np.array([{}]), "fps": 30.0, "joints": JOINTS},
+        {"qpos": np.zeros((3, 43)), "fps": 30.0, "joints": np.array("root tail")},
     ):
         np.savez(path, **arrays)
         with pytest.raises(HDaggerError, match=r"clip\.npz"):
@@ -236,5 +250,39 @@ def test_a_jump_does_not_count_as_floating_where_it_flies():
     motion = motion.shifted(-motion.lowest[:, None] * torch.tensor([0, 0, 1.0]).double())
     height = 3 * t - 9.81 / 2 * t**2
     found = plausibility(motion.shifted(height[:, None] * torch.tensor([0, 0, 1.0]).double()))
-    assert found.flight > 0.8
+    assert found.flight == pytest.approx(18 / 20)
     assert found.grounded < found.floating / 10
+    rises = torch.linspace(0, 1, 20)[:, None] * torch.tensor([0, 0, 1.0])
+    lifted = plausibility(motion.shifted(rises.double()))  # not by falling
+    assert lifted.flight == 0
+    assert lifted.grounded == lifted.floating > 100
+
+
+def test_jerk_is_the_third_derivative_of_the_points():
+    t = torch.arange(20).double() / 30
+    motion = Motion(HUMANOID.rest().expand(20, -1).clone())
+    along = torch.tensor([1.0, 0, 0]).double()
+    assert plausibility(motion.shifted(2 * t[:, None] ** 3 * along)).jerk == pytest.approx(12)
+    assert plausibility(motion.shifted(t[:, None] ** 2 * along)).jerk == pytest.approx(0, abs=1e-6)
+    assert plausibility(motion[:3]).jerk == 0
+
+
+def test_distances_by_hand():
+    a = Motion(HUMANOID.rest().expand(5, -1).clone())
+    b = a.shifted(torch.tensor([0.3, 0.4, 0]).double())
+    assert distance(a, b) == pytest.approx(500)
+    assert root_relative_distance(a, b) == pytest.approx(0, abs=1e-9)
+    quarter = a.moved(a.qpos.clone().index_copy(
+        1, torch.arange(3, 7), rotations.about_z(torch.full((5,), torch.pi / 2)).double()
+    ))  # fmt: skip
+    turned = a.points - a.points[:, :1]
+    expected = 1e3 * 2**0.5 * turned[..., :2].norm(dim=-1).mean()
+    assert root_relative_distance(a, quarter) == pytest.approx(float(expected))
+
+
+def test_a_row_has_every_number_under_its_own_name():
+    numbers = Plausibility(1, 2, 4, 8, 16, 32, 64, 128, 256)
+    assert numbers.row() == {
+        "phys_err": 7, "penetrate": 1, "float": 2, "skate": 4, "float_grounded": 8,
+        "flight": 16, "jerk": 32, "tolerance": 64, "margin": 128, "fps": 256,
+    }  # fmt: skip

@@ -7,25 +7,25 @@ import torch
 from hypothesis import given
 from PIL import Image
 
+from hdagger.domains.pictures.jpeg import JpegTransform, quality_tables
+from hdagger.domains.pictures.kernels import gaussian_taps
+from hdagger.domains.pictures.resample import Bicubic, BlockAverage, Separable, SeparableBlur
+from hdagger.domains.pictures.spectral import Grayscale, WalshHadamard
 from hdagger.errors import HDaggerError, SettingError, ShapeError
+from hdagger.linalg import conjugate_gradients, dct2, idct2, inner, least_residuals, real, real_as
 from hdagger.operators import checks
-from hdagger.operators.jpeg import JpegTransform, quality_tables
-from hdagger.operators.kernels import gaussian_taps
-from hdagger.operators.resample import (
-    Bicubic,
-    BlockAverage,
-    Separable,
-    SeparableBlur,
-)
-from hdagger.operators.spectral import (
+from hdagger.operators.base import LinearOperator, SVDOperator
+from hdagger.operators.convolution import (
     CircularBlur,
-    Dense,
-    Grayscale,
-    Identity,
-    Inpainting,
-    Scaled,
-    WalshHadamard,
+    Convolution,
+    MirrorBlur,
+    Mirrored,
+    convolution,
+    reach,
 )
+from hdagger.operators.gram import Gram
+from hdagger.operators.spectral import Dense, Identity, Inpainting, Scaled
+from hdagger.operators.whitened import whitened
 
 
 def randn(*shape, seed=1):
@@ -34,12 +34,61 @@ def randn(*shape, seed=1):
 
 
 KERNEL = torch.rand(3, 5, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+SYMMETRIC = sum(KERNEL.flip(axes) for axes in ((), (0,), (1,), (0, 1))) / 4
 TAPS = torch.tensor([0.1, 0.3, 0.4, 0.15, 0.05])
 MASK = randn(2, 3, 5, 7) > 0
 
 
 def jpeg_transform(shape, luma):
     return JpegTransform(shape, quality_tables(30)[[0, 1, 1]], [luma, (1, 1), (1, 1)])
+
+
+class Fourier(LinearOperator):
+    """The centred orthonormal FFT of a complex signal, (2, height, width): no more than that."""
+
+    complex_data = True
+
+    def __init__(self, height, width):
+        super().__init__()
+        self.signal_shape, self.data_shape = (2, height, width), (height, width)
+
+    def forward(self, x):
+        z = torch.complex(x[:, 0], x[:, 1])
+        k = torch.fft.fft2(torch.fft.ifftshift(z, (1, 2)), norm="ortho")
+        return torch.fft.fftshift(k, (1, 2))
+
+    def adjoint(self, y):
+        z = torch.fft.ifft2(torch.fft.ifftshift(y, (1, 2)), norm="ortho")
+        return torch.view_as_real(torch.fft.fftshift(z, (1, 2))).movedim(-1, 1)
+
+
+class OfReal(Fourier):
+    """That of a real signal: half of what it gives says the same again."""
+
+    def __init__(self, height, width):
+        super().__init__(height, width)
+        self.signal_shape = (height, width)
+
+    def forward(self, x):
+        return super().forward(torch.stack([x, 0 * x], dim=1))
+
+    def adjoint(self, y):
+        return super().adjoint(y)[:, 0]
+
+
+class Plain(LinearOperator):
+    """A matrix, by its products alone."""
+
+    def __init__(self, matrix):
+        super().__init__()
+        self.matrix = matrix
+        self.signal_shape, self.data_shape = (matrix.shape[1],), (matrix.shape[0],)
+
+    def forward(self, x):
+        return x @ self.matrix.T
+
+    def adjoint(self, y):
+        return y @ self.matrix
 
 
 OPERATORS = {
@@ -54,7 +103,9 @@ OPERATORS = {
     "bicubic x4, odd sizes": lambda: Bicubic((1, 17, 13), 4),
     "bicubic x16": lambda: Bicubic((3, 16, 32), 16),
     "separable": lambda: Separable((3, 5, 7), randn(3, 5), randn(6, 7)),
-    "separable blur": lambda: SeparableBlur((3, 7, 9), TAPS, KERNEL[0]),
+    "separable blur": lambda: SeparableBlur((3, 7, 9), gaussian_taps(0.5), TAPS + TAPS.flip(0)),
+    "mirror blur, gray, even sizes": lambda: MirrorBlur((1, 6, 8), SYMMETRIC),
+    "mirror blur, two axes": lambda: MirrorBlur((4, 5), SYMMETRIC),
     "separable blur, wider than the image": lambda: SeparableBlur((1, 3, 4), gaussian_taps(1.0)),
     "circular blur": lambda: CircularBlur((3, 6, 9), KERNEL),
     "circular blur, gray, even kernel": lambda: CircularBlur((1, 8, 8), KERNEL[:2, :4]),
@@ -64,14 +115,179 @@ OPERATORS = {
     "scaled": lambda: Scaled((3, 5, 7), 2.5),
     "jpeg, not rounded": lambda: jpeg_transform((3, 16, 32), (2, 2)),
     "jpeg, not rounded, odd sizes": lambda: jpeg_transform((3, 9, 19), (2, 1)),
-    "average, then blur": lambda: SeparableBlur((3, 4, 6), TAPS) @ BlockAverage((3, 8, 12), 2),
+    "average, then blur": lambda: (
+        SeparableBlur((3, 4, 6), SYMMETRIC[0]) @ BlockAverage((3, 8, 12), 2)
+    ),
     "gray, then average, then mask": lambda: (
         Inpainting(MASK[:1, 0, :4, :6]) @ BlockAverage((1, 8, 12), 2) @ Grayscale((3, 8, 12))
     ),
+    "whitened average": lambda: whitened(BlockAverage((1, 8, 6), 2), randn(1, 4, 3).exp()),
+    "whitened mask, some not seen": lambda: whitened(
+        Inpainting(MASK[0]), randn(3, 5, 7).exp().where(MASK[1], torch.inf)
+    ),
+    "gram, reduced": lambda: Gram(Plain(randn(9, 6))).reduced(),
+    "gram, reduced, of deficient rank": lambda: Gram(Plain(randn(9, 2) @ randn(2, 6))).reduced(),
     "dense": lambda: Dense(randn(4, 12), (3, 2, 2)),
     "dense, tall": lambda: Dense(randn(6, 4)),
     "dense, of deficient rank": lambda: Dense(randn(5, 2) @ randn(2, 6)),
 }
+
+ITERATIVE = {
+    "plain matrix": lambda: Plain(randn(5, 8)),
+    "plain matrix, tall": lambda: Plain(randn(8, 5)),
+    "plain matrix, of deficient rank": lambda: Plain(randn(5, 2) @ randn(2, 6)),
+    "fourier": lambda: Fourier(4, 6),
+    "fourier, masked": lambda: Inpainting(MASK[0, 0]) @ Fourier(5, 7),
+    "fourier of a real signal, masked": lambda: Inpainting(MASK[0, 0]) @ OfReal(5, 7),
+    "fourier, whitened": lambda: whitened(Fourier(5, 7), randn(5, 7).exp()),
+    "fourier, whitened, some not seen": lambda: whitened(
+        Fourier(5, 7), randn(5, 7).exp().where(MASK[0, 0], torch.inf)
+    ),
+    "mask, then average": lambda: (
+        Inpainting(MASK[0, :, :2, :3])
+        @ Bicubic((3, 4, 6), 2)
+        @ SeparableBlur((3, 4, 6), SYMMETRIC[1])
+    ),
+    "convolution": lambda: Convolution((3, 7, 9), KERNEL),
+    "convolution, even kernel": lambda: Convolution((1, 8, 7), KERNEL[:2, :4]),
+    "convolution, two axes": lambda: Convolution((6, 9), KERNEL),
+    "convolution, masked": lambda: Inpainting(MASK[0]) @ Convolution((3, 7, 11), KERNEL),
+    "convolution, then average": lambda: (
+        BlockAverage((1, 4, 6), 2) @ Convolution((1, 6, 10), KERNEL)
+    ),
+    "convolution, then gray": lambda: Grayscale((3, 4, 6)) @ Convolution((3, 6, 10), KERNEL),
+    "mirrored": lambda: Mirrored((2, 2, 3), KERNEL),
+    "mirror, any kernel": lambda: convolution((1, 5, 7), KERNEL, "mirror"),
+    "gram": lambda: Gram(Plain(randn(5, 8))),
+    "gram, tall": lambda: Gram(Plain(randn(8, 5))),
+    "gram of masked fourier": lambda: Gram(Inpainting(MASK[0, 0]) @ Fourier(5, 7)),
+    "gram of masked fourier, tall": lambda: Gram(Inpainting(MASK[0, 0]) @ OfReal(5, 7)),
+}
+"""Operators without a singular value decomposition."""
+
+
+def data(H, seed):
+    y = randn(2, *H.data_shape, seed=seed)
+    return torch.complex(y, randn(2, *H.data_shape, seed=seed + 100)) if H.complex_data else y
+
+
+@pytest.mark.parametrize("name", ITERATIVE)
+def test_keeps_the_linear_contract_by_iteration(name):
+    H = ITERATIVE[name]()
+    x, v = randn(2, *H.signal_shape), randn(2, *H.signal_shape, seed=2)
+    y, u = data(H, 3), data(H, 4)
+    assert checks.adjoint_gap(H, x, y) < 1e-12
+    assert checks.pinv_gap(H, x) < 1e-9
+    assert checks.reflexive_gap(H, y) < 1e-9
+    assert checks.data_projection_gap(H, y, u) < 1e-9
+    assert checks.signal_projection_gap(H, x, v) < 1e-9
+    torch.testing.assert_close(H.adjoint(H.solve(y, 1.0, 0.0)), H.pinv(y), rtol=1e-8, atol=1e-8)
+    for r2, sigma_y2 in ((1.0, 0.09), (0.2, 1.0)):
+        assert checks.solve_gap(H, y, r2, sigma_y2) < 1e-12
+        assert checks.pull_gap(H, y, r2, sigma_y2) < 1e-11
+        assert checks.pull_residual(H, y, r2, sigma_y2) < 2e-4
+    numbers = real(y).shape[1]
+    assert H.rank == int(numbers if H.visible is None else real(H.seen(y)).ne(0).sum() / 2)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_pull_is_exact_with_a_decomposition(name):
+    H = OPERATORS[name]()
+    if "each image" not in name:
+        assert checks.pull_gap(H, data(H, 1), 0.2, 0.09) < 1e-12
+
+
+HIDING = {
+    name: make for name, make in (OPERATORS | ITERATIVE).items() if make().visible is not None
+}
+
+
+@pytest.mark.parametrize("name", HIDING)
+def test_what_lies_under_a_mask_is_not_looked_at(name):
+    H = HIDING[name]()
+    y = data(H, 3)
+    assert checks.hidden_gap(H, y) == 0
+    assert (H.seen(y) == y).sum() == H.visible.expand(y.shape).sum()
+    assert torch.equal(H.seen(H(x := randn(2, *H.signal_shape))), H(x))
+
+
+def test_enough_operators_hide_something():
+    assert len(HIDING) >= 9
+    H = Inpainting(MASK[0, 0]) @ Fourier(5, 7)
+    assert H.rank == 2 * int(MASK[0, 0].sum())
+
+
+def test_iterative_solvers_take_complex_rows_for_real_ones():
+    """A map that is linear over the reals alone, as H H^T is for a real signal."""
+    root = randn(12, 12)
+    matrix = root @ root.T + torch.eye(12)
+    b = torch.complex(randn(2, 2, 3), randn(2, 2, 3, seed=5))
+    apply = lambda x: real_as(real(x) @ matrix, x)
+    expected = real_as(torch.linalg.solve(matrix, real(b).T).T, b)
+    for found in (conjugate_gradients(apply, b), least_residuals(apply, b, 12)):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    assert inner(b, 1j * b).abs().max() < 1e-12
+
+
+def test_a_preconditioner_and_a_start_change_the_way_and_not_the_answer():
+    root = randn(12, 12)
+    matrix = root @ root.T + torch.diag(torch.logspace(0, 4, 12).double())
+    b, calls = randn(2, 12), []
+    apply = lambda x: (calls.append(0), x @ matrix)[1]
+    expected = torch.linalg.solve(matrix, b.T).T
+    near = lambda r: r / matrix.diagonal()
+    ways = ({}, {"near": near}, {"start": expected + 1e-6 * b}, {"near": near, "start": b})
+    counts = []
+    for way in ways:
+        calls.clear()
+        found = conjugate_gradients(apply, b, tolerance=1e-10, **way)
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9)
+        counts.append(len(calls))
+    assert counts[1] < counts[0]
+
+
+def test_noise_of_each_number_joins_the_operator():
+    H, noise = Plain(randn(4, 3)), torch.tensor([0.5, 1.0, 2.0, torch.inf])
+    white = whitened(H, noise)
+    y = randn(1, 4)
+    matrix = checks.dense(H)[:3]
+    S = 0.3 * matrix @ matrix.T + torch.diag(noise[:3].double() ** 2)
+    expected = torch.linalg.solve(S, y[0, :3]) @ matrix
+    pulled = white.pull(white.white(y), 0.3, 1.0, tolerance=1e-13)
+    torch.testing.assert_close(pulled[0], expected, rtol=1e-10, atol=1e-12)
+    assert white.rank == 3
+    with pytest.raises(SettingError, match="above 0"):
+        whitened(H, torch.zeros(4))
+    with pytest.raises(ShapeError, match=r"\(4,\)"):
+        whitened(H, torch.ones(3))
+
+
+@pytest.mark.parametrize("shape", [(5, 8), (8, 5)])
+def test_gram_knows_the_evidence(shape):
+    H, e = Gram(Plain(randn(*shape))), randn(2, shape[0])
+    matrix = checks.dense(H)
+    S = 0.3 * matrix @ matrix.T + 0.04 * torch.eye(shape[0])
+    law = torch.distributions.MultivariateNormal(torch.zeros(shape[0]).double(), S.double())
+    torch.testing.assert_close(H.log_evidence(e, 0.3, 0.04), law.log_prob(e))
+
+
+def test_gram_loses_no_digits_where_the_noise_is_small():
+    matrix = randn(8, 5)
+    H, e = Gram(Plain(matrix)), randn(2, 8)
+    for sigma_y2 in (1e-2, 1e-6, 1e-10):
+        system = matrix.T @ matrix + sigma_y2 * torch.eye(5)
+        expected = torch.linalg.solve(system, (e @ matrix).T).T
+        torch.testing.assert_close(H.pull(e, 1.0, sigma_y2), expected, rtol=1e-8, atol=1e-9)
+
+
+def test_reduced_data_say_all_of_the_signal():
+    gram = Gram(Plain(randn(9, 4)))
+    H, y = gram.reduced(), randn(2, 9)
+    torch.testing.assert_close(H.pinv(H.data(y)), gram.pinv(y), rtol=1e-10, atol=1e-12)
+    whole, part = gram.pull(y, 0.5, 0.1), H.pull(H.data(y), 0.5, 0.1)
+    torch.testing.assert_close(whole, part, rtol=1e-10, atol=1e-12)
+    with pytest.raises(ShapeError, match="solve is exact"):
+        Gram(Plain(randn(4, 9))).reduced()
 
 
 @pytest.mark.parametrize("name", OPERATORS)
@@ -137,16 +353,56 @@ def test_circular_blur_is_the_plain_convolution_of_each_channel(channels, shape)
     torch.testing.assert_close(actual, expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("shape", [(8, 8), (7, 11)])
-def test_separable_blur_is_the_plain_convolution_of_each_channel(channels, shape):
-    x = randn(2, channels, *shape)
-    other = KERNEL[0, :3]
-    mirrored = np.pad(x.numpy(), ((0, 0), (0, 0), (2, 2), (1, 1)), mode="symmetric")
-    taps = torch.outer(TAPS.double().flip(0), other.flip(0)).expand(channels, 1, 5, 3)
-    expected = torch.nn.functional.conv2d(torch.from_numpy(mirrored), taps, groups=channels)
-    actual = SeparableBlur((channels, *shape), TAPS, other)(x)
-    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-12)
+@pytest.mark.parametrize("boundary", ["unknown", "mirror", "circular"])
+@pytest.mark.parametrize("size", [(3, 5), (2, 4), (5, 3), (4, 3), (1, 6)])
+@pytest.mark.parametrize("even", [True, False])
+def test_convolutions_are_scipys(boundary, size, even):
+    """Also of kernels of even sizes, and of one that is larger than a mirrored signal."""
+    from scipy.ndimage import convolve
+
+    x, kernel = randn(2, 9, 8), randn(*size, seed=2)
+    if even:
+        kernel = sum(kernel.flip(axes) for axes in ((), (0,), (1,), (0, 1)))
+    H = convolution((2, 9, 8), kernel, boundary)
+    mode = {"unknown": "constant", "mirror": "reflect", "circular": "wrap"}[boundary]
+    expected = torch.stack([torch.tensor(convolve(c, kernel.numpy(), mode=mode)) for c in x])
+    if boundary == "unknown":
+        (above, below), (left, right) = reach(kernel)
+        expected = expected[:, above : 9 - below, left : 8 - right]
+    torch.testing.assert_close(H(x[None])[0], expected, rtol=0, atol=1e-12)
+    assert isinstance(H, SVDOperator) == (boundary == "circular") or boundary == "mirror"
+
+
+def test_a_blur_with_unknown_surroundings_solves_in_few_iterations():
+    """White data, which ask most of it; a photograph of 1024 x 1024 takes 10."""
+    taps = gaussian_taps(2.0)
+    H, products = Convolution((3, 112, 128), torch.outer(taps, taps)), []
+    cut = H._cut
+    H._cut = lambda x: (products.append(0), cut(x))[1]
+    for sigma_y in (0.05, 0.1):
+        for r2 in (0.25, 0.01):
+            products.clear()
+            H.pull(randn(1, *H.data_shape), r2, sigma_y**2)
+            assert len(products) <= 32
+
+
+def test_the_surroundings_take_part_in_what_is_known_of_a_blur():
+    """Exact: what a kernel sees beyond the frame is pulled too, less the farther it is."""
+    H = Convolution((9, 9), torch.ones(3, 3, dtype=torch.float64) / 9)
+    pulled = H.pull(torch.ones(1, 7, 7, dtype=torch.float64), 1.0, 0.01)[0]
+    assert (pulled[0].abs() > 0).all()
+    assert pulled[0, 0].abs() < pulled[4, 4].abs()
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 8, 13])
+def test_the_fast_cosine_transform_is_scipys(n):
+    from scipy.fft import dctn
+
+    x = randn(2, 5, n)
+    expected = torch.tensor(dctn(x.numpy(), axes=(1, 2), norm="ortho"))
+    torch.testing.assert_close(dct2(x), expected, rtol=0, atol=1e-13)
+    torch.testing.assert_close(idct2(expected), x, rtol=0, atol=1e-13)
+    assert dct2(x.float()).dtype == torch.float32
 
 
 @pytest.mark.parametrize(("factor", "shape"), [(2, (10, 14)), (4, (17, 13)), (16, (48, 32))])
@@ -215,7 +471,8 @@ def test_a_rank_tolerance_is_shared_by_pinv_and_rank():
         (lambda: BlockAverage((3, 8, 8), 0), SettingError, "Try 4"),
         (lambda: Bicubic((3, 8, 8), 0), SettingError, "Try 4"),
         (lambda: CircularBlur((3, 2, 2), KERNEL), ShapeError, "3 x 5"),
-        (lambda: SeparableBlur((3, 8, 8), TAPS[:4]), ShapeError, "odd number of taps"),
+        (lambda: SeparableBlur((3, 8, 8), TAPS), ShapeError, "unknown surroundings"),
+        (lambda: Convolution((3, 2, 9), KERNEL), ShapeError, "3 x 5"),
         (lambda: WalshHadamard((3, 6, 6)), ShapeError, "4 x 4"),
         (lambda: WalshHadamard((3, 4, 4), ratio=0.5), SettingError, "4 keeps a quarter"),
     ],

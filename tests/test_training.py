@@ -7,11 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
-from hdagger.datasets import Photographs
+from hdagger.domains.pictures.dataset import Photographs
+from hdagger.domains.pictures.training import Training, TrainingPlan
 from hdagger.errors import FileError, SettingError
 from hdagger.muon import Muon, orthogonalise
 from hdagger.priors.unet import UNetDenoiser, UNetShape
-from hdagger.training import Training, TrainingPlan
 
 
 @pytest.fixture

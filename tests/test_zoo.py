@@ -1,5 +1,6 @@
 """Adding, checking and guiding priors: real files, real networks at tiny size."""
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -11,17 +12,19 @@ from safetensors.torch import save_file
 from test_huggingface import folder_of, pipeline  # noqa: F401
 
 from hdagger import Measurement, Recipe, restore
+from hdagger.domains.pictures import prior_checks as checks
 from hdagger.errors import FileError, SettingError
 from hdagger.operators.decoded import Decoded
 from hdagger.operators.spectral import Dense
-from hdagger.priors import checks, zoo
+from hdagger.priors import checkpoint, zoo
 from hdagger.priors.analytic import GaussianField, GaussianMixture
 from hdagger.priors.base import Counted
 from hdagger.priors.classes import ClassifierFree, ClassifierGuided
 from hdagger.priors.classifier import NoisyClassifier
 from hdagger.priors.unet import UNetDenoiser, UNetShape
-from hdagger.restoration import METHODS
-from hdagger.samplers.base import Problem, karras_levels
+from hdagger.problem import Problem
+from hdagger.samplers import METHODS
+from hdagger.samplers.walk import karras_levels
 from hdagger.tensors import SampleNoise
 
 F64 = torch.float64
@@ -180,9 +183,8 @@ def test_every_sampler_goes_to_its_label(method):
     noise = [SampleNoise(0, [(i,) for i in range(60)]) for _ in range(2)]
     problem = Problem(torch.full((60, 1), 0.3, dtype=F64), H, 0.5)
     levels = karras_levels(60, low=0.01, high=20.0)
-    card = zoo.Card("mixture", Path(), data_variance=1.0)
     found = [
-        METHODS[method].make(prior, card.data_variance, 0.5).sample(problem, levels, draws)
+        METHODS[method].fitted(problem, 1.0).sample(prior, problem, levels, draws)
         for prior, draws in zip(
             (
                 ClassifierFree(OfTheMixture(), label),
@@ -218,6 +220,170 @@ def test_a_classifier_guides_what_knows_no_classes(home):
         zoo.load(zoo.card("guide"))
     with pytest.raises(SettingError, match="gone"):
         zoo.add("third", "plain.safetensors", classifier="gone")
+
+
+def test_guidance_without_a_label_is_refused():
+    network, card = OfTheMixture(), zoo.Card("mixture", Path(), classes=3)
+    with pytest.raises(SettingError, match="Say --label"):
+        zoo.towards(network, card, None, 2.0)
+    for guidance in (float("nan"), -1.0, 1e9):
+        with pytest.raises(SettingError, match="0 to 100"):
+            zoo.towards(network, card, 1, guidance)
+
+
+def test_a_loaded_prior_is_kept_between_calls(home, monkeypatch):
+    shaken(UNetDenoiser(TINY)).save(Path("tiny.safetensors"))
+    zoo.add("tiny", "tiny.safetensors")
+    opened, hashed = [], []
+    monkeypatch.setattr(zoo, "_open", lambda *a, f=zoo._open: opened.append(a) or f(*a))
+    monkeypatch.setattr(
+        hashlib, "file_digest", lambda *a, f=hashlib.file_digest: hashed.append(a) or f(*a)
+    )
+    x, sigma = torch.randn(1, 1, 8, 8), torch.tensor(0.5)
+    first = zoo.load(zoo.card("tiny"))(x, sigma)
+    for _ in range(3):
+        torch.testing.assert_close(zoo.load(zoo.card("tiny"))(x, sigma), first)
+    assert (len(opened), len(hashed)) == (1, 1)
+    zoo.load(zoo.card("tiny"), save_memory=True)
+    assert len(opened) == 2
+    other = UNetDenoiser(TINY)
+    other.save(Path("tiny.safetensors"))
+    zoo.load(zoo.card("tiny.safetensors"))
+    assert len(opened) == 3
+    assert len(zoo._kept) <= zoo.MOST_KEPT
+    (home / "tiny.safetensors").write_bytes(Path("tiny.safetensors").read_bytes())
+    with pytest.raises(FileError, match="sha256"):
+        zoo.load(zoo.card("tiny"))
+
+
+PACKAGE = """
+import torch
+from hdagger.priors import checkpoint
+
+class Half(torch.nn.Module):
+    channels, classes, size, sigma_range = 1, 0, 0, (0.01, 10.0)
+
+    def __init__(self, share):
+        super().__init__()
+        self.share = torch.nn.Parameter(torch.tensor(share), requires_grad=False)
+
+    def forward(self, x, sigma, label=None):
+        return self.share * x
+
+    def save(self, path):
+        checkpoint.write(path, "half", {}, self.state_dict())
+
+def load(path):
+    _, _, state = checkpoint.read(path)
+    return Half(float(state["share"]))
+
+def broken(path):
+    raise OSError("no\\nidea")
+"""
+
+
+def test_another_package_adds_a_kind_of_prior(run, home, tmp_path, monkeypatch):
+    site = tmp_path / "site"
+    (site / "halved-1.0.dist-info").mkdir(parents=True)
+    (site / "halved.py").write_text(PACKAGE)
+    (site / "halved-1.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: halved\n")
+    (site / "halved-1.0.dist-info/entry_points.txt").write_text(
+        "[hdagger.priors]\nhalf = halved:load\nworse = halved:broken\ngone = halved:nothing\n"
+    )
+    save_file({"share": torch.tensor(0.5)}, "half.safetensors", {"hdagger": '{"half": {}}'})
+    with pytest.raises(FileError, match="not one of unet"):
+        zoo.load(zoo.card("half.safetensors"))
+    monkeypatch.syspath_prepend(site)
+    x = torch.ones(1, 1, 4, 4)
+    assert zoo.load(zoo.card("half.safetensors"))(x, torch.tensor(1.0)).mean() == 0.5
+    assert run("priors", "add", "half", "--from", "half.safetensors")[0] == 0
+    assert zoo.card("half").sigma_max == 10
+    for kind in ("worse", "gone"):
+        save_file(
+            {"share": torch.tensor(0.5)}, "x.safetensors", {"hdagger": f'{{"{kind}": {{}}}}'}
+        )
+        code, out, err = run("priors", "check", "x.safetensors")
+        assert (code, out, err.count("\n")) == (2, "", 1)
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        '{"unet": {"widths": [1000000000]}}',
+        '{"unet": {"widths": [30000, 30000]}}',
+        '{"unet": {"widths": [8, 16], "down": 900000}}',
+        '{"unet": {"widths": [8, 16], "heads": 0}}',
+        '{"unet": {"widths": "ab"}}',
+        '{"unet": {"widths": [8, 16], "sigma_data": NaN}}',
+        '{"unet": [1]}',
+        '{"unet": {}, "unet2d": {}}',
+        '{"unet2d": {"config": {"layers_per_block": 900000}}}',
+        '{"unet2d": {"config": {"block_out_channels": [32, 0]}}}',
+        '{"unet2d": {"config": 3}}',
+        '{"latent": {}}',
+        '{"adm-classifier": {}}',
+        '{"edm": {}}',
+        "[" * 5000,
+        "[" + "1," * 200_000 + "1]",
+        "",
+    ],
+    ids=lambda text: text[:50],
+)
+def test_a_description_is_bounded_and_one_line(description, run, home):
+    save_file({"a": torch.zeros(2)}, "x.safetensors", {"hdagger": description})
+    code, out, err = run("priors", "check", "x.safetensors")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "Wanted" in err
+    Path("y.safetensors").write_bytes((10**15).to_bytes(8, "little") + b"{}")
+    code, _, err = run("priors", "check", "y.safetensors")
+    assert (code, err.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"heads": 0}, {"heads": 3}, {"heads": "x"}, {"sigma_data": 0}, {"sigma_data": [1]}],
+    ids=str,
+)
+def test_a_shape_that_cannot_be_called_is_refused(change):
+    shaken(UNetDenoiser(TINY)).save(Path("tiny.safetensors"))
+    kind, build, state = checkpoint.read(Path("tiny.safetensors"))
+    checkpoint.write(Path("other.safetensors"), kind, build | change, state)
+    with pytest.raises(FileError, match="is not one"):
+        zoo.load(zoo.card("other.safetensors"))
+
+
+def test_a_packed_checkpoint_is_not_unpacked():
+    import zipfile
+
+    torch.save({"a": torch.zeros(10**6)}, "plain.pt")
+    with (
+        zipfile.ZipFile("plain.pt") as plain,
+        zipfile.ZipFile("packed.pt", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for name in plain.namelist():
+            packed.writestr(name, plain.read(name))
+    with pytest.raises(FileError, match="no whole checkpoint"):
+        checkpoint.read_state(Path("packed.pt"))
+
+
+@pytest.mark.parametrize("name", ["\N{GRINNING FACE}.safetensors", 'a "b".safetensors'])
+def test_a_card_says_where_it_came_from_whatever_the_name(name, home):
+    shaken(UNetDenoiser(TINY)).save(Path(name))
+    zoo.add("tiny", name)
+    assert zoo.card("tiny").source == name
+
+
+@pytest.mark.parametrize("name", ["a\nb.safetensors", "a\udc80.safetensors", "x" * 5000])
+def test_a_name_that_cannot_be_noted_is_refused(name, run):
+    Image.new("L", (8, 8)).save("a.png")
+    for arguments in (
+        ("restore", "a.png", "--denoise", 9, "--prior", name),
+        ("priors", "check", name),
+        ("priors", "add", "mine", "--from", name),
+    ):
+        code, out, err = run(*arguments)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert "Rename it" in err
 
 
 def test_a_latent_prior_restores_through_its_decoder(pipeline, run):  # noqa: F811
@@ -300,6 +466,8 @@ def test_a_folder_of_diffusers_is_added_and_restores(run, tmp_path):
     assert (card.size, card.classes) == (16, 4)
     x = torch.rand(3, 16, 16, dtype=F64) * 2 - 1
     measurement = Measurement(x, "none", 0.2, {})
-    towards = restore(Recipe("pigdm", 2, 1, prior="five", label=1, save_memory=True), measurement)
-    freely = restore(Recipe("pigdm", 2, 1, prior="five", label=1), measurement)
+    towards = restore(
+        Recipe("pigdm", steps=2, samples=1, prior="five", label=1, save_memory=True), measurement
+    )
+    freely = restore(Recipe("pigdm", steps=2, samples=1, prior="five", label=1), measurement)
     torch.testing.assert_close(towards.draws, freely.draws)

@@ -15,32 +15,37 @@ central 90 % interval, pixel by pixel. Right is 0, 1, 1 and 0.9.
 """
 
 import itertools
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..diagnostics import central_interval
+from ..diagnostics import central_interval, residual_chi2
+from ..domains.pictures.resample import BlockAverage
 from ..operators.base import LinearOperator
 from ..operators.checks import dense
-from ..operators.resample import BlockAverage
 from ..operators.spectral import Inpainting
 from ..priors.analytic import GaussianField
-from ..priors.base import Counted, Denoiser
-from ..samplers.base import Problem, Sampler, karras_levels
+from ..problem import Problem
+from ..samplers.base import Sampler
 from ..samplers.ddim import DDIM
 from ..samplers.ddrm import DDRM
 from ..samplers.guidance import DPS, ReconstructionGuidance
-from ..samplers.integrators import Heun, Multistep
 from ..samplers.pigdm import PiGDM
 from ..samplers.projection import Projection
 from ..samplers.tmpd import TMPD
+from ..samplers.walk import karras_levels
+from ..settings import settings_text
+from ..solving import solve
 from ..tensors import Signal
-from .cells import Row, generator_for, run_cells
+from ..trials import Row, generator_for, run_trials
+
+PROTOCOL = "field 2"
+"""Changes when rows are no longer to be compared with those of before."""
 
 SHAPE = (1, 32, 32)
 SIGMA_Y = 0.1
@@ -53,43 +58,27 @@ def operators() -> dict[str, LinearOperator]:
     return {"sr4": BlockAverage(SHAPE, 4), "inpaint30": Inpainting(kept)}
 
 
-@dataclass(frozen=True)
-class Method:
-    """A sampler and what it spends.
+_TMPD = TMPD(eta=1.0, solver="euler", iterations=10)
+_PIGDM = PiGDM(data_variance=16.0, jacobian="vjp")
 
-    Attributes:
-        make: prior -> the sampler.
-        cost: Network evaluations a step.
-        saved: How many fewer the last step takes.
-    """
-
-    make: Callable[[Denoiser], Sampler]
-    cost: int = 1
-    saved: int = 0
-
-
-def _tmpd(prior: Denoiser, eta: float = 1.0, step_variance: float = 0.0) -> TMPD:
-    return TMPD(prior, eta, iterations=10, step_variance=step_variance)
-
-
-METHODS = {
-    "ddim (no data)": Method(lambda prior: DDIM(prior)),
-    "ddrm": Method(lambda prior: DDRM(prior)),
-    "projection": Method(lambda prior: Projection(prior)),
-    "reconstruction": Method(lambda prior: ReconstructionGuidance(prior)),
-    "dps": Method(lambda prior: DPS(prior)),
-    "pigdm, paper": Method(lambda prior: PiGDM(prior, weighting="paper")),
-    "pigdm, v=1": Method(lambda prior: PiGDM(prior)),
-    "pigdm, v=16": Method(lambda prior: PiGDM(prior, data_variance=16.0)),
-    "pigdm, v=16, difference": Method(
-        lambda prior: PiGDM(prior, data_variance=16.0, jacobian="difference"), cost=2
-    ),
-    "tmpd, rows": Method(lambda prior: TMPD(prior, covariance="rows")),
-    "tmpd": Method(lambda prior: _tmpd(prior)),
-    "tmpd, gaussian step": Method(lambda prior: _tmpd(prior, step_variance=1.0)),
-    "tmpd, heun": Method(lambda prior: Heun(_tmpd(prior, 0.0)), cost=2, saved=1),
-    "tmpd, multistep": Method(lambda prior: Multistep(_tmpd(prior, 0.0))),
+CONTENDERS: Mapping[str, Sampler[Any]] = {
+    "ddim (no data)": DDIM(),
+    "ddrm": DDRM(eta=0.85),
+    "projection": Projection(),
+    "reconstruction": ReconstructionGuidance(),
+    "dps": DPS(),
+    "pigdm, paper": replace(_PIGDM, data_variance=1.0, weighting="paper"),
+    "pigdm, v=1": replace(_PIGDM, data_variance=1.0),
+    "pigdm, v=16": _PIGDM,
+    "pigdm, v=16, difference": replace(_PIGDM, jacobian="difference"),
+    "tmpd, rows": replace(_TMPD, covariance="rows"),
+    "tmpd": _TMPD,
+    "tmpd, gaussian step": replace(_TMPD, step_variance=1.0),
+    "tmpd, heun": replace(_TMPD, eta=0.0, solver="heun"),
+    "tmpd, multistep": replace(_TMPD, eta=0.0, solver="multistep"),
 }
+COSTS = {"pigdm, v=16, difference": 2, "tmpd, heun": 2}
+"""Network evaluations a step, where that is not one."""
 
 
 @dataclass(frozen=True)
@@ -97,27 +86,29 @@ class Case:
     """A task with its measurements and their posteriors.
 
     Attributes:
-        problem: A row of data for each sample, the samples of a measurement side by side.
+        problems: One for each measurement.
         mean: Posterior means, ``(measurements, n)``.
         deviation: Posterior standard deviations, ``(n,)``.
         misfit: What |y - H x|^2 is on average over each posterior, ``(measurements,)``.
     """
 
-    problem: Problem
+    problems: Sequence[Problem]
     mean: Tensor
     deviation: Tensor
     misfit: Tensor
 
     @classmethod
-    def measured(cls, H: LinearOperator, sigma_y: float) -> "Case":
+    def measured(
+        cls, H: LinearOperator, sigma_y: float, measurements: int = MEASUREMENTS, seed: int = 0
+    ) -> "Case":
         """Measurements of as many draws of the field."""
-        generator = generator_for(1)
+        generator = generator_for(seed, 1)
 
         def noise(shape: tuple[int, ...]) -> Tensor:
             return torch.randn(shape, generator=generator, dtype=torch.float64)
 
-        x0 = GaussianField(SHAPE[1]).sample(MEASUREMENTS, noise)
-        y = H(x0) + sigma_y * noise((MEASUREMENTS, *H.data_shape))
+        x0 = GaussianField(SHAPE[1]).sample(measurements, noise)
+        y = H.seen(H(x0) + sigma_y * noise((measurements, *H.data_shape)))
         matrix = dense(H)
         seen = matrix.abs().sum(1) > 0
         matrix, flat = matrix[seen], y.flatten(1)[:, seen]
@@ -125,72 +116,87 @@ class Case:
         mean = flat @ matrix @ cov / sigma_y**2
         spread = (matrix @ cov * matrix).sum()
         misfit = (flat - mean @ matrix.T).square().sum(1) + spread
-        rows = y.repeat_interleave(SAMPLES, 0)
-        return cls(Problem(rows, H, sigma_y), mean, cov.diagonal().sqrt(), misfit)
+        problems = [Problem.of(row, H, sigma_y) for row in y]
+        return cls(problems, mean, cov.diagonal().sqrt(), misfit)
 
-    @classmethod
-    @cache
-    def of(cls, task: str) -> "Case":
-        return cls.measured(operators()[task], SIGMA_Y)
-
-    def judge(self, x: Signal) -> Row:
-        """What samples of all measurements are worth: see the top of this file."""
-        residual = (self.problem.y - self.problem.H(x)).flatten(1)
-        if isinstance(self.problem.H, Inpainting):
-            residual = residual * self.problem.H.mask
-        chi2 = residual.square().sum(1).view(MEASUREMENTS, SAMPLES).mean(1) / self.misfit
-        draws = x.flatten(1).unflatten(0, (MEASUREMENTS, SAMPLES))
+    def judge(self, x: Sequence[Signal]) -> Row:
+        """What samples of every measurement are worth: see the top of this file."""
+        chi2 = [
+            float(residual_chi2(samples, problem).mean()) * problem.H.rank * problem.sigma_y**2
+            for samples, problem in zip(x, self.problems, strict=True)
+        ]
+        draws = torch.stack([samples.flatten(1) for samples in x])
         variance = draws.var(1)
-        error2 = (draws.mean(1) - self.mean).square() - variance / SAMPLES
+        error2 = (draws.mean(1) - self.mean).square() - variance / draws.shape[1]
         low, high = central_interval(draws.transpose(0, 1), 0.9)
         inside = [torch.special.ndtr((edge - self.mean) / self.deviation) for edge in (low, high)]
         return {
             "mean_error": round(float((error2 / self.deviation**2).mean().clamp(min=0).sqrt()), 4),
             "variance_ratio": round(float((variance / self.deviation**2).mean()), 4),
-            "chi2_dof": round(float(chi2.mean()), 4),
+            "chi2_dof": round(float((torch.tensor(chi2) / self.misfit).mean()), 4),
             "coverage_90": round(float((inside[1] - inside[0]).mean()), 4),
         }
 
 
-def draw(make: Callable[[Denoiser], Sampler], case: Case, steps: int) -> tuple[Row, int, float]:
+@cache
+def case_of(task: str, measurements: int = MEASUREMENTS, seed: int = 0) -> Case:
+    """The measurements of a task."""
+    return Case.measured(operators()[task], SIGMA_Y, measurements, seed)
+
+
+def draw(method: Sampler[Any], case: Case, steps: int, samples: int, seed: int) -> Row:
     """How a sampler does on a case, its network evaluations and its seconds."""
-    prior, stream = Counted(GaussianField(SHAPE[1])), generator_for(2)
+    prior = GaussianField(SHAPE[1])
     levels = karras_levels(steps, low=0.01, high=80.0)
-    started = time.perf_counter()
-    x = make(prior).sample(
-        case.problem,
-        levels,
-        lambda shape: torch.randn(shape, generator=stream, dtype=torch.float64),
-    )
-    return case.judge(x), prior.nfe, round(time.perf_counter() - started, 3)
+    drawn = [
+        solve(
+            prior,
+            problem,
+            method,
+            levels=levels,
+            samples=samples,
+            seed=seed,
+            item=item,
+            batch=samples,
+        )
+        for item, problem in enumerate(case.problems)
+    ]
+    return {
+        "nfe": drawn[0].provenance["nfe"],
+        **case.judge([each.draws for each in drawn]),
+        "seconds": round(sum(each.provenance["seconds"] for each in drawn), 3),
+    }
 
 
-def solve(task: str, method: str, steps: int) -> Row:
+def one(task: str, method: str, steps: int, measurements: int, samples: int, seed: int) -> Row:
     """One method on one task."""
-    found, nfe, seconds = draw(METHODS[method].make, Case.of(task), steps)
-    return {"task": task, "method": method, "nfe": nfe, **found, "seconds": seconds}
+    case = case_of(task, measurements, seed)
+    return draw(CONTENDERS[method], case, steps, samples, seed)
+
+
+NAMES = ("protocol", "task", "method", "settings", "steps", "measurements", "samples", "seed")
 
 
 def run(
     tasks: Sequence[str] = ("sr4", "inpaint30"),
     nfes: Sequence[int] = NFES,
     file: Path | None = None,
+    measurements: int = MEASUREMENTS,
+    samples: int = SAMPLES,
+    seed: int = 0,
     workers: int = 2,
 ) -> list[Row]:
     """A row for each task, method and budget; those that ``file`` holds are not run again.
 
     Heun's method spends one evaluation less than the budget.
     """
-    cells: dict[tuple[str, str, int], list[tuple[str, str, int]]] = {}
-    for task, nfe, (name, method) in itertools.product(tasks, nfes, METHODS.items()):
-        steps = nfe // method.cost
-        spent = steps * method.cost - method.saved
-        cells[task, name, spent] = [(task, name, steps)]
-    return run_cells(("task", "method", "nfe"), cells, solve, _keep, file, workers)
-
-
-def _keep(cell: tuple[str, str, int], rows: list[Row]) -> list[Row]:
-    return rows
+    trials = {}
+    for task, nfe, (name, method) in itertools.product(tasks, nfes, CONTENDERS.items()):
+        steps = nfe // COSTS.get(name, 1)
+        said = settings_text(method)
+        key = (PROTOCOL, task, name, said, steps, measurements, samples, seed)
+        trials[key] = [(task, name, steps, measurements, samples, seed)]
+    return run_trials(NAMES, trials, one, lambda key, rows: rows, file, workers)
 
 
 def markdown(rows: Sequence[Row]) -> str:
@@ -202,7 +208,7 @@ def markdown(rows: Sequence[Row]) -> str:
         lines += ["|---" * 7 + "|"]
         for row in sorted((r for r in rows if r["task"] == task), key=lambda r: -r["nfe"]):
             numbers = [f"{row[c]:.3f}" if row[c] < 1e3 else "diverged" for c in columns]
-            cells = [row["method"], str(row["nfe"]), *numbers, f"{row['seconds']:.1f}"]
-            lines += ["| " + " | ".join(cells) + " |"]
+            shown = [row["method"], str(row["nfe"]), *numbers, f"{row['seconds']:.1f}"]
+            lines += ["| " + " | ".join(shown) + " |"]
         lines += [""]
     return "\n".join(lines)

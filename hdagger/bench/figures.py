@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SettingError
-from ..media import whole_file
-from .cells import Row
+from ..files import whole_file
+from ..trials import Row
 from .field import NFES
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ References:
 import itertools
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,18 +29,23 @@ from torch import Tensor
 from ..diagnostics import sliced_wasserstein
 from ..operators.spectral import Dense
 from ..priors.analytic import GaussianMixture
-from ..priors.base import Counted, Denoiser
-from ..samplers.base import Problem, Sampler, karras_levels
+from ..problem import Problem
+from ..samplers.base import Sampler
 from ..samplers.ddim import DDIM
 from ..samplers.ddrm import DDRM
 from ..samplers.guidance import DPS, ReconstructionGuidance
-from ..samplers.integrators import Multistep
 from ..samplers.pigdm import PiGDM
 from ..samplers.projection import Projection
 from ..samplers.smc import SMC
 from ..samplers.tmpd import TMPD
+from ..samplers.walk import karras_levels
+from ..settings import settings_text
+from ..solving import solve
 from ..tensors import Level, Signal
-from .cells import Row, generator_for, run_cells
+from ..trials import Row, generator_for, run_trials
+
+PROTOCOL = "mixture 2"
+"""Changes when rows are no longer to be compared with those of before."""
 
 
 class MixturePosterior:
@@ -62,7 +67,7 @@ class MixturePosterior:
         solved = torch.linalg.solve(total, residual.T).T
         self.weights = torch.softmax(prior.weights.log() - (residual * solved).sum(1) / 2, 0)
         self.means = prior.means + prior.std**2 * solved @ matrix
-        self.variance = 1 / (1 / prior.std**2 + (data.s_bar**-2)[data.kind])
+        self.variance = 1 / (1 / prior.std**2 + data.s_bar**-2)
 
     def responsibilities(self, x: Signal, sigma: Level) -> Tensor:
         """p(component | x, y), ``(batch, K)``, for x = x0 + sigma * noise."""
@@ -92,8 +97,8 @@ class Case:
     posterior: MixturePosterior
 
     @classmethod
-    def draw(cls, dim: int, observed: int, index: int, count: int, seed: int = 0) -> "Case":
-        """Problem ``index`` of the cell, with its data repeated for ``count`` samples."""
+    def draw(cls, dim: int, observed: int, index: int, seed: int = 0) -> "Case":
+        """Problem ``index`` of the cell."""
         generator = generator_for(seed, dim, observed, index)
 
         def uniform(*shape: int) -> Tensor:
@@ -110,7 +115,7 @@ class Case:
         H = Dense(u * s @ vt)
         sigma_y = float(uniform() * s[0])
         y = H(prior.sample(1, lambda shape: normal(*shape))) + sigma_y * normal(1, observed)
-        problem = Problem(y.expand(count, -1), H, sigma_y)
+        problem = Problem.of(y[0], H, sigma_y)
         return cls(prior, problem, MixturePosterior(prior, problem))
 
     @property
@@ -132,7 +137,7 @@ class Case:
     def short(self, steps: int) -> Tensor:
         """From twice the largest mean down to where modes are told apart, geometrically.
 
-        That is at an eighth of the distance between two of them; for a step that reckons with
+        That is at an eighth of the distance between two of them; for a step that assumes
         the width of a mode the rest is one step.
         """
         high, low = 2 * self.reach, float(torch.pdist(self.prior.means).min()) / 8
@@ -141,36 +146,29 @@ class Case:
         return torch.cat([levels, levels.new_zeros(1)])
 
 
-Method: TypeAlias = Callable[[Denoiser, Case, int], tuple[Sampler, Tensor]]
-"""(prior, case, steps) -> a sampler and its levels."""
-
 CLOUD = 1000
+_PIGDM = PiGDM(jacobian="vjp")
+_TMPD = TMPD(eta=1.0, solver="euler", covariance="matrix")
 
-
-def _wide(make: Callable[[Denoiser, Case], Sampler]) -> Method:
-    return lambda prior, case, steps: (make(prior, case), case.wide(steps))
-
-
-METHODS: dict[str, Method] = {
-    "oracle": _wide(lambda prior, case: DDIM(prior, eta=1.0)),
-    "ddim (no data)": _wide(lambda prior, case: DDIM(prior, eta=1.0)),
-    "ddrm": _wide(lambda prior, case: DDRM(prior)),
-    "projection": _wide(lambda prior, case: Projection(prior)),
-    "reconstruction": _wide(lambda prior, case: ReconstructionGuidance(prior)),
-    "dps": _wide(lambda prior, case: DPS(prior, strength=0.1)),
-    "pigdm, v=1": _wide(lambda prior, case: PiGDM(prior)),
-    "pigdm": _wide(lambda prior, case: PiGDM(prior, data_variance=case.data_variance)),
-    "tmpd": _wide(lambda prior, case: TMPD(prior, covariance="matrix")),
-    "tmpd, multistep": _wide(lambda prior, case: Multistep(TMPD(prior, 0.0, covariance="matrix"))),
-    "smc pigdm": _wide(
-        lambda prior, case: SMC(PiGDM(prior, data_variance=case.data_variance), CLOUD)
-    ),
-    "smc tmpd": _wide(lambda prior, case: SMC(TMPD(prior, covariance="matrix"), CLOUD)),
-    "smc tmpd, gaussian step": lambda prior, case, steps: (
-        SMC(TMPD(prior, covariance="matrix", step_variance=case.prior.std**2), CLOUD),
-        case.short(steps),
-    ),
+CONTENDERS: Mapping[str, Sampler[Any]] = {
+    "oracle": DDIM(),
+    "ddim (no data)": DDIM(),
+    "ddrm": DDRM(eta=0.85),
+    "projection": Projection(),
+    "reconstruction": ReconstructionGuidance(),
+    "dps": DPS(strength=0.1),
+    "pigdm, v=1": replace(_PIGDM, data_variance=1.0),
+    "pigdm": _PIGDM,
+    "tmpd": _TMPD,
+    "tmpd, multistep": replace(_TMPD, eta=0.0, solver="multistep"),
+    "smc pigdm": SMC(particles=CLOUD, twist=_PIGDM),
+    "smc tmpd": SMC(particles=CLOUD, twist=_TMPD),
+    "smc tmpd, gaussian step": SMC(particles=CLOUD, twist=replace(_TMPD, step_variance=1.0)),
 }
+"""Name -> the sampler; a cloud has as many particles as samples are asked for."""
+
+SHORT = ("smc tmpd, gaussian step",)
+"""Those that walk down the short levels: their steps assume the width of a mode."""
 
 
 @dataclass(frozen=True)
@@ -183,38 +181,59 @@ class Score:
     seconds: float
 
 
-def solve(
+def one(
     dim: int, observed: int, steps: int, method: str, index: int, count: int, seed: int
 ) -> Score:
     """One problem by one method."""
-    case = Case.draw(dim, observed, index, count, seed)
+    case = Case.draw(dim, observed, index, seed)
 
     def stream(purpose: int) -> torch.Generator:
         return generator_for(seed, dim, observed, index, purpose)
 
-    reference, noise = case.posterior.sample(count, stream(1)), stream(4)
-    prior = Counted(case.posterior if method == "oracle" else case.prior)
-    started = time.perf_counter()
+    started, nfe = time.perf_counter(), 0
     if method == "floor":
         x = case.posterior.sample(count, stream(3))
+        seconds = time.perf_counter() - started
     else:
-        sampler, levels = METHODS[method](prior, case, steps)
-        x = sampler.sample(
+        drawn = solve(
+            case.posterior if method == "oracle" else case.prior,
             case.problem,
-            levels,
-            lambda shape: torch.randn(shape, generator=noise, dtype=torch.float64),
+            cloud_of(CONTENDERS[method], count),
+            levels=case.short(steps) if method in SHORT else case.wide(steps),
+            samples=count,
+            seed=seed,
+            item=index,
+            batch=count,
+            data_variance=case.data_variance,
         )
-    seconds = time.perf_counter() - started
-    w1, _ = sliced_wasserstein(x, reference, 200, stream(2))
+        x, nfe, seconds = drawn.draws, drawn.provenance["nfe"], drawn.provenance["seconds"]
+    w1, _ = sliced_wasserstein(x, case.posterior.sample(count, stream(1)), 200, stream(2))
     zero = torch.tensor(0.0, dtype=torch.float64)
     shares = case.posterior.responsibilities(x, zero).mean(0)
     tv = float((shares - case.posterior.weights).abs().sum() / 2)
-    return Score(w1, tv, prior.nfe, seconds)
+    return Score(w1, tv, nfe, seconds)
 
 
-def summarise(cell: tuple[int, int, int, str], scores: Sequence[Score]) -> list[Row]:
+def cloud_of(method: Sampler[Any], count: int) -> Sampler[Any]:
+    """The method, its cloud of this many particles if it draws one."""
+    return replace(method, particles=count) if isinstance(method, SMC) else method
+
+
+NAMES = (
+    "protocol",
+    "method",
+    "settings",
+    "dim",
+    "observed",
+    "steps",
+    "problems",
+    "count",
+    "seed",
+)
+
+
+def summarise(key: tuple[Any, ...], scores: Sequence[Score]) -> list[Row]:
     """Means over the problems, w1 with 1.96 standard errors."""
-    dim, observed, steps, method = cell
 
     def mean(name: str) -> float:
         return sum(getattr(score, name) for score in scores) / len(scores)
@@ -223,10 +242,6 @@ def summarise(cell: tuple[int, int, int, str], scores: Sequence[Score]) -> list[
     error = float(1.96 * w1.std() / len(w1) ** 0.5) if len(w1) > 1 else 0.0
     return [
         {
-            "method": method,
-            "dim": dim,
-            "observed": observed,
-            "steps": steps,
             "w1": round(mean("w1"), 4),
             "w1_se": round(error, 4),
             "weights_tv": round(mean("weights_tv"), 4),
@@ -245,21 +260,21 @@ def run(
     count: int = CLOUD,
     seed: int = 0,
     workers: int = 2,
-    methods: Sequence[str] = tuple(METHODS),
+    methods: Sequence[str] = tuple(CONTENDERS),
 ) -> list[Row]:
     """The rows of the cells asked for; those that ``file`` holds already are not run again.
 
     Floor and oracle come first, whatever the methods are.
     """
-    cells = {
-        (dim, seen, number, method): [
-            (dim, seen, number, method, index, count, seed) for index in range(problems)
-        ]
-        for dim, seen, number in itertools.product(dims, observed, steps)
-        for method in dict.fromkeys(("floor", "oracle", *methods))
-    }
-    names = ("dim", "observed", "steps", "method")
-    return run_cells(names, cells, solve, summarise, file, workers)
+    trials = {}
+    for dim, seen, number in itertools.product(dims, observed, steps):
+        for method in dict.fromkeys(("floor", "oracle", *methods)):
+            said = "" if method == "floor" else settings_text(cloud_of(CONTENDERS[method], count))
+            key = (PROTOCOL, method, said, dim, seen, number, problems, count, seed)
+            trials[key] = [
+                (dim, seen, number, method, index, count, seed) for index in range(problems)
+            ]
+    return run_trials(NAMES, trials, one, summarise, file, workers)
 
 
 def markdown(rows: Sequence[Row]) -> str:

@@ -12,21 +12,26 @@ Both on the Gaussian field of :mod:`hdagger.bench.field` with its exact denoiser
 there.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from ..domains.pictures.spectral import CircularBlur
 from ..operators.base import LinearOperator
-from ..operators.spectral import CircularBlur, Inpainting
-from ..priors.base import Denoiser
+from ..operators.spectral import Inpainting
 from ..samplers.base import Sampler
 from ..samplers.ddrm import DDRM
 from ..samplers.guidance import ReconstructionGuidance
 from ..samplers.pigdm import PiGDM
-from .cells import Row, generator_for, run_cells
-from .field import SHAPE, Case, draw
+from ..settings import settings_text
+from ..trials import Row, generator_for, run_trials
+from .field import MEASUREMENTS, SAMPLES, SHAPE, Case, draw
+
+PROTOCOL = "sweeps 2"
+"""Changes when rows are no longer to be compared with those of before."""
 
 STEPS = 100
 
@@ -52,60 +57,74 @@ class Sweep:
         values: What names the operators.
         operator: value -> the operator.
         sigma_y: Standard deviation of the noise.
-        methods: Name -> prior -> the sampler.
+        methods: Name -> the sampler.
     """
 
     values: Sequence[float]
     operator: Callable[[float], LinearOperator]
     sigma_y: float
-    methods: dict[str, Callable[[Denoiser], Sampler]]
+    methods: Mapping[str, Sampler[Any]]
 
+
+_PIGDM = PiGDM(data_variance=1.0, jacobian="vjp")
 
 SWEEPS = {
     "conditioning": Sweep(
         (3, 10, 30, 100, 300, 1000),
         blur,
         0.01,
-        {
-            "reconstruction": lambda prior: ReconstructionGuidance(prior),
-            "pigdm": lambda prior: PiGDM(prior),
-        },
+        {"reconstruction": ReconstructionGuidance(), "pigdm": _PIGDM},
     ),
     "sparsity": Sweep(
         (0.5, 0.25, 0.12, 0.06, 0.03, 0.015),
         scattered,
         0.1,
-        {"ddrm": lambda prior: DDRM(prior), "pigdm": lambda prior: PiGDM(prior)},
+        {"ddrm": DDRM(eta=0.85), "pigdm": _PIGDM},
     ),
 }
 
 
-def solve(name: str, value: float, method: str) -> Row:
+def one(
+    name: str, value: float, method: str, steps: int, measurements: int, samples: int, seed: int
+) -> Row:
     """One method with one operator."""
     sweep = SWEEPS[name]
-    case = Case.measured(sweep.operator(value), sweep.sigma_y)
-    found, nfe, seconds = draw(sweep.methods[method], case, STEPS)
-    return {
-        "sweep": name,
-        "value": value,
-        "method": method,
-        "nfe": nfe,
-        **found,
-        "seconds": seconds,
-    }
+    case = Case.measured(sweep.operator(value), sweep.sigma_y, measurements, seed)
+    return draw(sweep.methods[method], case, steps, samples, seed)
 
 
-def run(name: str, file: Path | None = None, workers: int = 2) -> list[Row]:
+NAMES = (
+    "protocol",
+    "sweep",
+    "value",
+    "method",
+    "settings",
+    "steps",
+    "measurements",
+    "samples",
+    "seed",
+)
+
+
+def run(
+    name: str,
+    file: Path | None = None,
+    steps: int = STEPS,
+    measurements: int = MEASUREMENTS,
+    samples: int = SAMPLES,
+    seed: int = 0,
+    workers: int = 2,
+) -> list[Row]:
     """A row for each operator and method; those that ``file`` holds are not run again."""
-    sweep = SWEEPS[name]
-    cells = {
-        (name, value, method): [(name, value, method)]
+    sweep, sizes = SWEEPS[name], (steps, measurements, samples, seed)
+    trials = {
+        (PROTOCOL, name, value, label, settings_text(method), *sizes): [
+            (name, value, label, *sizes)
+        ]
         for value in sweep.values
-        for method in sweep.methods
+        for label, method in sweep.methods.items()
     }
-    return run_cells(
-        ("sweep", "value", "method"), cells, solve, lambda cell, rows: rows, file, workers
-    )
+    return run_trials(NAMES, trials, one, lambda key, rows: rows, file, workers)
 
 
 def markdown(rows: Sequence[Row]) -> str:

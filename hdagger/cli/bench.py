@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import SettingError
-from .progress import progress
+from ..progress import progress
 
 bench = typer.Typer(help="Compare the samplers where the posterior is known exactly.")
 
@@ -20,6 +20,8 @@ Plot = Annotated[
     Path | None, typer.Option(help="Draw the figure here: .png, .svg or .pdf (needs matplotlib).")
 ]
 Workers = Annotated[int | None, typer.Option(help="Processes; by default one a core.")]
+Samples = Annotated[int, typer.Option(help="Of each measurement.")]
+Seed = Annotated[int, typer.Option(help="Of the measurements and of the noise.")]
 
 
 @bench.command()
@@ -29,7 +31,7 @@ def mixture(
     steps: Annotated[int, typer.Option(help="Noise levels to walk down.")] = 100,
     method: Annotated[str | None, typer.Option(help="One sampler; by default all.")] = None,
     problems: Annotated[int, typer.Option(help="Problems of each cell.")] = 20,
-    seed: Annotated[int, typer.Option(help="Of the problems.")] = 0,
+    seed: Seed = 0,
     json: Json = None,
     workers: Workers = None,
 ) -> None:
@@ -44,21 +46,24 @@ def mixture(
 
         hdagger bench mixture --steps 20 --method "smc tmpd, gaussian step" --seed 1
     """
-    from ..bench.mixture import METHODS, markdown, run
+    from ..bench.mixture import CONTENDERS, markdown, run
 
     if dim is not None and (dim < 2 or dim % 2):
         raise SettingError(f"Wanted an even number of dimensions, but got {dim}. Try --dim 8.")
     if observed is not None and not 1 <= observed <= (dim or 8):
         raise SettingError(f"Wanted 1 to {dim or 8} data, but got {observed}. Try --observed 1.")
-    if method is not None and method not in METHODS:
-        raise SettingError(f"Wanted a sampler, one of {', '.join(METHODS)}, but got {method!r}.")
+    if method is not None and method not in CONTENDERS:
+        raise SettingError(
+            f"Wanted a sampler, one of {', '.join(CONTENDERS)}, but got {method!r}."
+        )
     if problems < 1:
         raise SettingError(f"Wanted 1 problem or more, but got {problems}. Try --problems 20.")
+    _check_seed(seed)
     rows = run(
         dims=(8, 80, 800) if dim is None else (dim,),
         observed=(1, 2, 4) if observed is None else (observed,),
         steps=(steps,),
-        methods=tuple(METHODS) if method is None else (method,),
+        methods=tuple(CONTENDERS) if method is None else (method,),
         file=json,
         problems=problems,
         seed=seed,
@@ -73,6 +78,8 @@ def field(
     nfe: Annotated[
         int | None, typer.Option(help="Network evaluations; by default 10, 20, 50, 100 and 200.")
     ] = None,
+    samples: Samples = 64,
+    seed: Seed = 0,
     json: Json = None,
     plot: Plot = None,
     workers: Workers = None,
@@ -93,10 +100,14 @@ def field(
         raise SettingError(f"Wanted a task, one of {', '.join(tasks)}, but got {task!r}.")
     if nfe is not None and nfe < 2:
         raise SettingError(f"Wanted 2 evaluations or more, but got {nfe}. Try --nfe 100.")
+    _check_samples(samples)
+    _check_seed(seed)
     rows = protocol.run(
         tasks=tasks if task is None else [task],
         nfes=protocol.NFES if nfe is None else [nfe],
         file=json,
+        samples=samples,
+        seed=seed,
         workers=workers or os.cpu_count() or 1,
     )
     if plot is not None:
@@ -105,7 +116,13 @@ def field(
 
 
 @bench.command()
-def conditioning(json: Json = None, plot: Plot = None, workers: Workers = None) -> None:
+def conditioning(
+    samples: Samples = 64,
+    seed: Seed = 0,
+    json: Json = None,
+    plot: Plot = None,
+    workers: Workers = None,
+) -> None:
     """Blurs of growing condition number: what a pseudoinverse is good for.
 
     Reconstruction guidance against PiGDM on the Gaussian field.
@@ -116,11 +133,17 @@ def conditioning(json: Json = None, plot: Plot = None, workers: Workers = None) 
     """
     from ..bench import figures
 
-    _sweep("conditioning", figures.conditioning, json, plot, workers)
+    _sweep("conditioning", figures.conditioning, samples, seed, json, plot, workers)
 
 
 @bench.command()
-def sparsity(json: Json = None, plot: Plot = None, workers: Workers = None) -> None:
+def sparsity(
+    samples: Samples = 64,
+    seed: Seed = 0,
+    json: Json = None,
+    plot: Plot = None,
+    workers: Workers = None,
+) -> None:
     """Fewer and fewer pixels: what a gradient is good for.
 
     DDRM against PiGDM on the Gaussian field.
@@ -131,22 +154,37 @@ def sparsity(json: Json = None, plot: Plot = None, workers: Workers = None) -> N
     """
     from ..bench import figures
 
-    _sweep("sparsity", figures.sparsity, json, plot, workers)
+    _sweep("sparsity", figures.sparsity, samples, seed, json, plot, workers)
 
 
 def _sweep(
     name: str,
     draw: Callable[[list[dict[str, Any]], Path], None],
+    samples: int,
+    seed: int,
     json: Path | None,
     plot: Path | None,
     workers: int | None,
 ) -> None:
     from ..bench.sweeps import markdown, run
 
-    rows = run(name, json, workers or os.cpu_count() or 1)
+    _check_samples(samples)
+    _check_seed(seed)
+    workers = workers or os.cpu_count() or 1
+    rows = run(name, json, samples=samples, seed=seed, workers=workers)
     if plot is not None:
         draw(rows, plot)
     print(markdown(rows))
+
+
+def _check_samples(samples: int) -> None:
+    if not 19 <= samples <= 10_000:
+        raise SettingError(f"Wanted 19 to 10000 samples, but got {samples}. Try --samples 64.")
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**63:
+        raise SettingError(f"Wanted a seed of 0 or more, but got {seed}. Try --seed 0.")
 
 
 @bench.command()
@@ -176,10 +214,10 @@ def motion(
 
         hdagger bench motion --clips data/motion/held_out
     """
-    from ..bench import motion as protocol
-    from ..bench.frechet import from_clips
-    from ..media import whole_file
-    from ..motion.simulator import require_mujoco
+    from ..domains.motion import benchmark as protocol
+    from ..domains.motion.frechet import from_clips
+    from ..domains.motion.simulator import require_mujoco
+    from ..files import whole_file
 
     require_mujoco()
     if not 2 <= samples <= 1000:
@@ -195,9 +233,9 @@ def motion(
         return
     schedules = protocol.SCHEDULES if schedule is None else (schedule,)
     if schedule not in (None, "none"):
-        from ..samplers.projection import schedule as parse
+        from ..samplers.projection import Schedule
 
-        parse(schedule)
+        Schedule(schedule)
     distance = None
     if frechet is not None:
         with progress("autoencoder") as watch:

@@ -1,119 +1,191 @@
 """``hdagger check``: are the error bars of a method right?"""
 
 import json
+import math
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import typer
 
-from ..errors import SettingError
-from .progress import progress
+from ..errors import FileError, SettingError
+from ..files import whole_file
+from ..progress import progress
+
+if TYPE_CHECKING:
+    from ..calibration import Calibration
 
 
 def check(
-    method: Annotated[str, typer.Option(help="Of hdagger restore.")] = "ddrm",
+    method: Annotated[str, typer.Option(help="Of hdagger restore; auto too.")] = "ddrm",
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting of the method, as eta=0.5; may be repeated."),
+    ] = None,
     operator: Annotated[
         str, typer.Option(help="What is measured, as a measurement file says it.")
     ] = "average:4",
-    sigma_y: Annotated[float, typer.Option(help="Noise on the data, pixels in [-1, 1].")] = 0.1,
+    sigma_y: Annotated[
+        float | None,
+        typer.Option(help="Noise on the data, in their units; 0.1, or 0 if they are rounded."),
+    ] = None,
     prior: Annotated[
-        str, typer.Option(help="field (a Gaussian random field), a bundled prior, or a file.")
+        str,
+        typer.Option(help="field (a Gaussian random field), one of hdagger priors, or a file."),
     ] = "field",
     pictures: Annotated[
         Path | None,
         typer.Option(help="Folder whose crops are measured; by default draws of the prior."),
     ] = None,
+    domain: Annotated[str, typer.Option(help="The kind of signal.")] = "pictures",
     steps: Annotated[
         int | None, typer.Option(help="Noise levels to walk down; by default as in restore.")
     ] = None,
-    size: Annotated[int, typer.Option(help="Side of what is measured, in pixels.")] = 32,
+    size: Annotated[
+        int | None,
+        typer.Option(help="Side of what is measured; by default the prior's own, or 32."),
+    ] = None,
     simulations: Annotated[int, typer.Option(help="How many are measured.")] = 40,
-    draws: Annotated[int, typer.Option(help="Samples of each.")] = 39,
+    draws: Annotated[int, typer.Option(help="Samples of each, 19 or more.")] = 39,
     seed: Annotated[int, typer.Option(help="Of all noise.")] = 0,
+    label: Annotated[
+        int | None, typer.Option(help="Draw towards this class, if the prior knows classes.")
+    ] = None,
+    guidance: Annotated[
+        float, typer.Option(help="How far towards the class; 1 is the plain conditional prior.")
+    ] = 1.0,
+    save_memory: Annotated[
+        bool, typer.Option(help="Less memory for a large network's gradient, a third more time.")
+    ] = False,
     store: Annotated[
-        bool, typer.Option(help="Keep the verdict beside the prior, for the reports of restore.")
+        bool, typer.Option(help="Keep the verdict, for the reports of restore.")
     ] = False,
     plot: Annotated[Path | None, typer.Option(help="Draw coverage against level: .svg.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
 ) -> None:
     """Check a method by simulation: do its intervals hold the truth as often as they say?
 
-    Draws of the prior are measured and sampled from their measurements, which checks the
-    method. With --pictures it is crops of those, which checks the method and the prior.
+    Draws of the prior are measured and restored from their measurements, just as hdagger restore
+    does it, which checks the method. With --pictures it is crops of those, which checks the
+    method and the prior.
 
     Examples:
 
         hdagger check --method ddrm
 
-        hdagger check --method tmpd --plot tmpd.svg
+        hdagger check --method tmpd --set iterations=10 --plot tmpd.svg
 
         hdagger check --prior photo --pictures holiday/ --store
     """
-    from ..calibration import LEVELS, Subject, check_method
-    from ..priors import zoo
-    from ..restoration import METHODS
-    from ..verdicts import Verdict, fingerprint
+    _refuse(sigma_y, size, simulations, draws, steps, prior, store, plot)
+    from ..recipe import Recipe, settings_said
+
+    recipe = Recipe(
+        method=method,
+        settings=settings_said(setting or ()),
+        steps=steps or 0,
+        samples=draws,
+        seed=seed,
+        prior=prior,
+        label=label,
+        guidance=guidance,
+        save_memory=save_memory,
+    )
+    from ..calibration import plan
+    from ..verdicts import check_place
     from ..verdicts import store as keep
 
-    if method not in METHODS:
-        raise SettingError(f"Wanted a method, one of {', '.join(METHODS)}, but got {method!r}.")
-    if size < 8:
-        raise SettingError(f"Wanted pictures of 8 pixels a side or more, but got {size}. Try 32.")
-    if prior == "field" and (store or pictures is not None):
-        raise SettingError(
-            "Wanted a prior of pictures for --pictures and --store, but got the field. "
-            "Try --prior photo."
-        )
-    generator = torch.Generator().manual_seed(seed)
-
-    def noise(shape: tuple[int, ...]) -> torch.Tensor:
-        return torch.randn(shape, generator=generator, dtype=torch.float64)
-
-    if prior == "field":
-        subject = Subject.field(simulations, size, noise)
-    elif pictures is None:
-        subject = Subject.drawn(zoo.card(prior), simulations, size, noise)
-    else:
-        subject = Subject.pictured(zoo.card(prior), simulations, size, pictures, seed)
-    steps = steps or METHODS[method].steps
-    with progress(f"{simulations} simulations") as watch:
-        found = check_method(subject, method, steps, operator, sigma_y, draws, generator, watch)
-    if plot is not None:
-        plot.write_text(found.svg())
+    with ExitStack() as stack:
+        drawing = None if plot is None else _drawing(stack, plot)
+        ready = plan(recipe, operator, sigma_y, simulations, pictures, size, domain)
+        if store:
+            check_place(ready.promised)
+        watch = stack.enter_context(progress(f"{simulations} simulations"))
+        found = ready.run(watch)
+        if drawing is not None:
+            drawing.write_text(found.svg())
     if store:
-        card = zoo.card(prior)
-        verdict = Verdict(
-            method=method,
-            steps=steps,
-            prior_sha256=card.sha256 or fingerprint(card.weights),
-            operator=operator,
-            sigma_y=sigma_y,
-            truths=subject.origin,
-            side=size,
-            draws=draws,
-            coverage_90=found.covered[LEVELS.index(0.9)],
-            chi2_dof=found.chi2_dof,
-            words=found.verdict,
+        keep(found.verdict)
+    print(json.dumps(_table(found)) if as_json else _words(found, method))
+
+
+def _refuse(
+    sigma_y: float | None,
+    size: int | None,
+    simulations: int,
+    draws: int,
+    steps: int | None,
+    prior: str,
+    store: bool,
+    plot: Path | None,
+) -> None:
+    """What is wrong whatever the prior and the method are, said before anything is imported."""
+    if sigma_y is not None and not 0 <= sigma_y < math.inf:
+        raise SettingError(f"Wanted noise of 0 or more, but got {sigma_y}. Try --sigma-y 0.1.")
+    for name, value, least, mend in (
+        ("--size", size, 8, 32),
+        ("--simulations", simulations, 2, 40),
+        ("--draws", draws, 19, 39),
+        ("--steps", steps, 1, 20),
+    ):
+        if value is not None and value < least:
+            raise SettingError(f"Wanted {least} or more, but got {name} {value}. Try {mend}.")
+    if prior == "field" and store:
+        raise SettingError(
+            "Wanted a prior to keep a verdict on, but got the field. Try --prior photo."
         )
-        keep(card.weights, verdict)
-    if as_json:
-        covered = dict(zip(map(str, LEVELS), found.covered, strict=True))
-        print(
-            json.dumps(
-                {
-                    "verdict": found.verdict,
-                    "coverage": covered,
-                    "chance": found.chance,
-                    "chi2_dof": found.chi2_dof,
-                    "p_value": found.p_value,
-                }
-            )
-        )
-        return
-    print(found.verdict)
-    for level, held in zip(LEVELS, found.covered, strict=True):
-        print(f"  {100 * level:.0f} % intervals cover {100 * held:.1f} %")
+    if plot is not None and (plot.suffix != ".svg" or plot.is_dir()):
+        raise FileError(f"Wanted a .svg file for --plot, but got {plot}. Try check.svg.")
+
+
+def _drawing(stack: ExitStack, plot: Path) -> Path:
+    """Where to draw; refused before any work if it cannot be written."""
+    try:
+        return stack.enter_context(whole_file(plot))
+    except FileError as error:
+        raise FileError(
+            f"Wanted a place to draw, but {plot} cannot be written. Choose another with --plot."
+        ) from error
+
+
+def _table(found: "Calibration") -> dict[str, object]:
+    """The numbers, for a machine."""
+    subject = found.subject
+    return {
+        "verdict": found.words,
+        "method": subject.method,
+        "settings": dict(subject.settings),
+        "steps": subject.steps,
+        "operator": subject.operator,
+        "sigma_y": subject.sigma_y,
+        "truths": found.truths,
+        "shape": found.shape,
+        "simulations": found.simulations,
+        "draws": found.draws,
+        "coverage": {str(level): held for level, held in found.covered.items()},
+        "coverage_90_by_activity": found.thirds,
+        "chance": found.chance,
+        "chi2_dof": found.chi2_dof,
+        "p_value": found.p_value,
+        "crps": found.crps,
+        "energy_score": found.energy,
+    }
+
+
+def _words(found: "Calibration", asked: str) -> str:
+    """The numbers, for a person."""
+    lines = [found.words]
+    if asked == "auto":
+        lines.insert(0, f"auto stands for {found.subject.method}")
+    lines += [
+        f"  {100 * level:.0f} % intervals cover {100 * held:.1f} %"
+        for level, held in found.covered.items()
+    ]
+    if found.thirds is not None:
+        least, more, most = (f"{100 * held:.1f} %" for held in found.thirds)
+        lines.append(f"  at 90 %, where little goes on {least}, more {more}, most {most}")
     if found.chi2_dof is not None:
-        print(f"  |y - H x|^2 is {found.chi2_dof:.2f} of what the noise explains")
-    print(f"  ranks of one pixel: p = {found.p_value:.2g}")
+        lines.append(f"  |y - H x|^2 is {found.chi2_dof:.2f} of what the noise explains")
+    lines.append(f"  ranks of one element: p = {found.p_value:.2g}")
+    lines.append(f"  CRPS {found.crps:.4g}, energy score of blocks {found.energy:.4g}")
+    return "\n".join(lines)

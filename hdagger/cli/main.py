@@ -1,18 +1,18 @@
 """The application, and the one place that turns errors into exit codes."""
 
+import signal
 import sys
 from typing import cast
 
 import typer
 from rich.console import Console
 
+from ..domains.motion.commands import motion
+from ..domains.pictures.commands import degrade, restore
 from ..errors import HDaggerError
 from .bench import bench
 from .check import check
-from .degrade import degrade
-from .motion import motion
 from .priors import priors
-from .restore import restore
 from .train import train
 
 app = typer.Typer(
@@ -30,9 +30,16 @@ app.add_typer(motion, name="motion")
 UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])
 """The command line's own complaint about its options, whichever click typer is built on."""
 
+STOPPED = 130
+"""The exit code after Ctrl-C and SIGTERM; typer gives it, too, for what it catches itself."""
+
 
 def main() -> None:
-    """Runs the command line; what a caller can mend is one line and exit code 2."""
+    """Runs the command line; what a caller can mend is one line and exit code 2.
+
+    SIGTERM stops it as Ctrl-C does: what was begun is cleared away.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         status = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except HDaggerError as error:
@@ -42,8 +49,9 @@ def main() -> None:
         _say(f"{str(error).rstrip('.')}. See hdagger --help.")
         status = 2
     except (typer.Abort, KeyboardInterrupt):
+        status = STOPPED
+    if status == STOPPED:
         _say("Stopped; nothing is half-written.")
-        status = 130
     sys.exit(status if isinstance(status, int) else 0)
 
 

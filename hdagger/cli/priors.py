@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from .progress import progress
+from ..progress import progress
 
 priors = typer.Typer(invoke_without_command=True)
 
@@ -129,7 +129,8 @@ def check(
     """
     from dataclasses import asdict
 
-    from ..priors import checks, zoo
+    from ..domains.pictures import prior_checks as checks
+    from ..priors import zoo
 
     card = zoo.card(name)
     with progress(f"checking {name}") as watch:

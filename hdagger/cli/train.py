@@ -26,7 +26,7 @@ def train(
 
         hdagger train training/photo.toml -o runs/photo
     """
-    from ..training import Training, TrainingPlan
+    from ..domains.pictures.training import Training, TrainingPlan
 
     training = Training(TrainingPlan.read(plan), out)
     console = Console(highlight=False)

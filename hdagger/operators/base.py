@@ -5,10 +5,19 @@ rung                    adds                        enough for
 ======================  ==========================  ===============================
 ``Operator``            ``forward``                 DPS, reconstruction guidance
 ``PinvOperator``        ``pinv``                    noiseless PiGDM, projection
-``LinearOperator``      ``adjoint``, ``solve``      PiGDM
+``LinearOperator``      ``adjoint``                 PiGDM, TMPD
 ``SVDOperator``         ``U, Ut, V, Vt``,           DDRM
                         ``singular_values``
 ======================  ==========================  ===============================
+
+A linear operator of one's own needs ``forward`` and ``adjoint``; the rest follows from them by
+conjugate gradients.
+
+Signals are real; a complex signal is two real channels. Data may be complex, and count then as
+a real vector space of twice the dimension: the inner product is Re<u, v>, ``rank`` counts real
+numbers, sigma_y is the deviation of the real and of the imaginary part each (E|n|^2 = 2
+sigma_y^2), the adjoint is the real one, Re(H^H y), and ``U`` and ``Ut`` map between complex data
+and real coefficients.
 
 Operators hold their constants in float64 and compute in the precision of the module:
 ``operator.float()`` moves one to float32.
@@ -16,11 +25,14 @@ Operators hold their constants in float64 and compute in the precision of the mo
 
 import abc
 import math
+from collections.abc import Callable
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor, nn
 
 from ..errors import ShapeError
+from ..linalg import conjugate_gradients
 from ..tensors import Data, Signal, Spectrum
 
 
@@ -36,21 +48,56 @@ class Operator(nn.Module, abc.ABC):
     data_shape: tuple[int, ...]
     differentiable: bool = True
     """Whether the gradient of H tells anything; that of a rounding is zero."""
+    complex_data: bool = False
+    """Whether H(x) is complex."""
 
-    def __matmul__(self, inner: "Operator") -> "Operator":
-        """x -> self(inner(x)); see :func:`hdagger.operators.chain.compose`."""
-        from .chain import compose
+    def __matmul__(self, inner: "Operator", /) -> "Operator":
+        """x -> self(inner(x)): :func:`hdagger.operators.chain.compose` puts itself here."""
+        raise NotImplementedError("hdagger.operators.chain was not imported")
 
-        return compose(self, inner)
+    def seen_by(self, outer: "Operator") -> "Operator | None":
+        """outer(self(x)), where this operator knows a better form of it than ``compose`` does.
+
+        A JPEG's data are numbers; what follows it works on the picture that they decode to.
+        """
+        return None
 
     @abc.abstractmethod
     def forward(self, x: Signal) -> Data:
         """Clean data H(x). No noise is added here: that is the measurement's business."""
 
     @property
+    def signal_size(self) -> int:
+        """How many numbers a signal holds."""
+        return math.prod(self.signal_shape)
+
+    @property
+    def data_size(self) -> int:
+        """How many real numbers the data hold, those that are not visible included."""
+        return math.prod(self.data_shape) * (2 if self.complex_data else 1)
+
+    @property
+    def visible(self) -> Bool[Tensor, "..."] | None:
+        """True for the data that were seen: ``(*data)``, or ``(batch, *data)``; None for all.
+
+        What y holds elsewhere is not looked at.
+        """
+        return None
+
+    def seen(self, y: Data) -> Data:
+        """The data, zero where they are not visible, whatever y holds there."""
+        return y if self.visible is None else torch.where(self.visible, y, 0)
+
+    @property
     def rank(self) -> int:
-        """How many independent numbers H(x) holds; the degrees of freedom of a residual."""
-        return math.prod(self.data_shape)
+        """How many real numbers are seen: the degrees of freedom of what noise leaves there.
+
+        Of operators with singular values only those coefficients that are not zero.
+        """
+        if self.visible is None:
+            return self.data_size
+        rows = len(self.visible) if self.visible.ndim > len(self.data_shape) else 1
+        return int(self.visible.sum()) // rows * (2 if self.complex_data else 1)
 
     @property
     def onto(self) -> bool:
@@ -84,21 +131,68 @@ class PinvOperator(Operator):
 
 
 class LinearOperator(PinvOperator):
-    """A linear map: <H x, y> = <x, adjoint(y)>."""
+    """A linear map: Re<H x, y> = <x, adjoint(y)>.
+
+    A subclass gives ``forward`` and ``adjoint``. ``solve``, ``pinv`` and ``pull`` are found by
+    conjugate gradients; one that knows them in closed form gives its own.
+    """
 
     @abc.abstractmethod
     def adjoint(self, y: Data) -> Signal:
-        """The adjoint applied to y (conjugate transpose, for complex data)."""
+        """The real adjoint applied to y: H^T y, and Re(H^H y) for complex data."""
 
-    @abc.abstractmethod
     def solve(self, y: Data, r2: float | Tensor, sigma_y2: float | Tensor) -> Data:
         """(r2 H H^T + sigma_y2 I)^-1 y; the pseudoinverse where that matrix is singular.
+
+        Data that are not visible have no part in it: the answer is zero there.
 
         Args:
             y: Data, ``(batch, *data)``.
             r2: Variance of the signal around its estimate, above 0.
             sigma_y2: Variance of the noise on the data, 0 or above.
         """
+        if sigma_y2 == 0:
+            return self(self._normal(self.pinv(y))) / r2
+        system = lambda u: r2 * self(self.adjoint(u)) + sigma_y2 * u
+        return conjugate_gradients(system, self.seen(y))
+
+    def pinv(self, y: Data) -> Signal:
+        return self._normal(self.adjoint(self.seen(y)))
+
+    def pull(
+        self,
+        e: Data,
+        r2: float | Tensor,
+        sigma_y2: float | Tensor,
+        tolerance: float = 1e-4,
+        start: Signal | None = None,
+    ) -> Signal:
+        """H^T (r2 H H^T + sigma_y2 I)^-1 e: what a residual says of the signal, over r2.
+
+        Found in the space of signals, from (r2 H^T H + sigma_y2 I) x = H^T e, which loses no
+        digits where sigma_y2 is small beside r2.
+
+        Args:
+            e: Residual y - H(x), ``(batch, *data)``.
+            r2: Variance of the signal around its estimate, above 0.
+            sigma_y2: Variance of the noise on the data, 0 or above.
+            tolerance: Of the residual of that equation, as a share of H^T e.
+            start: Where the iteration starts, such as the answer at a neighbouring level.
+        """
+        system = lambda x: r2 * self.adjoint(self(x)) + sigma_y2 * x
+        near = self.preconditioner(r2, sigma_y2)
+        b = self.adjoint(self.seen(e))
+        return conjugate_gradients(system, b, tolerance=tolerance, start=start, near=near)
+
+    def preconditioner(
+        self, r2: float | Tensor, sigma_y2: float | Tensor
+    ) -> Callable[[Tensor], Tensor] | None:
+        """A cheap map close to (r2 H^T H + sigma_y2 I)^-1, symmetric and positive; or None."""
+        return None
+
+    def _normal(self, x: Signal) -> Signal:
+        """(H^T H)^+ x, for x in the range of H^T."""
+        return conjugate_gradients(lambda v: self.adjoint(self(v)), x, tolerance=1e-13)
 
 
 class SVDOperator(LinearOperator):
@@ -156,33 +250,47 @@ class SVDOperator(LinearOperator):
 
     @property
     def onto(self) -> bool:
-        return self.rank == math.prod(self.data_shape)
+        return self.rank == self.data_size
 
     @property
     def one_to_one(self) -> bool:
-        return self.rank == math.prod(self.signal_shape)
+        return self.rank == self.signal_size
 
     def spectral_data(self, y: Data) -> Spectrum:
         """What the data say of each coefficient of the signal: (Ut y) / s, 0 where s is."""
         s = self.singular_values
-        return torch.where(self.observed, self.Ut(y)[:, : s.shape[-1]] / s, 0)
+        return torch.where(self.observed, self.Ut(self.seen(y))[:, : s.shape[-1]] / s, 0)
 
     def forward(self, x: Signal) -> Data:
         self.check_signal(x)
         s = self.singular_values
-        return self.U(self.fit(s * self.Vt(x)[:, : s.shape[-1]], math.prod(self.data_shape)))
+        return self.U(self.fit(s * self.Vt(x)[:, : s.shape[-1]], self.data_size))
 
     def adjoint(self, y: Data) -> Signal:
         s = self.singular_values
-        return self.V(self.fit(s * self.Ut(y)[:, : s.shape[-1]], math.prod(self.signal_shape)))
+        z = s * self.Ut(self.seen(y))[:, : s.shape[-1]]
+        return self.V(self.fit(z, self.signal_size))
 
     def pinv(self, y: Data) -> Signal:
-        return self.V(self.fit(self.spectral_data(y), math.prod(self.signal_shape)))
+        return self.V(self.fit(self.spectral_data(y), self.signal_size))
 
     def solve(self, y: Data, r2: float | Tensor, sigma_y2: float | Tensor) -> Data:
         s2 = torch.where(self.observed, self.singular_values**2, 0)
-        gain = r2 * self.fit(s2.expand(len(y), -1), math.prod(self.data_shape)) + sigma_y2
-        return self.U(torch.where(gain > 0, self.Ut(y) / gain, 0))
+        gain = r2 * self.fit(s2.expand(len(y), -1), self.data_size) + sigma_y2
+        return self.seen(self.U(torch.where(gain > 0, self.Ut(self.seen(y)) / gain, 0)))
+
+    def pull(
+        self,
+        e: Data,
+        r2: float | Tensor,
+        sigma_y2: float | Tensor,
+        tolerance: float = 1e-4,
+        start: Signal | None = None,
+    ) -> Signal:
+        s = torch.where(self.observed, self.singular_values, 0)
+        share = torch.where(s > 0, s / (r2 * s**2 + sigma_y2), 0)
+        z = share * self.Ut(self.seen(e))[:, : s.shape[-1]]
+        return self.V(self.fit(z, self.signal_size))
 
     @staticmethod
     def fit(z: Tensor, size: int) -> Tensor:
@@ -191,10 +299,15 @@ class SVDOperator(LinearOperator):
 
 
 class AlignedOperator(SVDOperator):
-    """An operator whose coefficients are its data, one for one: U is the identity."""
+    """An operator whose coefficients are its data, one for one: U is the identity.
+
+    Of complex data the real and the imaginary part are two coefficients, side by side.
+    """
 
     def U(self, z: Spectrum) -> Data:
+        if self.complex_data:
+            return torch.view_as_complex(z.unflatten(1, (*self.data_shape, 2)).contiguous())
         return z.unflatten(1, self.data_shape)
 
     def Ut(self, y: Data) -> Spectrum:
-        return y.flatten(1)
+        return (torch.view_as_real(y) if self.complex_data else y).flatten(1)

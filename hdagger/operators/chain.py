@@ -6,27 +6,26 @@ The result stands on the highest rung that is exactly true.
 outer @ inner                          stands on
 =====================================  ====================================================
 mask @ aligned                         ``AlignedOperator``: the mask joins the values
+mask @ linear                          ``LinearOperator``, by conjugate gradients
 SVD @ onto, all values equal           ``SVDOperator``: the outer one's, in the inner's basis
 linear @ linear                        ``LinearOperator``, by conjugate gradients
 rounding @ linear                      a rounding; ``PinvOperator`` if the linear part is onto
-mask @ JPEG                            a rounding whose blocks are seen in part
+any @ JPEG                             what the JPEG says: it is looked at decoded
 one-to-one @ pinv, pinv @ onto         ``PinvOperator``, the pseudoinverses in reverse order
 any other                              ``Operator``
 =====================================  ====================================================
 """
 
-import math
+from collections.abc import Callable
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from ..errors import ShapeError
-from ..linalg import conjugate_gradients
 from ..tensors import Data, Signal, Spectrum
 from .base import AlignedOperator, LinearOperator, Operator, PinvOperator, SVDOperator
-from .jpeg import Jpeg
 from .quantisation import Quantiser
-from .seen_jpeg import SeenJpeg
 from .spectral import Identity, Inpainting
 
 
@@ -45,6 +44,11 @@ class Sequence(Operator):
         self.signal_shape = inner.signal_shape
         self.data_shape = outer.data_shape
         self.differentiable = outer.differentiable and inner.differentiable
+        self.complex_data = outer.complex_data
+
+    @property
+    def visible(self) -> Bool[Tensor, "..."] | None:
+        return self.outer.visible
 
     @property
     def onto(self) -> bool:
@@ -67,13 +71,43 @@ class Chain(Sequence, LinearOperator):
     def adjoint(self, y: Data) -> Signal:
         return self.inner.adjoint(self.outer.adjoint(y))
 
-    def solve(self, y: Data, r2: float | Tensor, sigma_y2: float | Tensor) -> Data:
-        if sigma_y2 == 0:
-            y = self.outer(self.outer.pinv(y))
-        return conjugate_gradients(lambda u: r2 * self(self.adjoint(u)) + sigma_y2 * u, y)
+    def preconditioner(
+        self, r2: float | Tensor, sigma_y2: float | Tensor
+    ) -> Callable[[Tensor], Tensor] | None:
+        """The inner one's, as if the outer one multiplied all by its norm."""
+        if not isinstance(self.outer, SVDOperator):
+            return None
+        return self.inner.preconditioner(r2 * self.outer.singular_values.max() ** 2, sigma_y2)
 
-    def pinv(self, y: Data) -> Signal:
-        return self.adjoint(self.solve(y, 1.0, 0.0))
+
+class MaskedLinear(LinearOperator):
+    """A mask over the data of any linear operator.
+
+    Args:
+        mask: Over ``inner.data_shape``.
+        inner: The operator whose data it masks.
+    """
+
+    def __init__(self, mask: Inpainting, inner: LinearOperator) -> None:
+        super().__init__()
+        self.mask, self.inner = mask, inner
+        self.signal_shape, self.data_shape = inner.signal_shape, inner.data_shape
+        self.complex_data = inner.complex_data
+
+    @property
+    def visible(self) -> Bool[Tensor, "..."]:
+        return _both(self.mask.visible, self.inner.visible)
+
+    def forward(self, x: Signal) -> Data:
+        return self.seen(self.inner(x))
+
+    def adjoint(self, y: Data) -> Signal:
+        return self.inner.adjoint(self.seen(y))
+
+    def preconditioner(
+        self, r2: float | Tensor, sigma_y2: float | Tensor
+    ) -> Callable[[Tensor], Tensor] | None:
+        return self.inner.preconditioner(r2, sigma_y2)
 
 
 class Masked(AlignedOperator):
@@ -86,14 +120,20 @@ class Masked(AlignedOperator):
 
     def __init__(self, mask: Inpainting, inner: AlignedOperator) -> None:
         super().__init__(inner.rank_tolerance)
-        self.mask = mask
-        self.inner = inner
-        self.signal_shape = inner.signal_shape
-        self.data_shape = inner.data_shape
+        self.mask, self.inner = mask, inner
+        self.signal_shape, self.data_shape = inner.signal_shape, inner.data_shape
+        self.complex_data = inner.complex_data
+
+    @property
+    def visible(self) -> Bool[Tensor, "..."]:
+        return _both(self.mask.visible, self.inner.visible)
 
     @property
     def singular_values(self) -> Tensor:
-        return self.mask.singular_values * self.inner.singular_values
+        mask = self.mask.singular_values
+        if self.complex_data:
+            mask = mask.repeat_interleave(2, dim=-1)
+        return mask * self.inner.singular_values
 
     def V(self, z: Spectrum) -> Signal:
         return self.inner.V(z)
@@ -119,6 +159,11 @@ class Rotated(SVDOperator):
         self.inner = inner
         self.signal_shape = inner.signal_shape
         self.data_shape = outer.data_shape
+        self.complex_data = outer.complex_data
+
+    @property
+    def visible(self) -> Bool[Tensor, "..."] | None:
+        return self.outer.visible
 
     @property
     def singular_values(self) -> Tensor:
@@ -131,11 +176,11 @@ class Rotated(SVDOperator):
         return self.outer.Ut(y)
 
     def V(self, z: Spectrum) -> Signal:
-        m = math.prod(self.inner.data_shape)
+        m = self.inner.data_size
         return self.inner.V(torch.cat([self.inner.Ut(self.outer.V(z[:, :m])), z[:, m:]], dim=1))
 
     def Vt(self, x: Signal) -> Spectrum:
-        m = math.prod(self.inner.data_shape)
+        m = self.inner.data_size
         z = self.inner.Vt(x)
         return torch.cat([self.outer.Vt(self.inner.U(z[:, :m])), z[:, m:]], dim=1)
 
@@ -156,23 +201,22 @@ class PinvSequence(Sequence, PinvOperator):
 def compose(outer: Operator, inner: Operator) -> Operator:
     """x -> outer(inner(x)), on the highest rung that is exactly true; also ``outer @ inner``.
 
-    A JPEG's data are the coefficients of its file; an operator on pictures that follows one
-    works on the decoded picture. Compose from the left: ``(mask @ jpeg) @ average``.
+    The inner operator may know a better form (:meth:`Operator.seen_by`). Compose from the left:
+    ``(mask @ jpeg) @ average``.
 
     Raises:
         ShapeError: The data of ``inner`` are no signal of ``outer``.
 
     Example:
-        >>> from hdagger.operators.resample import BlockAverage
-        >>> H = Jpeg((3, 16, 16), 10) @ BlockAverage((3, 64, 64), 4)
+        >>> from hdagger.operators.quantisation import Bits
+        >>> from hdagger.operators.spectral import Dense
+        >>> H = Bits((4,), 3) @ Dense(torch.eye(4, 6))
         >>> type(H).__name__, H.signal_shape, H.data_shape
-        ('Quantised', (3, 64, 64), (384,))
+        ('Quantised', (6,), (4,))
     """
-    if isinstance(inner, Jpeg) and outer.signal_shape == inner.signal_shape:
-        if isinstance(outer, Inpainting):
-            return SeenJpeg(inner, outer)
-        whole_picture = torch.ones(inner.signal_shape, dtype=torch.bool)
-        return Sequence(outer, SeenJpeg(inner, Inpainting(whole_picture)))
+    seen = inner.seen_by(outer)
+    if seen is not None:
+        return seen
     if outer.signal_shape != inner.data_shape:
         raise ShapeError(
             f"{type(outer).__name__} works on signals of shape {outer.signal_shape}, but "
@@ -188,6 +232,8 @@ def compose(outer: Operator, inner: Operator) -> Operator:
     if isinstance(outer, SVDOperator) and isinstance(inner, SVDOperator) and _even(inner):
         return Rotated(outer, inner)
     if isinstance(inner, LinearOperator):
+        if isinstance(outer, Inpainting):
+            return MaskedLinear(outer, inner)
         if isinstance(outer, LinearOperator):
             return Chain(outer, inner)
         if isinstance(outer, Quantiser):
@@ -198,7 +244,23 @@ def compose(outer: Operator, inner: Operator) -> Operator:
     return Sequence(outer, inner)
 
 
+def _both(a: Tensor, b: Tensor | None) -> Tensor:
+    return a if b is None else a & b
+
+
 def _even(H: SVDOperator) -> bool:
     """Onto, with all its singular values equal."""
     s = H.singular_values
-    return s.ndim == 1 and H.onto and bool((s - s[0]).abs().max() <= 1e-12 * s[0])
+    return (
+        s.ndim == 1
+        and not H.complex_data
+        and H.onto
+        and bool((s - s[0]).abs().max() <= 1e-12 * s[0])
+    )
+
+
+def _matmul(self: Operator, inner: Operator, /) -> Operator:
+    return compose(self, inner)
+
+
+Operator.__matmul__ = _matmul

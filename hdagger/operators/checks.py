@@ -13,6 +13,7 @@ import math
 import torch
 from torch import Tensor
 
+from ..linalg import inner, real
 from .base import LinearOperator, Operator, PinvOperator, SVDOperator
 
 
@@ -21,13 +22,13 @@ def _gap(a: Tensor, b: Tensor) -> float:
 
 
 def _cosine_gap(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> float:
-    """|<a, b> - <c, d>| relative to |a| |b|."""
-    difference = torch.vdot(a.flatten(), b.flatten()) - torch.vdot(c.flatten(), d.flatten())
+    """|Re<a, b> - Re<c, d>| relative to |a| |b|."""
+    difference = inner(a, b).sum() - inner(c, d).sum()
     return float(difference.abs() / (a.norm() * b.norm()).clamp(min=1e-30))
 
 
 def adjoint_gap(H: LinearOperator, x: Tensor, y: Tensor) -> float:
-    """<H x, y> = <x, H* y>: the dot test."""
+    """Re<H x, y> = <x, H* y>: the dot test."""
     return _cosine_gap(H(x), y, x, H.adjoint(y))
 
 
@@ -65,15 +66,37 @@ def orthonormal_gap(H: SVDOperator, x: Tensor, y: Tensor) -> float:
 
 
 def dense(H: Operator) -> Tensor:
-    """The matrix of a linear operator, ``(m, n)``; for small shapes."""
-    n = math.prod(H.signal_shape)
-    basis = torch.eye(n, dtype=torch.float64).reshape(n, *H.signal_shape)
-    return torch.stack([H(row[None])[0].flatten() for row in basis], dim=1)
+    """The real matrix of a linear operator, ``(m, n)``; for small shapes."""
+    basis = torch.eye(H.signal_size, dtype=torch.float64).unflatten(1, H.signal_shape)
+    return torch.cat([real(H(row[None])) for row in basis]).T
 
 
 def solve_gap(H: LinearOperator, y: Tensor, r2: float, sigma_y2: float) -> float:
-    """``solve`` against a dense solve."""
-    matrix = dense(H)
+    """``solve`` against a dense solve of what is seen."""
+    y, matrix = H.seen(y), dense(H)
     normal = r2 * matrix @ matrix.T + sigma_y2 * torch.eye(len(matrix), dtype=matrix.dtype)
-    expected = torch.linalg.solve(normal, y.flatten(1).T).T
-    return _gap(H.solve(y, r2, sigma_y2).flatten(1), expected)
+    expected = torch.linalg.solve(normal, real(y).T).T
+    return _gap(real(H.solve(y, r2, sigma_y2)), expected)
+
+
+def pull_gap(H: LinearOperator, e: Tensor, r2: float, sigma_y2: float) -> float:
+    """``pull``, asked for all digits, against a dense solve."""
+    matrix = dense(H)
+    normal = r2 * matrix.T @ matrix + sigma_y2 * torch.eye(H.signal_size, dtype=matrix.dtype)
+    expected = torch.linalg.solve(normal, (real(H.seen(e)) @ matrix).T).T
+    return _gap(H.pull(e, r2, sigma_y2, tolerance=1e-14).flatten(1), expected)
+
+
+def pull_residual(H: LinearOperator, e: Tensor, r2: float, sigma_y2: float) -> float:
+    """How far ``pull`` at its own tolerance is from solving its equation."""
+    x, b = H.pull(e, r2, sigma_y2), H.adjoint(e)
+    return _gap(r2 * H.adjoint(H(x)) + sigma_y2 * x, b)
+
+
+def hidden_gap(H: LinearOperator, y: Tensor) -> float:
+    """What is not visible, changed or not a number, changes nothing: the worst of all."""
+    assert H.visible is not None, "the operator sees all of its data"
+    other = torch.where(H.visible, y, torch.nan)
+    ways = (H.adjoint, H.pinv, lambda y: H.solve(y, 1.0, 0.1), lambda y: H.pull(y, 1.0, 0.1))
+    gaps = [_gap(way(y), way(other)) for way in ways]
+    return max(gap if math.isfinite(gap) else math.inf for gap in gaps)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from jaxtyping import Bool
 from torch import Tensor
 
 from ..errors import OperatorAbilityError
@@ -31,6 +32,11 @@ class Decoded(PinvOperator):
         super().__init__()
         self.H, self.decode, self.encode = H, decode, encode
         self.signal_shape, self.data_shape = code_shape, H.data_shape
+        self.complex_data = H.complex_data
+
+    @property
+    def visible(self) -> Bool[Tensor, "..."] | None:
+        return self.H.visible
 
     @property
     def rank(self) -> int:

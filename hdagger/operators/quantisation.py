@@ -10,20 +10,18 @@ References:
 """
 
 import abc
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from ..tensors import Coefficients, Data, Signal
-from .base import LinearOperator, Operator, PinvOperator
+from .base import LinearOperator, Operator, PinvOperator, SVDOperator
 from .spectral import Scaled
 
 DEVIATION = 12**-0.5
 """Of an error that is uniform on [-1/2, 1/2]."""
-
-PIXEL = 2 / 255
-"""The step of a picture of bytes, in [-1, 1]."""
 
 PROBES = 16
 """Random signals that ``Quantiser.gain`` is estimated from: to about 18 %."""
@@ -41,9 +39,23 @@ def whole(y: Tensor) -> Tensor:
     return y.sign() * (y.abs() + 0.5 + 1e-9).floor()
 
 
-def to_bytes(x: Signal) -> Signal:
-    """The picture, as a file of bytes holds it: on the grid of 256 values in [-1, 1]."""
-    return ((x.clamp(-1, 1) + 1) / PIXEL).round() * PIXEL - 1
+@dataclass(frozen=True)
+class Grid:
+    """The values that a file of signals can hold: ``low`` to ``high`` in whole steps."""
+
+    low: float
+    high: float
+    step: float
+
+    def nearest(self, x: Signal) -> Signal:
+        """The signal as such a file holds it."""
+        return ((x.clamp(self.low, self.high) - self.low) / self.step).round() * self.step + (
+            self.low
+        )
+
+    def near(self, x: Signal) -> Signal:
+        """The signal, brought to at most a step outside the range."""
+        return x.clamp(self.low - self.step, self.high + self.step)
 
 
 class Quantiser(Operator):
@@ -51,9 +63,11 @@ class Quantiser(Operator):
 
     Attributes:
         linear: The map to the coefficients, in units of their steps.
+        stored: The values that a file of signals can hold; None for any.
     """
 
     linear: LinearOperator
+    stored: Grid | None = None
     differentiable = False
 
     @abc.abstractmethod
@@ -69,15 +83,15 @@ class Quantiser(Operator):
         """How much a coefficient moves for white noise of deviation 1 in x, ``(*data)``."""
         generator = torch.Generator().manual_seed(0)
         like = next(self.buffers())
-        squares = [
-            self.linear(torch.randn(1, *self.signal_shape, generator=generator).to(like)).square()
-            for _ in range(PROBES)
-        ]
-        return torch.cat(squares).mean(dim=0).sqrt()
+        total = torch.zeros(self.linear.data_shape).to(like)
+        for _ in range(PROBES):
+            probe = torch.randn(1, *self.signal_shape, generator=generator).to(like)
+            total += self.linear(probe)[0].square()
+        return (total / PROBES).sqrt()
 
     @property
-    def pixel_error(self) -> float:
-        """Root mean square of what rounding a coefficient does to a pixel, at most."""
+    def signal_error(self) -> float:
+        """Root mean square of what rounding a coefficient does to an element of x, at most."""
         return float((DEVIATION / self.gain).square().mean().sqrt())
 
     def outside(self, x: Signal, y: Data) -> Coefficients:
@@ -86,25 +100,39 @@ class Quantiser(Operator):
         return coefficients - self.middle(coefficients, y)
 
     def kept(self, x: Signal, y: Data) -> float:
-        """Share of the coefficients of x, as a file of bytes, that lie in the cells of y."""
-        away = self.outside(to_bytes(x), y).abs()
+        """Share of the coefficients of x, as a file stores it, that lie in the cells of y."""
+        away = self.outside(self.as_stored(x), y).abs()
         return float((away <= 0.5 + TOLERANCE).double().mean())
 
-    def settle(self, x: Signal, y: Data, rounds: int = 100) -> Signal:
-        """The picture moved by a little, so that as a file of bytes it lies in the cells of y.
+    def snap(self, x: Signal, y: Data, rounds: int = 100) -> Signal:
+        """The signal moved by a little, so that as a file stores it, it lies in the cells of y.
 
-        Each round moves the coefficients that are outside, or so near the border that rounding
-        colours to bytes may take them out (four deviations, at most two fifths of a step), back
-        in.
+        Each round moves the coefficients that are outside, or so near the border that the file's
+        own rounding may take them out (four deviations, at most two fifths of a step), back in.
         """
-        reach = 0.5 - (4 * DEVIATION * PIXEL * self.gain).clamp(max=0.4)
+        step = self.stored.step if self.stored else 0.0
+        reach = 0.5 - (4 * DEVIATION * step * self.gain).clamp(max=0.4)
         for k in range(rounds):
-            away = self.outside(to_bytes(x), y)
+            away = self.outside(self.as_stored(x), y)
             if k > 0 and (away.abs() <= 0.5).all():
                 break
-            back = self.linear.pinv(away.clamp(-reach, reach) - away)
-            x = x.clamp(-1 - PIXEL, 1 + PIXEL) + back
+            back = self.back(away.clamp(-reach, reach) - away, 1.0)
+            x = (self.stored.near(x) if self.stored else x) + back
         return x
+
+    def back(self, move: Coefficients, r2: float | Tensor) -> Signal:
+        """The change of the signal that moves its coefficients so.
+
+        Exactly, where the linear map's singular values are known; else, as after a blur, as far as
+        a signal of variance r2 lets itself be moved against the noise of rounding.
+        """
+        if isinstance(self.linear, SVDOperator):
+            return self.linear.pinv(move)
+        return r2 * self.linear.pull(move, r2, DEVIATION**2)
+
+    def as_stored(self, x: Signal) -> Signal:
+        """The signal as a file holds it."""
+        return self.stored.nearest(x) if self.stored else x
 
 
 class Rounded(Quantiser):
@@ -113,13 +141,14 @@ class Rounded(Quantiser):
     Args:
         linear: L, its data in units of the step.
         shift: Added before rounding, ``(*data)``.
+        stored: The values that a file of signals can hold; None for any.
     """
 
     shift: Tensor
 
-    def __init__(self, linear: LinearOperator, shift: Tensor) -> None:
+    def __init__(self, linear: LinearOperator, shift: Tensor, stored: Grid | None = None) -> None:
         super().__init__()
-        self.linear = linear
+        self.linear, self.stored = linear, stored
         self.register_buffer("shift", shift)
         self.signal_shape, self.data_shape = linear.signal_shape, linear.data_shape
 
@@ -129,7 +158,7 @@ class Rounded(Quantiser):
     def after(self, inner: LinearOperator) -> "Rounded":
         linear = self.linear @ inner
         assert isinstance(linear, LinearOperator)
-        return (Quantised if linear.onto else Rounded)(linear, self.shift)
+        return (Quantised if linear.onto else Rounded)(linear, self.shift, self.stored)
 
     def middle(self, coefficients: Coefficients, y: Data) -> Coefficients:
         return y - self.shift
@@ -156,14 +185,17 @@ class Quantised(Rounded, PinvOperator):
 
 
 class Bits(Quantised):
-    """A picture of 2^bits values a channel, ``y`` counting from 0.
+    """A signal of 2^bits values from -1 to 1, ``y`` counting from 0.
 
     Args:
         signal_shape: Shape of one signal, in [-1, 1].
         bits: 1 to 16.
+        stored: The values that a file of signals can hold; None for any.
     """
 
-    def __init__(self, signal_shape: tuple[int, ...], bits: int) -> None:
+    def __init__(
+        self, signal_shape: tuple[int, ...], bits: int, stored: Grid | None = None
+    ) -> None:
         half = (2**bits - 1) / 2
         shift = torch.full(signal_shape, half, dtype=torch.float64)
-        super().__init__(Scaled(signal_shape, half), shift)
+        super().__init__(Scaled(signal_shape, half), shift, stored)

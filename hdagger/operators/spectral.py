@@ -6,8 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ..errors import SettingError, ShapeError
-from ..linalg import Basis, hadamard, hartley
+from ..linalg import Basis
 from ..tensors import Data, Signal, Spectrum
 from .base import AlignedOperator, SVDOperator
 
@@ -81,6 +80,10 @@ class Inpainting(AlignedOperator):
         self.register_buffer("mask", flat.to(torch.float64))
 
     @property
+    def visible(self) -> Bool[Tensor, "..."]:
+        return self.mask.bool().unflatten(-1, self.data_shape)
+
+    @property
     def singular_values(self) -> Tensor:
         return self.mask
 
@@ -89,162 +92,6 @@ class Inpainting(AlignedOperator):
 
     def Vt(self, x: Signal) -> Spectrum:
         return x.flatten(1)
-
-
-class Grayscale(AlignedOperator):
-    """One weighted sum of the colours of each pixel.
-
-    Args:
-        signal_shape: ``(channels, height, width)``.
-        weights: One weight a channel. By default the luma of ITU-R BT.601 for three channels,
-            as in Pillow's mode L, and their mean for any other number.
-    """
-
-    colours: Tensor
-    s: Tensor
-
-    def __init__(
-        self,
-        signal_shape: tuple[int, int, int],
-        weights: Float[Tensor, " channels"] | None = None,
-    ) -> None:
-        super().__init__()
-        channels, *pixels = signal_shape
-        if weights is None:
-            luma = [0.299, 0.587, 0.114] if channels == 3 else [1 / channels] * channels
-            weights = torch.tensor(luma)
-        w = weights.to(torch.float64)
-        mirror = w / w.norm() + torch.eye(channels, dtype=torch.float64)[0]
-        reflection = 2 * torch.outer(mirror, mirror) / mirror.dot(mirror)
-        self.register_buffer("colours", reflection - torch.eye(channels, dtype=torch.float64))
-        self.register_buffer("s", w.norm().repeat(math.prod(pixels)))
-        self.signal_shape = signal_shape
-        self.data_shape = (1, *pixels)
-
-    @property
-    def singular_values(self) -> Tensor:
-        return self.s
-
-    def V(self, z: Spectrum) -> Signal:
-        return torch.einsum("ij,bjhw->bihw", self.colours, z.unflatten(1, self.signal_shape))
-
-    def Vt(self, x: Signal) -> Spectrum:
-        return torch.einsum("ij,bjhw->bihw", self.colours, x).flatten(1)
-
-
-class CircularBlur(SVDOperator):
-    """Convolution with any kernel, the image continued periodically; each channel by itself.
-
-    In the Hartley basis, which is real, a convolution is the gain ``|k|`` followed by an
-    all-pass filter ``k / |k|``: V is the Hartley transform, and U applies the filter to it.
-
-    Args:
-        signal_shape: ``(channels, height, width)``.
-        kernel: ``(rows, columns)``, no larger than the image; its centre is at
-            ``(rows // 2, columns // 2)``.
-        rank_tolerance: See :class:`SVDOperator`.
-    """
-
-    phase: Tensor
-    s: Tensor
-
-    def __init__(
-        self,
-        signal_shape: tuple[int, int, int],
-        kernel: Float[Tensor, "rows columns"],
-        rank_tolerance: float | None = None,
-    ) -> None:
-        super().__init__(rank_tolerance)
-        rows, columns = kernel.shape
-        channels, height, width = signal_shape
-        if rows > height or columns > width:
-            raise ShapeError(
-                f"CircularBlur wants a kernel no larger than the image ({height} x {width}), but "
-                f"got {rows} x {columns}. Crop the kernel, or enlarge the image."
-            )
-        k = torch.zeros(height, width, dtype=torch.float64)
-        k[:rows, :columns] = kernel
-        response = torch.fft.fft2(k.roll((-(rows // 2), -(columns // 2)), (0, 1)))
-        gain = response.abs()
-        phase = torch.where(gain > 0, response / gain, 1)
-        self.register_buffer("phase", torch.view_as_real(phase))
-        self.register_buffer("s", gain.flatten().repeat(channels))
-        self.signal_shape = self.data_shape = signal_shape
-
-    @property
-    def singular_values(self) -> Tensor:
-        return self.s
-
-    def U(self, z: Spectrum) -> Data:
-        return self._all_pass(self.V(z), torch.view_as_complex(self.phase))
-
-    def Ut(self, y: Data) -> Spectrum:
-        return self.Vt(self._all_pass(y, torch.view_as_complex(self.phase).conj()))
-
-    def V(self, z: Spectrum) -> Signal:
-        return hartley(z.unflatten(1, self.signal_shape))
-
-    def Vt(self, x: Signal) -> Spectrum:
-        return hartley(x).flatten(1)
-
-    @staticmethod
-    def _all_pass(x: Tensor, phase: Tensor) -> Tensor:
-        return torch.fft.ifft2(torch.fft.fft2(x) * phase).real
-
-
-class WalshHadamard(AlignedOperator):
-    """Compressed sensing: a random part of the Walsh-Hadamard coefficients of each channel.
-
-    Args:
-        signal_shape: ``(channels, height, width)``, with height x width a power of two.
-        ratio: Pixels for each measured coefficient, 1 or more.
-        seed: Which coefficients are measured, the same for all channels.
-
-    References:
-        Kawar et al., Denoising Diffusion Restoration Models, 2022, appendix D.
-        https://arxiv.org/abs/2201.11793
-    """
-
-    order: Tensor
-    ones: Tensor
-
-    def __init__(
-        self, signal_shape: tuple[int, int, int], ratio: float = 4, seed: int = 0
-    ) -> None:
-        super().__init__()
-        channels, height, width = signal_shape
-        n = height * width
-        if n & (n - 1):
-            raise ShapeError(
-                f"WalshHadamard wants height x width to be a power of two, but got {height} x "
-                f"{width}. Crop the image to {_power_of_two(height)} x {_power_of_two(width)}."
-            )
-        if ratio < 1:
-            raise SettingError(
-                f"WalshHadamard wants a ratio of 1 or more, but got {ratio}. 4 keeps a quarter."
-            )
-        generator = torch.Generator().manual_seed(seed)
-        self.register_buffer("order", torch.randperm(n, generator=generator))
-        self.measured = max(1, int(n / ratio))
-        self.register_buffer("ones", torch.ones(channels * self.measured, dtype=torch.float64))
-        self.signal_shape = signal_shape
-        self.data_shape = (channels, self.measured)
-
-    @property
-    def singular_values(self) -> Tensor:
-        return self.ones
-
-    def V(self, z: Spectrum) -> Signal:
-        channels = self.signal_shape[0]
-        measured = z[:, : channels * self.measured].unflatten(1, (channels, self.measured))
-        rest = z[:, channels * self.measured :].unflatten(1, (channels, -1))
-        coefficients = torch.cat([measured, rest], dim=-1)[..., self.order.argsort()]
-        return hadamard(coefficients).unflatten(-1, self.signal_shape[1:])
-
-    def Vt(self, x: Signal) -> Spectrum:
-        coefficients = hadamard(x.flatten(2))[..., self.order]
-        measured, rest = coefficients.tensor_split([self.measured], dim=-1)
-        return torch.cat([measured.flatten(1), rest.flatten(1)], dim=1)
 
 
 class Dense(SVDOperator):
@@ -286,7 +133,3 @@ class Dense(SVDOperator):
 
     def Vt(self, x: Signal) -> Spectrum:
         return self.right.coefficients(x.flatten(1))
-
-
-def _power_of_two(n: int) -> int:
-    return 1 << (n.bit_length() - 1)

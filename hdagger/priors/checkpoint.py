@@ -5,6 +5,7 @@ how to build it. Anything else is converted once, when it is added.
 """
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ..errors import FileError
-from ..media import check_file
+from ..files import brief, check_file
+
+LARGEST_HEADER = 20_000_000
+"""Bytes of what stands before the tensors of a safetensors file: names, shapes, metadata."""
+
+LARGEST_BUILD = 200_000
+"""Characters of the description of one of hdagger's own files."""
+
+LARGEST_NUMBER = 1_000_000
+"""What a whole number in a description may be."""
 
 SIGNS = {
     "time_embed.0.weight": "a guided-diffusion (ADM) network",
@@ -37,8 +47,14 @@ def read_state(path: Path) -> dict[str, Tensor]:
     check_file(path, "a checkpoint")
     try:
         if path.suffix == ".safetensors":
+            _metadata(path)
             state: Any = load_file(path)
         else:
+            if zipfile.is_zipfile(path):
+                with zipfile.ZipFile(path) as archive:
+                    unpacked = sum(entry.file_size for entry in archive.infolist())
+                if unpacked > path.stat().st_size:
+                    raise ValueError("it is packed, and larger than its file")
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a broken file makes the reader do
         code = "GLOBAL" in str(error)
@@ -127,24 +143,57 @@ def read(path: Path) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
 
 
 def read_kind(path: Path) -> tuple[str, dict[str, Any]]:
-    """The kind of one of hdagger's own files, and how to build it, without its weights."""
+    """The kind of one of hdagger's own files, and how to build it, without its weights.
+
+    Raises:
+        FileError: It is not such a file, or its description is too long, or not plain.
+    """
     check_file(path, "a prior")
     try:
-        with safe_open(path, "pt") as file:
-            ((kind, build),) = json.loads(file.metadata()["hdagger"]).items()
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
+        text = _metadata(path)["hdagger"]
+        if len(text) > LARGEST_BUILD:
+            raise ValueError(f"its description has {len(text)} characters")
+        ((kind, build),) = json.loads(text, parse_constant=_no_number).items()
+        if not isinstance(build, dict):
+            raise ValueError(f"its description is {type(build).__name__}")
+        _check_numbers(build)
+    except Exception as error:  # whatever a broken file makes the reader do
         raise FileError(
             f"Wanted a prior written by `hdagger train` or `hdagger priors add`, but {path} is "
-            f"not one ({str(error).splitlines()[0]}). Point at the prior.safetensors of a "
+            f"not one ({brief(error)}). Point at the prior.safetensors of a "
             "training, or add the checkpoint."
         ) from error
-    return kind, build
+    return str(kind), build
 
 
 def is_own(path: Path) -> bool:
     """Whether a safetensors file says that it is hdagger's."""
     try:
-        with safe_open(path, "pt") as file:
-            return "hdagger" in (file.metadata() or {})
-    except (OSError, SafetensorError):
+        return "hdagger" in _metadata(path)
+    except (OSError, ValueError, SafetensorError):
         return False
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    """What a safetensors file says of itself; the length of that is looked at before the rest."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > LARGEST_HEADER:
+        raise ValueError(f"its header has {length} bytes")
+    with safe_open(path, "pt") as file:
+        return file.metadata() or {}
+
+
+def _check_numbers(value: Any) -> None:
+    """Refuses whole numbers that no network has, of which one alone could fill the memory."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for part in value:
+            _check_numbers(part)
+    elif isinstance(value, int) and not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
+        raise ValueError(f"its description has the number {str(value)[:20]}")
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"its description has the number {word}")

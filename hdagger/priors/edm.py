@@ -1,9 +1,11 @@
 """Networks of EDM, EDM2 and NCSN++, whose code stays in the user's own clone.
 
 NVIDIA's checkpoints are pickles that carry code, and that code's licence forbids commercial use:
-hdagger holds none of it. A pickle is opened once, on the user's word; what is kept is the weights
-as safetensors, and which class of the clone they belong to. A load imports that class again, and
-refuses if its file has changed.
+hdagger holds none of it. A pickle is opened once, on the user's word, in a process of its own;
+what is kept is the weights as safetensors. What was trusted then is noted outside that file, in
+``trusted`` in the user's own folder: for the SHA-256 of the weights, the clone, the class, and the
+SHA-256 of every file of the clone that it imported. A file of weights has no say in this: without
+such a note it is refused, and a load runs the noted files of the clone and no others.
 
 References:
     Karras et al., Elucidating the Design Space of Diffusion-Based Generative Models, 2022.
@@ -12,76 +14,116 @@ References:
     https://arxiv.org/abs/2312.02696, https://github.com/NVlabs/edm2
 """
 
-import hashlib
-import importlib
+import json
 import math
-import pickle
 import re
+import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+import tempfile
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..errors import FileError, ShapeError
-from ..media import check_file
+from ..errors import FileError, HDaggerError, ShapeError
+from ..files import brief, check_file, fingerprint, user_data, whole_file
 from ..tensors import Label, Signal
 from . import checkpoint
 from .base import check_label
+from .clone import Clone
 
-PACKAGES = ("training", "torch_utils", "dnnlib")
-"""What a clone puts on the path."""
+LARGEST_NOTE = 200_000
+"""Bytes of a note of what was trusted."""
+
+LONGEST_OPENING = 1800
+"""Seconds that a pickle may take to open."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a network's code is.
+    """Where a network's code is, and what of it was trusted.
 
     Attributes:
         clone: The user's clone.
         module: Its module, such as ``training.networks``.
         name: The class.
-        sha256: Of the module's file when the network was added.
         args: What the class was made with, by place.
         kwargs: By name.
+        files: SHA-256 of every module of the clone that was imported, by its name.
     """
 
     clone: str
     module: str
     name: str
-    sha256: str
     args: list[Any]
     kwargs: dict[str, Any]
+    files: dict[str, str] = field(default_factory=dict)
 
-    def make(self) -> nn.Module:
+    def make(self, clone: Clone) -> nn.Module:
         """A network of the class, with weights as they come.
 
         Raises:
             FileError: The clone is gone or has changed, or its code fails.
         """
-        file = Path(self.clone, *self.module.split(".")).with_suffix(".py")
-        check_file(file, "the code of the network")
-        if hashlib.sha256(file.read_bytes()).hexdigest() != self.sha256:
+        try:
+            made = getattr(clone.load(self.module), self.name)(*self.args, **self.kwargs)
+        except HDaggerError:
+            raise
+        except Exception as error:  # the clone's code may fail in any way
             raise FileError(
-                f"Wanted the code that the prior was added with, but {file} has changed since. "
-                "Look at the change, and add the prior again."
+                f"Wanted {self.name} from {self.module} of {self.clone}, but its code fails "
+                f"({type(error).__name__}: {brief(error)}). Install what the clone needs."
+            ) from error
+        if not isinstance(made, nn.Module):
+            raise FileError(
+                f"Wanted a network, but {self.name} of {self.clone} makes a "
+                f"{type(made).__name__}. Give the repository that the pickle was made with."
             )
-        with _on_path(Path(self.clone)):
-            try:
-                made = getattr(importlib.import_module(self.module), self.name)
-                return made(*self.args, **self.kwargs)
-            except Exception as error:  # the clone's code may fail in any way
-                raise FileError(
-                    f"Wanted {self.name} from {file}, but its code fails "
-                    f"({type(error).__name__}: {str(error).splitlines()[:1]}). "
-                    "Install what the clone needs."
-                ) from error
+        return made
+
+    def note(self, weights: Path) -> None:
+        """Notes that the code of this file of weights is trusted."""
+        note = json.dumps(asdict(self), indent=1)
+        if len(note) > LARGEST_NOTE:
+            raise FileError(
+                f"Wanted a network made with plain settings, but those of {self.name} take "
+                f"{len(note)} characters. Such a network cannot be added."
+            )
+        with whole_file(_note(fingerprint(weights))) as path:
+            path.write_text(note + "\n")
+
+    @classmethod
+    def noted(cls, weights: Path) -> "Origin":
+        """What was trusted for a file of weights.
+
+        Raises:
+            FileError: Nothing was, or the note is broken.
+        """
+        path = _note(fingerprint(weights))
+        if not path.is_file():
+            raise FileError(
+                f"Wanted weights whose code was trusted here, but for {weights} none was, and the "
+                "file itself has no say in that. Add the pickle that they come from: "
+                "hdagger priors add NAME --from X.pkl --trust-pickle CLONE."
+            )
+        try:
+            if path.stat().st_size > LARGEST_NOTE + 1:
+                raise ValueError("it is too long")
+            origin = cls(**json.loads(path.read_text()))
+            words = [origin.clone, origin.module, origin.name, *origin.files.values()]
+            if not all(isinstance(word, str) for word in words):
+                raise ValueError("it holds other things than names")
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise FileError(
+                f"Wanted a note of what was trusted, but {path} is not one ({brief(error)}). "
+                "Add the prior again."
+            ) from error
+        return origin
 
 
 class ClonedDenoiser(nn.Module):
@@ -127,19 +169,20 @@ class ClonedDenoiser(nn.Module):
         return self.net(x.float(), sigma.to(x).float().expand(len(x)), rows).to(x)
 
     def save(self, path: Path) -> None:
-        """Writes weights and origin to one safetensors file."""
-        checkpoint.write(path, self.kind, asdict(self.origin), self.net.state_dict())
+        """Writes the weights to a safetensors file, and notes that their code is trusted."""
+        checkpoint.write(path, self.kind, {}, self.net.state_dict())
+        self.origin.note(path)
 
     @classmethod
     def load(cls, path: Path) -> "ClonedDenoiser":
-        """Reads what ``save`` wrote, and imports the network's class from the clone.
+        """Reads what ``save`` wrote, and runs the code in the clone that was trusted for it.
 
         Raises:
-            FileError: The file or the clone is not what it was.
+            FileError: No code was trusted for this file, or file or clone are not what they were.
         """
-        _, build, state = checkpoint.read(path)
-        origin = Origin(**build)
-        net = origin.make()
+        _, _, state = checkpoint.read(path)
+        origin = Origin.noted(path)
+        net = origin.make(Clone(Path(origin.clone), origin.files))
         checkpoint.fit(net, state, path)
         return cls(net, origin).eval().requires_grad_(False)
 
@@ -155,59 +198,57 @@ def convert(path: Path, clone: Path) -> ClonedDenoiser:
         FileError: It is no such pickle or clone, or the clone's class differs from the pickle's.
     """
     check_file(path, "an EDM network")
-    with _on_path(clone):
-        try:
-            with path.open("rb") as file:
-                held = pickle.load(file)
-            net = (held["ema"] if isinstance(held, dict) else held).float().eval()
-            made_with = list(net.init_args), dict(net.init_kwargs)
-        except Exception as error:  # a pickle may fail in any way
-            raise FileError(
-                f"Wanted a network of EDM, but {path} with the clone {clone} does not give one "
-                f"({type(error).__name__}: {error}). Give the repository that it was made with."
-            ) from error
-    name = type(net).__name__
-    file = _defining(name, clone)
+    code = Clone(clone)
+    held, tensors = _opened(path, code.folder)
+    probe = {name: tensors.pop(f"probe.{name}") for name in ("x", "sigma", "D")}
+    state = {name.removeprefix("net."): value for name, value in tensors.items()}
     origin = Origin(
-        str(clone.resolve()),
-        ".".join(file.relative_to(clone).with_suffix("").parts),
-        name,
-        hashlib.sha256(file.read_bytes()).hexdigest(),
-        *made_with,
+        str(code.folder), _defining(held["name"], code), held["name"], held["args"], held["kwargs"]
     )
-    again = origin.make()
-    checkpoint.fit(again, net.state_dict(), path)
-    made, carried = (ClonedDenoiser(n.eval().requires_grad_(False), origin) for n in (again, net))
-    x, sigma = torch.randn(1, made.channels, made.size, made.size), torch.tensor(0.7)
-    if not torch.allclose(made(x, sigma), carried(x, sigma), atol=1e-5):
+    net = origin.make(code)
+    checkpoint.fit(net, state, path)
+    made = ClonedDenoiser(net.eval().requires_grad_(False), origin)
+    if not torch.allclose(made(probe["x"], probe["sigma"]), probe["D"], atol=1e-5):
         raise FileError(
-            f"Wanted the code that {path} was made with, but {file} computes something else. "
-            "Check out the version that made it."
+            f"Wanted the code that {path} was made with, but {origin.module} of {clone} computes "
+            "something else. Check out the version that made it."
         )
+    origin.files.update(code.files)
     return made
 
 
-def _defining(name: str, clone: Path) -> Path:
-    """The file of a clone that defines a class."""
-    for folder in (clone / "training", clone):
+def _opened(path: Path, clone: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What is in a pickle, by a process of its own: class and settings; weights and a probe."""
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(__file__).with_name("edm_pickle.py")
+        try:
+            done = subprocess.run(
+                [sys.executable, "-P", program, path.resolve(), clone, folder],
+                capture_output=True, text=True, timeout=LONGEST_OPENING, check=False,
+            )  # fmt: skip
+            if done.returncode:
+                raise ValueError(brief((done.stderr.strip() or "it ends").splitlines()[-1]))
+            held = json.loads(Path(folder, "held.json").read_text())
+            return held, load_file(Path(folder, "tensors.safetensors"))
+        except (subprocess.TimeoutExpired, OSError, ValueError) as error:
+            raise FileError(
+                f"Wanted a network of EDM, but {path} with the clone {clone} does not give one "
+                f"({brief(error)}). Give the repository that it was made with."
+            ) from error
+
+
+def _defining(name: str, clone: Clone) -> str:
+    """The module of a clone that defines a class."""
+    for folder in (clone.folder / "training", clone.folder):
         for file in sorted(folder.glob("*.py")):
-            if re.search(rf"^class {re.escape(name)}\b", file.read_text(), re.MULTILINE):
-                return file
+            text = file.read_text(errors="replace")
+            if re.search(rf"^class {re.escape(name)}\b", text, re.MULTILINE):
+                return ".".join(file.relative_to(clone.folder).with_suffix("").parts)
     raise FileError(
-        f"Wanted the code of {name}, but no file of {clone} or {clone / 'training'} has it. "
+        f"Wanted the code of {name}, but no file of {clone.folder} or its folder training has it. "
         "Give the repository that the pickle was made with."
     )
 
 
-@contextmanager
-def _on_path(clone: Path) -> Iterator[None]:
-    """The clone's modules can be imported, and no other clone's are in their place."""
-    if not clone.is_dir():
-        raise FileError(f"Wanted a clone of the authors' code, but {clone} is no folder.")
-    for module in [name for name in sys.modules if name.split(".")[0] in PACKAGES]:
-        del sys.modules[module]
-    sys.path.insert(0, str(clone.resolve()))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(clone.resolve()))
+def _note(sha256: str) -> Path:
+    return user_data() / "trusted" / f"{sha256}.json"

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import FileError, SettingError, ShapeError
-from ..media import check_file
+from ..files import brief, check_file
 from ..tensors import Label, Signal
 from . import checkpoint
 from .base import check_label
@@ -25,6 +25,8 @@ from .conventions import EDM, Convention, VariancePreserving, from_table, to_tab
 
 MOST_PARAMETERS = 5_000_000_000
 LARGEST_CONFIG = 1_000_000
+MOST_LAYERS = 100
+"""The longest list in a configuration, and the most layers in a block."""
 
 
 class NetworkDenoiser(nn.Module):
@@ -152,13 +154,20 @@ def empty(kind: Any, config: dict[str, Any]) -> Any:
     Raises:
         SettingError: diffusers makes no model of this, or one too large.
     """
+    for name, value in config.items():
+        count = len(value) if isinstance(value, list | tuple) else value if "layers" in name else 0
+        if isinstance(count, int) and count > MOST_LAYERS:
+            raise SettingError(
+                f"Wanted at most {MOST_LAYERS} for {brief(name, 40)}, but got {count}. "
+                "Check config.json."
+            )
     try:
         with torch.device("meta"):
             made = kind(**config)
-    except (TypeError, ValueError, ArithmeticError, RuntimeError, IndexError) as error:
+    except Exception as error:  # diffusers checks little, so anything may go wrong
         raise SettingError(
             f"Wanted the configuration of a {kind.__name__}, but diffusers refuses it "
-            f"({str(error).splitlines()[0]}). Check config.json."
+            f"({brief(error)}). Check config.json."
         ) from error
     size = sum(weight.numel() for weight in made.parameters())
     if size > MOST_PARAMETERS:
@@ -251,7 +260,7 @@ def fetched(source: str) -> Path:
     except Exception as error:  # of huggingface_hub, httpx, requests: there is no common one
         raise FileError(
             f"Wanted a checkpoint, but {source} is neither here nor at the hub "
-            f"({str(error).splitlines()[0]}). Check the name, or download it and give the folder."
+            f"({brief(error)}). Check the name, or download it and give the folder."
         ) from error
 
 
@@ -276,7 +285,9 @@ def read_json(path: Path) -> dict[str, Any]:
         if not isinstance(table, dict):
             raise ValueError("it is no table")
     except (ValueError, UnicodeDecodeError, RecursionError) as error:
-        raise FileError(f"Wanted JSON, but {path} is not ({error}). Download it again.") from error
+        raise FileError(
+            f"Wanted JSON, but {path} is not ({brief(error)}). Download it again."
+        ) from error
     return table
 
 

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import FileError, SettingError
+from ..files import brief
 from ..tensors import Data, Label, Signal
 from . import checkpoint
 from .base import check_label
@@ -173,5 +174,5 @@ def _said(folder: Path, texts: list[str]) -> Tensor:
     except Exception as error:  # transformers has no common error
         raise FileError(
             f"Wanted a CLIP text encoder and its tokenizer, but {folder} has none that can be "
-            f"read ({str(error).splitlines()[0]}). Download the whole pipeline."
+            f"read ({brief(error)}). Download the whole pipeline."
         ) from error

@@ -45,7 +45,7 @@ class Tiled:
             window = torch.outer(self._window(rows, height), self._window(columns, width)).to(x)
             total[:, :, rows, columns] += window * D
             weights[:, :, rows, columns] += window
-        return total / weights
+        return total.div_(weights)
 
     def _spans(self, length: int) -> list[slice]:
         """Tiles that cover ``length`` pixels, evenly spread."""

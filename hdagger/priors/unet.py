@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import FileError, SettingError
+from ..files import brief
 from ..tensors import Label, Signal
 from . import checkpoint
 from .base import check_label
@@ -258,12 +259,20 @@ class OfNoisyPictures(nn.Module):
             if kind != cls.kind:
                 raise ValueError(f"it holds a {kind}")
             shape["widths"] = tuple(shape["widths"])
-            network = cls(UNetShape(**shape))
+            made = UNetShape(**shape)
+            _check_shape(made)
+            if len(made.widths) * (made.down + made.up) > len(weights):
+                raise ValueError(f"{len(weights)} tensors are too few for its shape")
+            with torch.device("meta"):
+                wanted = cls(made).net.state_dict()
+            if {k: v.shape for k, v in wanted.items()} != {k: v.shape for k, v in weights.items()}:
+                raise ValueError("its tensors do not fit its shape")
+            network = cls(made)
             network.net.load_state_dict({k: v.float() for k, v in weights.items()})
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except Exception as error:  # whatever a shape that does not hold together leads to
             raise FileError(
                 f"Wanted a {cls.kind} written by `hdagger train`, but {path} is not one "
-                f"({str(error).splitlines()[0]}). Point at the prior.safetensors of a training."
+                f"({brief(error)}). Point at the prior.safetensors of a training."
             ) from error
         return network.eval().requires_grad_(False)
 
@@ -398,6 +407,17 @@ def _column(x: Signal, sigma: Float[Tensor, "*rows"]) -> Tensor:
 def _cut(out: Tensor, x: Signal) -> Signal:
     """Without what the picture was padded by, and in its precision."""
     return out[..., : x.shape[2], : x.shape[3]].to(x)
+
+
+def _check_shape(shape: UNetShape) -> None:
+    """Refuses the shape of a file with which a network could be built but not called."""
+    counts = (shape.channels, shape.embedding, shape.heads, *shape.widths)
+    if not all(isinstance(count, int) and count > 0 for count in counts):
+        raise ValueError(f"its shape has the counts {counts}")
+    if not isinstance(shape.sigma_data, int | float) or shape.sigma_data <= 0:
+        raise ValueError(f"its data have a standard deviation of {shape.sigma_data}")
+    if shape.widths[-1] % shape.heads:
+        raise ValueError(f"{shape.heads} heads do not divide a width of {shape.widths[-1]}")
 
 
 def _zero(layer: nn.Conv2d | nn.Linear) -> None:

@@ -6,43 +6,76 @@ Bundled ones lie in the package, a user's own in ``hdagger/priors`` under ``XDG_
 """
 
 import json
-import os
 import re
 import tomllib
+from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
-
-from torch import nn
+from threading import Lock
+from typing import Any, get_origin
 
 from ..errors import FileError, HDaggerError, SettingError
-from ..media import whole_folder
-from ..verdicts import fingerprint
+from ..files import brief, check_name, fingerprint, toml_string, user_data, whole_folder
+from ..registry import Registry
 from . import adm, checkpoint, edm, huggingface, latent
 from .adm import ADMClassifier
 from .base import Denoiser, LabelledDenoiser
 from .classes import Classifier, ClassifierFree, ClassifierGuided
 from .classifier import NoisyClassifier
-from .edm import ClonedDenoiser
-from .huggingface import NetworkDenoiser
 from .latent import LatentDenoiser
 from .tiles import Tiled
-from .unet import UNetDenoiser
 
 BUNDLED = Path(__file__).with_name("bundled")
 LARGEST_CARD = 100_000
+MOST_KEPT = 2
+"""How many networks stay in memory between calls: a prior, and the classifier that guides it."""
 
-PRIORS: dict[str, Callable[[Path], nn.Module]] = {
-    "unet": UNetDenoiser.load,
-    "unet2d": NetworkDenoiser.load,
-    "latent": LatentDenoiser.load,
-    "edm": ClonedDenoiser.load,
+CHECKPOINTING = "enable_gradient_checkpointing"
+"""What diffusers' networks call it to compute blocks again on a gradient's way back."""
+
+Loader = Callable[[Path], Any]
+
+FACTS: dict[str, Any] = {
+    "channels": int,
+    "classes": int,
+    "labels": list,
+    "sigma_min": float,
+    "sigma_max": float,
+    "data_variance": float,
 }
-CLASSIFIERS: dict[str, Callable[[Path], Classifier]] = {
-    "classifier": NoisyClassifier.load,
-    "adm-classifier": ADMClassifier.load,
-}
+"""What a card takes from a file of weights that says so itself, and of what kind it may be."""
+
+
+class Loaders(Registry[Loader]):
+    """Kind of file -> what loads it: the method ``load`` of a class, or a function."""
+
+    def _made(self, found: Any) -> Loader:
+        return getattr(found, "load", found)
+
+
+PRIORS = Loaders(
+    "a kind of prior",
+    "hdagger.priors",
+    {
+        "unet": "hdagger.priors.unet:UNetDenoiser",
+        "unet2d": "hdagger.priors.huggingface:NetworkDenoiser",
+        "latent": "hdagger.priors.latent:LatentDenoiser",
+        "edm": "hdagger.priors.edm:ClonedDenoiser",
+        "motion": "hdagger.domains.motion.prior:MotionPrior",
+    },
+)
+"""Other packages add kinds by entry points of the group ``hdagger.priors``."""
+
+CLASSIFIERS = Loaders(
+    "a kind of classifier",
+    "hdagger.classifiers",
+    {
+        "classifier": "hdagger.priors.classifier:NoisyClassifier",
+        "adm-classifier": "hdagger.priors.adm:ADMClassifier",
+    },
+)
+"""The entry points by which other packages add kinds: kind -> what loads its file."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +90,9 @@ class Card:
         channels: Channels of a signal.
         size: Side of the pictures that it was trained on; 0 if it takes any.
         classes: How many labels it knows.
+        labels: What the labels are called, in the order of their numbers; empty if they have
+            no names.
+        units: What one unit of a signal is, where that is not told by the kind of signal.
         sigma_min: The lowest noise level that it was trained on.
         sigma_max: The highest.
         data_variance: Variance of one element of a clean signal.
@@ -75,6 +111,8 @@ class Card:
     channels: int = 3
     size: int = 0
     classes: int = 0
+    labels: list[str] = field(default_factory=list)
+    units: str = ""
     sigma_min: float = 0.002
     sigma_max: float = 100.0
     data_variance: float = 0.25
@@ -89,16 +127,31 @@ class Card:
         """What the card's file says: the name is the file's, and so is that of the weights."""
         settings = {f.name: getattr(self, f.name) for f in fields(self)}
         return "".join(
-            f"{name} = {json.dumps(value, ensure_ascii=False)}\n"
+            f"{name} = {toml_string(value) if isinstance(value, str) else json.dumps(value)}\n"
             for name, value in settings.items()
-            if name not in ("name", "weights") and value != ""
+            if name not in ("name", "weights") and value not in ("", (), [])
         )
+
+    def number(self, label: int | str) -> int:
+        """The number of a label, which may be given by its name.
+
+        Raises:
+            SettingError: No label is called so.
+        """
+        if isinstance(label, int):
+            return label
+        if label not in self.labels:
+            known = ", ".join(self.labels) or f"a number below {self.classes}"
+            raise SettingError(
+                f"Wanted a label of {self.name}, one of {known}, but got {label!r}. "
+                "Leave it out for any."
+            )
+        return self.labels.index(label)
 
 
 def home() -> Path:
     """The user's own folder of priors."""
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share"
-    return Path(data) / "hdagger" / "priors"
+    return user_data() / "priors"
 
 
 def cards() -> list[Card]:
@@ -110,24 +163,31 @@ def card(name: str) -> Card:
     """The card of a prior that is bundled or was added, or of a file of weights.
 
     Raises:
-        SettingError: There is no prior of this name.
+        SettingError: There is no prior of this name, or it is no line of plain text.
         FileError: Its card is broken.
     """
+    check_name(name, "a prior")
     if name.endswith(".safetensors"):
         _, build = checkpoint.read_kind(Path(name))
-        said = {key: build[key] for key in ("channels", "classes") if key in build}
+        said: dict[str, Any] = {
+            key: build[key] for key, kind in FACTS.items() if isinstance(build.get(key), kind)
+        }
         return Card(name, Path(name), **said)
     for folder in (BUNDLED, home()):
         if re.fullmatch(r"[\w.-]+", name) and (folder / f"{name}.toml").is_file():
             return _read(folder / f"{name}.toml")
     known = " or ".join(card.name for card in cards())
     raise SettingError(
-        f"Wanted a prior, {known}, or a .safetensors file, but got {name!r}. See hdagger priors."
+        f"Wanted a prior, {known}, or a .safetensors file, but got {brief(repr(name))}. "
+        "See hdagger priors."
     )
 
 
 def load(card: Card, device: str = "cpu", save_memory: bool = False) -> LabelledDenoiser:
     """The denoiser of a card; where it can, it sees pictures larger than it in tiles.
+
+    The network is kept for the next call, which neither hashes nor loads the file again unless
+    it has changed.
 
     Args:
         card: Which.
@@ -138,29 +198,39 @@ def load(card: Card, device: str = "cpu", save_memory: bool = False) -> Labelled
     Raises:
         FileError: The file is missing, is no prior, or is not the one of the card.
     """
-    network = _load(card, PRIORS, "a prior").to(device)
-    if save_memory and hasattr(getattr(network, "net", None), "enable_gradient_checkpointing"):
-        network.net.enable_gradient_checkpointing()
-    if isinstance(network, LatentDenoiser):
+    network = _load(card, PRIORS, device, save_memory)
+    if isinstance(network, LatentDenoiser) or not getattr(network, "in_tiles", True):
         return network
     return Tiled(network, tile=card.size, overlap=card.size // 4) if card.size else Tiled(network)
 
 
 def towards(
-    prior: LabelledDenoiser, card: Card, label: int | None, guidance: float, device: str = "cpu"
+    prior: LabelledDenoiser,
+    card: Card,
+    label: int | str | None,
+    guidance: float,
+    device: str = "cpu",
 ) -> Denoiser:
     """The prior of one class: p(x) p(label | x)^guidance, by whatever the card offers.
 
     Args:
         prior: What ``load`` gave, perhaps counted.
         card: Of the prior.
-        label: None for the prior as it is.
+        label: A number, or a name that the card has; None for the prior as it is.
         guidance: 1 for the plain conditional prior.
         device: Where to compute.
 
     Raises:
-        SettingError: The prior knows no labels, or not how to be guided.
+        SettingError: The prior knows no labels, or not how to be guided; or there is guidance
+            without a label, or one that is no number from 0 to 100.
     """
+    if not 0 <= guidance <= 100:
+        raise SettingError(f"Wanted a guidance from 0 to 100, but got {guidance:g}. Try 1.5.")
+    if label is None and guidance != 1:
+        raise SettingError(
+            f"Wanted a label for a guidance of {guidance:g}, but got none. Say --label, or leave "
+            "--guidance out."
+        )
     if label is None:
         return prior
     if not card.classes and not card.classifier:
@@ -168,6 +238,7 @@ def towards(
             f"Wanted a prior with classes for label {label}, but {card.name} has none, and no "
             "classifier. Leave --label out."
         )
+    label = card.number(label)
     if not 0 <= label < (card.classes or label + 1):
         raise SettingError(
             f"Wanted a label of 0 to {card.classes - 1}, but got {label}. See hdagger priors."
@@ -186,7 +257,7 @@ def load_classifier(name: str, device: str = "cpu") -> Classifier:
     Raises:
         FileError: The file is missing, is no classifier, or is not the one of the card.
     """
-    return _load(card(name), CLASSIFIERS, "a classifier").to(device)
+    return _load(card(name), CLASSIFIERS, device)
 
 
 def add(
@@ -212,7 +283,8 @@ def add(
     Raises:
         HDaggerError: The name is taken, or the checkpoint is nothing that hdagger reads.
     """
-    if not re.fullmatch(r"\w[\w.-]*", name) or name.endswith(".safetensors"):
+    check_name(source, "a source")
+    if not re.fullmatch(r"\w[\w.-]{,99}", name) or name.endswith(".safetensors"):
         raise SettingError(
             f"Wanted a name of letters, digits, dots and dashes, but got {name!r}. Try my-prior."
         )
@@ -259,7 +331,7 @@ def _convert(source: str, clone: Path | None, prompt: str, any_label: int | None
             else huggingface.from_folder(path, any_label)
         )
     if path.suffix == ".safetensors" and checkpoint.is_own(path):
-        return _open(path, PRIORS | CLASSIFIERS, "a prior")
+        return _open(path, PRIORS, CLASSIFIERS)
     state = checkpoint.read_state(path)
     return (
         ADMClassifier.convert(state, path)
@@ -273,6 +345,7 @@ def _facts(network: Any) -> dict[str, Any]:
     low, high = network.sigma_range
     facts = {name: getattr(network, name) for name in ("channels", "classes", "size")}
     facts |= {"sigma_min": float(f"{low:.4g}"), "sigma_max": float(f"{high:.4g}")}
+    facts |= {"labels": list(getattr(network, "labels", ()))}
     if isinstance(network, LatentDenoiser):
         facts |= {"subject": "codes of pictures in [-1, 1]", "data_variance": 1.0}
     elif isinstance(network, NoisyClassifier | ADMClassifier):
@@ -280,8 +353,26 @@ def _facts(network: Any) -> dict[str, Any]:
     return facts
 
 
-def _load(card: Card, loaders: dict[str, Callable[[Path], Any]], what: str) -> Any:
-    return _open(checked_weights(card), loaders, what)
+_kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
+_loading = Lock()
+
+
+def _load(card: Card, kinds: Loaders, device: str, save_memory: bool = False) -> Any:
+    """A network on its device, from those that are kept, or from its file."""
+    weights = checked_weights(card)
+    about = weights.stat()
+    key = (weights.resolve(), about.st_mtime_ns, about.st_size, kinds.group, device, save_memory)
+    with _loading:
+        if key in _kept:
+            _kept.move_to_end(key)
+            return _kept[key]
+        while len(_kept) >= MOST_KEPT:
+            _kept.popitem(last=False)
+        network = _open(weights, kinds).to(device)
+        if save_memory and hasattr(getattr(network, "net", None), CHECKPOINTING):
+            getattr(network.net, CHECKPOINTING)()
+        _kept[key] = network
+        return network
 
 
 def checked_weights(card: Card) -> Path:
@@ -303,21 +394,29 @@ def checked_weights(card: Card) -> Path:
     return card.weights
 
 
-def _open(path: Path, loaders: dict[str, Callable[[Path], Any]], what: str) -> Any:
+def sha256_of(card: Card) -> str:
+    """Of the weights: what the card says, else that of the file."""
+    return card.sha256 or fingerprint(card.weights)
+
+
+def _open(path: Path, *tables: Loaders) -> Any:
     kind, _ = checkpoint.read_kind(path)
-    if kind not in loaders:
+    table = next((table for table in tables if kind in table), None)
+    if table is None:
+        what = "a classifier" if tables == (CLASSIFIERS,) else "a prior"
+        known = [name for table in tables for name in table]
         raise FileError(
-            f"Wanted {what}, but {path} holds {kind!r}, not one of {', '.join(loaders)}. "
-            "See hdagger priors."
+            f"Wanted {what}, but {path} holds {brief(repr(kind), 40)}, not one of "
+            f"{', '.join(known)}. See hdagger priors."
         )
     try:
-        return loaders[kind](path)
+        return table[kind](path)
     except HDaggerError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except Exception as error:  # whatever a description that does not hold together leads to
         raise FileError(
-            f"Wanted {what}, but the description in {path} does not hold together ({error}). "
-            "Add it again."
+            f"Wanted a prior, but the description in {path} does not hold together "
+            f"({brief(error)}). Add it again."
         ) from error
 
 
@@ -326,9 +425,15 @@ def _read(path: Path) -> Card:
         if path.stat().st_size > LARGEST_CARD:
             raise ValueError("it is too long")
         table = tomllib.loads(path.read_text())
+        kinds: dict[str, Any] = {f.name: f.type for f in fields(Card)}
+        for name, value in table.items():
+            wanted = get_origin(kinds.get(name)) or kinds.get(name)
+            right = isinstance(value, int | float if wanted is float else wanted or str)
+            if not right or isinstance(value, bool):
+                raise ValueError(f"{name} is {brief(repr(value), 40)}")
         return Card(**table | {"name": path.stem, "weights": path.with_suffix(".safetensors")})
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise FileError(
-            f"Wanted the card of a prior, but {path} is not one ({error}). "
+            f"Wanted the card of a prior, but {path} is not one ({brief(error)}). "
             "Remove it, and add the prior again."
         ) from error

@@ -17,14 +17,17 @@ References:
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..operators.quantisation import Quantiser
 from ..priors.base import Denoiser
+from ..problem import Problem
 from ..tensors import Coefficients, Signal
-from .base import CorrectedSampler, Problem, Step
+from .base import CorrectedSampler
+from .walk import Step
 
 WIDTH2 = 2.0
 """Variance of the prediction's coefficients, in units of what the noise in x gives them.
@@ -33,29 +36,23 @@ D's own error would give at most 1; on photographs at quality 10, 2 was best of 
 (benchmarks/jpeg.py)."""
 
 
+@dataclass(frozen=True)
 class Cells(CorrectedSampler):
-    """Draws with each prediction's coefficients at their means within the cells of the data.
-
-    Args:
-        prior: The denoiser.
-        eta: Share of fresh noise in [0, 1].
-    """
+    """Draws with each prediction's coefficients at their means within the cells of the data."""
 
     needs = Quantiser
     instead = "DDRM or PiGDM for data that are not rounded"
+    enough = 12
 
-    def __init__(self, prior: Denoiser, eta: float = 1.0) -> None:
-        super().__init__(prior, eta)
-
-    def correct(self, x: Signal, problem: Problem, step: Step) -> Signal:
+    def correct(self, prior: Denoiser, x: Signal, problem: Problem, step: Step) -> Signal:
         H = problem.H
         assert isinstance(H, Quantiser)
-        D = self.prior(x, step.sigma)
+        D = prior(x, step.sigma)
         coefficients = H.linear(D)
         middle = H.middle(coefficients, problem.y)
         deviation = WIDTH2**0.5 * step.sigma * H.gain
         inside = mean_within(coefficients, deviation, middle - 0.5, middle + 0.5)
-        return D + H.linear.pinv(inside - coefficients)
+        return D + H.back(inside - coefficients, WIDTH2 * step.sigma**2)
 
 
 def mean_within(

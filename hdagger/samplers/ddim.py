@@ -5,12 +5,18 @@ References:
     https://arxiv.org/abs/2010.02502
 """
 
+from dataclasses import dataclass
+
+from ..priors.base import Denoiser
+from ..problem import Problem
 from ..tensors import Signal
-from .base import CorrectedSampler, Problem, Step
+from .base import CorrectedSampler
+from .walk import Step
 
 
+@dataclass(frozen=True)
 class DDIM(CorrectedSampler):
     """Draws from the prior; the data are not looked at, only counted."""
 
-    def correct(self, x: Signal, problem: Problem, step: Step) -> Signal:
-        return self.prior(x, step.sigma)
+    def correct(self, prior: Denoiser, x: Signal, problem: Problem, step: Step) -> Signal:
+        return prior(x, step.sigma)

@@ -1,45 +1,52 @@
 """Guidance by the gradient of the squared or plain misfit, for any differentiable operator."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..errors import OperatorAbilityError
 from ..priors.base import Denoiser
+from ..problem import Problem
 from ..tensors import Signal
-from .base import CorrectedSampler, Problem, Step, denoise_and_pull_back
+from .base import CorrectedSampler, above_zero, denoise_and_pull_back
+from .walk import Step
 
 
+@dataclass(frozen=True)
 class ReconstructionGuidance(CorrectedSampler):
     """D' = D + w J^T H^T (y - H D): minus the gradient of w |y - H D|^2 / 2.
 
     It is the score of a likelihood of variance sigma^2 / w; the noise of the data and the
     conditioning of H are not looked at.
 
-    Args:
-        prior: The denoiser.
-        eta: Share of fresh noise in [0, 1].
+    Attributes:
         strength: w, above 0.
 
     References:
         Ho et al., Video Diffusion Models, 2022, eq. 7. https://arxiv.org/abs/2204.03458
     """
 
-    def __init__(self, prior: Denoiser, eta: float = 1.0, strength: float = 1.0) -> None:
-        super().__init__(prior, eta)
-        self.strength = strength
+    enough = 100
 
-    def correct(self, x: Signal, problem: Problem, step: Step) -> Signal:
+    strength: float = 1.0
+
+    def check(self) -> None:
+        super().check()
+        above_zero(self.strength, "strength")
+
+    def correct(self, prior: Denoiser, x: Signal, problem: Problem, step: Step) -> Signal:
         def squared(e: Tensor) -> Tensor:
-            return e.square().sum() / 2
+            return e.abs().square().sum() / 2
 
         D, _, pull = denoise_and_pull_back(
-            self.prior, x, step.sigma, lambda D: descent(D, problem, squared)
+            prior, x, step.sigma, lambda D: descent(D, problem, squared)
         )
         return D + self.strength * pull
 
 
+@dataclass(frozen=True)
 class DPS(CorrectedSampler):
     """Diffusion posterior sampling: a step of fixed length down the misfit's norm.
 
@@ -47,9 +54,7 @@ class DPS(CorrectedSampler):
     e = y - H D and its norm taken sample by sample. Nothing is clipped. The strength is not
     free of scale: fewer steps want a larger one.
 
-    Args:
-        prior: The denoiser.
-        eta: Share of fresh noise in [0, 1].
+    Attributes:
         strength: zeta, above 0; 0.3 to 1 at 1000 steps in the paper's code.
 
     References:
@@ -57,16 +62,21 @@ class DPS(CorrectedSampler):
         2023, algorithm 1. https://arxiv.org/abs/2209.14687
     """
 
-    def __init__(self, prior: Denoiser, eta: float = 1.0, strength: float = 1.0) -> None:
-        super().__init__(prior, eta)
-        self.strength = strength
+    any_solver = False
+    enough = 200
 
-    def correct(self, x: Signal, problem: Problem, step: Step) -> Signal:
+    strength: float = 1.0
+
+    def check(self) -> None:
+        super().check()
+        above_zero(self.strength, "strength")
+
+    def correct(self, prior: Denoiser, x: Signal, problem: Problem, step: Step) -> Signal:
         def norms(e: Tensor) -> Tensor:
             return torch.linalg.vector_norm(e.flatten(1), dim=1).sum()
 
         D, _, pull = denoise_and_pull_back(
-            self.prior, x, step.sigma, lambda D: descent(D, problem, norms)
+            prior, x, step.sigma, lambda D: descent(D, problem, norms)
         )
         scale = ((1 + step.lower**2) * (1 + step.sigma**2)).sqrt()
         return D + self.strength * scale * pull / (1 - step.keep)
@@ -81,5 +91,5 @@ def descent(D: Signal, problem: Problem, loss: Callable[[Tensor], Tensor]) -> Si
         )
     with torch.enable_grad():
         D = D.requires_grad_()
-        (gradient,) = torch.autograd.grad(loss(problem.y - problem.H(D)), D)
+        (gradient,) = torch.autograd.grad(loss(problem.residual(D)), D)
     return -gradient

@@ -15,6 +15,7 @@ References:
     Problems, ICLR 2023, eq. 5 to 9 and algorithm 1. https://openreview.net/forum?id=9_gsMA8MRKQ
 """
 
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -25,19 +26,20 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ..errors import OperatorAbilityError, SettingError
 from ..operators.base import LinearOperator, PinvOperator, SVDOperator
 from ..priors.base import Denoiser
+from ..problem import Problem
 from ..tensors import Level, Signal
-from .base import Guidance, GuidedSampler, Problem, Step, denoise_and_pull_back
+from .base import Guidance, GuidedSampler, above_zero, denoise_and_pull_back
+from .walk import Step
 
 NUDGE = 0.001
 """Root mean square of the step of a forward difference, as a share of sigma."""
 
 
+@dataclass(frozen=True)
 class PiGDM(GuidedSampler):
     """Draws with the gradient of log p(y | x), x0 | x taken for a Gaussian around D.
 
-    Args:
-        prior: The denoiser.
-        eta: Share of fresh noise in [0, 1].
+    Attributes:
         weighting: ``"score"`` moves the prediction by sigma^2 g, which makes the loop a
             discretisation of the conditional equation: right for posteriors. With u the
             residual that J^T pulls back, the weight sigma^2 / r^2 is held at
@@ -45,39 +47,58 @@ class PiGDM(GuidedSampler):
             the Gaussian that r^2 stands for, and what keeps pictures, whose large structures
             have far more variance than v, from overshooting. ``"paper"`` adds r^2 g after the
             step, as algorithm 1 does: several times stronger at low noise, and no posterior.
-        data_variance: v, the variance of one element of a clean signal. The papers take 1.
-        jacobian: How J^T is applied. ``"vjp"``: by a backward pass. ``"difference"``: J in its
-            place, by a forward difference: a second evaluation of the prior and no stored
-            activations, so it works with engines that only infer. ``"jvp"``: J by forward-mode
-            differentiation, without the error of the difference; a second, dearer evaluation.
-        step_variance: See :class:`~hdagger.samplers.base.Spread`; 0 is DDIM's step. With
-            ``data_variance`` the loop is exact for white Gaussian data, in any number of steps.
+        data_variance: v, the variance of one element of a clean signal; left open, that of
+            the prior. The papers take 1.
+        jacobian: How J^T is applied. ``"difference"``: J in its place, by a forward
+            difference: a second evaluation of the prior and no stored activations, so it works
+            with engines that only infer (as good: docs/trust.md). ``"vjp"``: by a backward pass.
+            ``"jvp"``: J by forward-mode differentiation, without the error of the difference; a
+            second, dearer evaluation.
+        step_variance: The variance that a step assumes, see
+            :class:`~hdagger.samplers.walk.Spread`; 0 is DDIM's step. With ``data_variance`` the
+            loop is exact for white Gaussian data, in any number of steps.
     """
 
     needs = PinvOperator
     instead = "DPS or ReconstructionGuidance"
+    enough = 50
 
-    def __init__(
-        self,
-        prior: Denoiser,
-        eta: float = 1.0,
-        weighting: Literal["score", "paper"] = "score",
-        data_variance: float = 1.0,
-        jacobian: Literal["vjp", "jvp", "difference"] = "vjp",
-        step_variance: float | Tensor = 0.0,
-    ) -> None:
-        super().__init__(prior, eta)
-        if not data_variance > 0:
-            raise SettingError(f"data_variance is above 0, but got {data_variance}. Try 1.")
-        self.weighting = weighting
-        self.data_variance = data_variance
-        self.jacobian = jacobian
-        self.step_variance = step_variance
+    weighting: Literal["score", "paper"] = "score"
+    data_variance: float | None = None
+    jacobian: Literal["difference", "vjp", "jvp"] = "difference"
+    step_variance: float | Tensor = 0.0
 
-    def guide(self, x: Signal, problem: Problem, step: Step) -> Guidance:
+    def check(self) -> None:
+        super().check()
+        above_zero(self.data_variance, "data_variance")
+        if self.weighting == "paper" and self.solver != "euler":
+            raise SettingError(
+                "The paper's weighting solves no equation, but got solver = "
+                f"{self.solver!r}. Use euler."
+            )
+
+    def fitted(self, problem: Problem, data_variance: float) -> "PiGDM":
+        own = self.data_variance is None
+        return replace(self, data_variance=data_variance) if own else self
+
+    def require(self, problem: Problem) -> None:
+        super().require(problem)
+        if problem.sigma_y > 0 and not isinstance(problem.H, LinearOperator):
+            raise OperatorAbilityError(
+                "PiGDM with noise needs an operator that is a LinearOperator, but "
+                f"{type(problem.H).__name__} is only a PinvOperator. Use sigma_y = 0, or DPS."
+            )
+
+    @property
+    def variance(self) -> float | Tensor:
+        return self.step_variance
+
+    def guide(self, prior: Denoiser, x: Signal, problem: Problem, step: Step) -> Guidance:
         sigma2 = step.sigma**2
-        r2 = sigma2 * self.data_variance / (sigma2 + self.data_variance)
-        D, u, r2_g = self._pull_back(x, problem, step.sigma, r2)
+        v = self.data_variance
+        assert v is not None, "fitted"
+        r2 = sigma2 * v / (sigma2 + v)
+        D, u, r2_g = self._pull_back(prior, x, problem, step.sigma, r2)
         if self.weighting == "paper":
             weight = 1 / (1 - step.keep)
         else:
@@ -88,25 +109,25 @@ class PiGDM(GuidedSampler):
         return Guidance(D, weight * r2_g, likelihood)
 
     def _pull_back(
-        self, x: Signal, problem: Problem, sigma: Level, r2: Tensor
+        self, prior: Denoiser, x: Signal, problem: Problem, sigma: Level, r2: Tensor
     ) -> tuple[Signal, Signal, Signal]:
         """D(x), the weighted residual u, and J^T u or J u."""
         if self.jacobian == "vjp":
             return denoise_and_pull_back(
-                self.prior, x, sigma, lambda D: r2_weighted_residual(D, problem, r2)
+                prior, x, sigma, lambda D: r2_weighted_residual(D, problem, r2)
             )
-        D = self.prior(x, sigma)
+        D = prior(x, sigma)
         u = r2_weighted_residual(D, problem, r2)
-        return D, u, self.along(x, sigma, D, u)
+        return D, u, self.along(prior, x, sigma, D, u)
 
-    def along(self, x: Signal, sigma: Level, D: Signal, u: Signal) -> Signal:
+    def along(self, prior: Denoiser, x: Signal, sigma: Level, D: Signal, u: Signal) -> Signal:
         """J u, by one more evaluation of the prior."""
         if self.jacobian == "jvp":
             with sdpa_kernel(SDPBackend.MATH):  # the others know no forward mode
-                return torch.func.jvp(lambda x: self.prior(x, sigma), (x,), (u,))[1]
+                return torch.func.jvp(lambda x: prior(x, sigma), (x,), (u,))[1]
         size = (_dot(u, u) / u[0].numel()).sqrt()
         nudge = NUDGE * sigma / size.clamp(min=torch.finfo(u.dtype).tiny)
-        return torch.where(size > 0, (self.prior(x + nudge * u, sigma) - D) / nudge, 0)
+        return torch.where(size > 0, (prior(x + nudge * u, sigma) - D) / nudge, 0)
 
 
 def _dot(a: Signal, b: Signal) -> Tensor:
@@ -115,16 +136,11 @@ def _dot(a: Signal, b: Signal) -> Tensor:
 
 def r2_weighted_residual(D: Signal, problem: Problem, r2: Tensor) -> Signal:
     """r^2 H^T (r^2 H H^T + sigma_y^2 I)^-1 (y - H D)."""
-    H, y = problem.H, problem.y
+    H = problem.H
     if isinstance(H, LinearOperator):
-        return r2 * H.adjoint(H.solve(y - H(D), r2, problem.sigma_y**2))
+        return r2 * H.pull(problem.residual(D), r2, problem.sigma_y**2)
     assert isinstance(H, PinvOperator)
-    if problem.sigma_y > 0:
-        raise OperatorAbilityError(
-            f"PiGDM with noise needs an operator that is a LinearOperator, but "
-            f"{type(H).__name__} is only a PinvOperator. Use sigma_y = 0, or DPS."
-        )
-    return H.pinv(y) - H.pinv(H(D))
+    return H.pinv(problem.y) - H.pinv(H(D))
 
 
 def log_likelihood(D: Signal, problem: Problem, r2: Tensor) -> Tensor:

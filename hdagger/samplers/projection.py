@@ -11,71 +11,79 @@ References:
     https://arxiv.org/abs/2212.02500
 """
 
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from ..errors import SettingError
-from ..operators.base import Operator, PinvOperator
+from torch import Tensor
+
+from ..errors import OperatorAbilityError, SettingError
+from ..operators.base import PinvOperator
 from ..priors.base import Denoiser
+from ..problem import Problem
 from ..tensors import Signal
-from .base import CorrectedSampler, Problem, Step
+from .base import CorrectedSampler, Sampler
+from .solvers import Trail
+from .walk import Step
 
 Projector: TypeAlias = Callable[[Signal, Problem], Signal]
 """A clean signal -> the nearest one that obeys."""
 
-Schedule: TypeAlias = Callable[[Step], bool]
-"""Whether to project at this step."""
+
+@runtime_checkable
+class Telling(Protocol):
+    """A projector that can say what its latest projection did."""
+
+    def __call__(self, x: Signal, problem: Problem, /) -> Signal: ...
+
+    def told(self) -> Mapping[str, Tensor]:
+        """For each sample, ``(batch, ...)``; nothing before the first projection."""
+        ...
 
 
-def always(step: Step) -> bool:
-    return True
+@dataclass(frozen=True)
+class Schedule:
+    """At which steps to project.
 
+    Attributes:
+        text: ``all``; ``last:K``, which PhysDiff calls ``end:K``; ``start:K``; ``uniform:K``,
+            whose last projection is at the last step; ``below:SIGMA``, where the noise is at
+            most that.
 
-def last(count: int) -> Schedule:
-    """At the last ``count`` steps."""
-    return lambda step: step.index >= step.count - count
-
-
-def first(count: int) -> Schedule:
-    """At the first ``count`` steps."""
-    return lambda step: step.index < count
-
-
-def spaced(count: int) -> Schedule:
-    """At ``count`` steps, evenly spaced, of which the last is the last step of all."""
-    return lambda step: (step.index + 1) * count // step.count > step.index * count // step.count
-
-
-def below(sigma: float) -> Schedule:
-    """Where the noise is at most ``sigma``."""
-    return lambda step: bool(step.sigma <= sigma)
-
-
-def schedule(text: str) -> Schedule:
-    """The schedule that a text names.
-
-    ``all``; ``last:K``, which PhysDiff calls ``end:K``; ``start:K``; ``uniform:K``, whose last
-    projection is at the last step; ``below:SIGMA``.
+    Example:
+        >>> Schedule("last:4").fires(index=16, count=20, sigma=0.1)
+        True
     """
-    name, _, value = text.partition(":")
-    try:
+
+    text: str = "all"
+
+    def __post_init__(self) -> None:
+        try:
+            self.fires(0, 1, 0.0)
+        except (ValueError, KeyError) as error:
+            raise SettingError(
+                "A schedule is all, last:K (or end:K), start:K, uniform:K or below:SIGMA, but got "
+                f"{self.text!r}. Try last:4."
+            ) from error
+
+    def __call__(self, step: Step) -> bool:
+        return self.fires(step.index, step.count, float(step.sigma))
+
+    def fires(self, index: int, count: int, sigma: float) -> bool:
+        """Whether step ``index`` of ``count``, at the level ``sigma``, is one."""
+        name, _, value = self.text.partition(":")
         match name:
             case "all" if not value:
-                return always
+                return True
             case "last" | "end":
-                return last(int(value))
+                return index >= count - int(value)
             case "start":
-                return first(int(value))
+                return index < int(value)
             case "uniform":
-                return spaced(int(value))
+                return (index + 1) * int(value) // count > index * int(value) // count
             case "below":
-                return below(float(value))
-    except ValueError:
-        pass
-    raise SettingError(
-        "A schedule is all, last:K (or end:K), start:K, uniform:K or below:SIGMA, but got "
-        f"{text!r}. Try last:4."
-    )
+                return sigma <= float(value)
+        raise KeyError(name)
 
 
 def onto_data(D: Signal, problem: Problem) -> Signal:
@@ -85,54 +93,80 @@ def onto_data(D: Signal, problem: Problem) -> Signal:
     return H.null(D) + H.pinv(problem.y)
 
 
+@dataclass(frozen=True)
 class Projection(CorrectedSampler):
-    """Draws from the prior, each prediction projected where the schedule says so.
+    """Draws from the prior, each prediction projected onto exact data where the schedule says so.
 
-    Args:
-        prior: The denoiser.
-        eta: Share of fresh noise in [0, 1].
-        schedule: When to project. A schedule that never fires is DDIM.
-        projector: What to project onto; by default the data, taken as exact.
+    Attributes:
+        schedule: When to project: see :class:`Schedule`. One that never fires is DDIM.
     """
 
+    needs = PinvOperator
     instead = "DPS"
 
-    def __init__(
-        self,
-        prior: Denoiser,
-        eta: float = 0.85,
-        schedule: Schedule = always,
-        projector: Projector = onto_data,
-    ) -> None:
-        super().__init__(prior, eta)
-        self.schedule = schedule
-        self.projector = projector
-        self.needs = PinvOperator if projector is onto_data else Operator
+    eta: float = 0.85
+    schedule: str = "all"
 
-    def correct(self, x: Signal, problem: Problem, step: Step) -> Signal:
-        D = self.prior(x, step.sigma)
-        return self.projector(D, problem) if self.schedule(step) else D
+    def check(self) -> None:
+        super().check()
+        Schedule(self.schedule)
+
+    def correct(self, prior: Denoiser, x: Signal, problem: Problem, step: Step) -> Signal:
+        D = prior(x, step.sigma)
+        return onto_data(D, problem) if Schedule(self.schedule)(step) else D
 
 
+@dataclass(frozen=True)
 class Projected(CorrectedSampler):
     """Another sampler, its corrected predictions projected where the schedule says so.
 
     So data and physics compose: the data move the prediction, and physics has the last word.
+    A schedule that never fires is the sampler itself.
 
-    Args:
-        inner: The sampler; its eta is taken over.
-        schedule: When to project. A schedule that never fires is the sampler itself.
-        projector: What to project onto.
+    Attributes:
+        inner: The sampler, a :class:`CorrectedSampler`; what it needs and assumes is kept, its
+            eta and solver too.
+        schedule: When to project: see :class:`Schedule`.
+        projector: What to project onto; left open, the one of the kind of signal, if it has one.
     """
 
-    def __init__(self, inner: CorrectedSampler, schedule: Schedule, projector: Projector) -> None:
-        super().__init__(inner.prior, inner.eta)
-        self.inner = inner
-        self.schedule = schedule
-        self.projector = projector
-        self.needs, self.instead = inner.needs, inner.instead
-        self.step_variance = inner.step_variance
+    inner: Sampler[Any] = field(kw_only=True)
+    schedule: str = field(default="all", kw_only=True)
+    projector: Projector | None = field(default=None, kw_only=True)
 
-    def correct(self, x: Signal, problem: Problem, step: Step) -> Signal:
-        D = self.inner.correct(x, problem, step)
-        return self.projector(D, problem) if self.schedule(step) else D
+    def check(self) -> None:
+        if not isinstance(self.inner, CorrectedSampler):
+            raise SettingError(
+                f"Wanted a method with a place for a projection, but got "
+                f"{type(self.inner).__name__}, which predicts no signal. Use pigdm or ddim."
+            )
+        for name in ("eta", "solver"):
+            object.__setattr__(self, name, getattr(self.inner, name))
+        super().check()
+        Schedule(self.schedule)
+
+    def fitted(self, problem: Problem, data_variance: float) -> "Projected":
+        return replace(self, inner=self.inner.fitted(problem, data_variance))
+
+    def require(self, problem: Problem) -> None:
+        if self.projector is None:
+            raise OperatorAbilityError(
+                "Wanted signals that have a law to be projected onto, as motions have physics, "
+                "but got others. Use projection, which projects onto exact data."
+            )
+        self.inner.require(problem)
+
+    @property
+    def variance(self) -> float | Tensor:
+        return self.inner.variance
+
+    def correct(self, prior: Denoiser, x: Signal, problem: Problem, step: Step) -> Signal:
+        assert isinstance(self.inner, CorrectedSampler)
+        D = self.inner.correct(prior, x, problem, step)
+        if self.projector is None or not Schedule(self.schedule)(step):
+            return D
+        return self.projector(D, problem)
+
+    def known(self, trail: Trail, /) -> dict[str, Tensor]:
+        told = self.projector.told() if isinstance(self.projector, Telling) else {}
+        return self.inner.known(trail) | dict(told)

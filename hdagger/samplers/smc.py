@@ -18,15 +18,18 @@ References:
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import OperatorAbilityError, SettingError
+from ..priors.base import Denoiser
+from ..problem import Problem
 from ..tensors import Level, Noise, Signal
-from .base import GuidedSampler, Problem, Step, Wrapper
+from .base import GuidedSampler, Sampler, within
+from .walk import Step
 
 LogWeights = Float[Tensor, "clouds particles"]
 
@@ -58,26 +61,45 @@ class Cloud:
         return torch.tensor([len(row.unique()) for row in self.ancestors])
 
 
-class SMC(Wrapper[Cloud, GuidedSampler]):
+@dataclass(frozen=True)
+class SMC(Sampler[Cloud]):
     """Draws clouds of particles by a guided sampler, weighted and resampled.
 
     The rows of the data go into clouds of ``particles`` rows, one after the other; the rows
     of a cloud share their data, and its particles are not independent of each other. A cloud
-    of one is the guided sampler itself, bit for bit.
+    of one is the guided sampler itself with Euler's steps, bit for bit.
 
-    Args:
-        sampler: PiGDM, whose ``data_variance`` should be that of the prior, or TMPD with
-            ``covariance="matrix"``; with eta above 0.
+    Attributes:
+        eta: Share of fresh noise, above 0 for more than one particle.
         particles: Rows of a cloud.
+        twist: The guided sampler: PiGDM, whose ``data_variance`` should be that of the prior,
+            or TMPD with ``covariance="matrix"``. Its eta and solver are not used.
     """
 
-    def __init__(self, sampler: GuidedSampler, particles: int) -> None:
-        super().__init__(sampler)
-        if particles < 1:
-            raise SettingError(f"SMC wants at least 1 particle, but got {particles}. Try 500.")
-        if particles > 1 and sampler.eta == 0:
+    particles: int = 64
+    twist: GuidedSampler = field(kw_only=True)
+
+    def check(self) -> None:
+        super().check()
+        within(1, self.particles, 10**6, "particles", "a number", 500)
+        if self.particles > 1 and self.eta == 0:
             raise SettingError("SMC wants fresh noise in every step, but got eta = 0. Try 1.")
-        self.particles = particles
+
+    def fitted(self, problem: Problem, data_variance: float) -> "SMC":
+        twist = self.twist.fitted(problem, data_variance)
+        assert isinstance(twist, GuidedSampler)
+        return replace(self, twist=twist)
+
+    def require(self, problem: Problem) -> None:
+        self.twist.require(problem)
+
+    @property
+    def variance(self) -> float | Tensor:
+        return self.twist.variance
+
+    @property
+    def group(self) -> int:
+        return self.particles
 
     def start(self, problem: Problem, sigma: Level, noise: Noise) -> Cloud:
         rows = len(problem.y)
@@ -86,19 +108,21 @@ class SMC(Wrapper[Cloud, GuidedSampler]):
                 f"SMC wants whole clouds of {self.particles} particles, but got {rows} rows. "
                 f"Ask for {-(-rows // self.particles) * self.particles} samples."
             )
-        x = self.sampler.start(problem, sigma, noise)
+        x = sigma * noise((rows, *problem.H.signal_shape))
         clouds = rows // self.particles
         zeros = x.new_zeros(clouds, self.particles)
-        ancestors = torch.arange(self.particles).expand(clouds, -1)
+        ancestors = torch.arange(self.particles, device=x.device).expand(clouds, -1)
         return Cloud(x, zeros, x.new_zeros(clouds), ancestors, x.new_zeros(0, clouds))
 
-    def advance(self, cloud: Cloud, /, problem: Problem, step: Step, noise: Noise) -> Cloud:
-        guidance = self.sampler.guide(cloud.x, problem, step)
+    def advance(
+        self, cloud: Cloud, /, prior: Denoiser, problem: Problem, step: Step, noise: Noise
+    ) -> Cloud:
+        guidance = self.twist.guide(prior, cloud.x, problem, step)
         if guidance.log_likelihood is None:
             raise OperatorAbilityError(
-                f"SMC needs a likelihood, which {type(self.sampler).__name__} does not give for "
+                f"SMC needs a likelihood, which {type(self.twist).__name__} does not give for "
                 f"{type(problem.H).__name__} with these settings. "
-                'Use TMPD(prior, covariance="matrix").'
+                'Use TMPD(covariance="matrix") (--set twist.covariance=matrix).'
             )
         log_psi = guidance.log_likelihood().view_as(cloud.log_weights)
         log_weights = cloud.log_weights + log_psi
@@ -110,7 +134,7 @@ class SMC(Wrapper[Cloud, GuidedSampler]):
             uneven = (ess < ENOUGH) | (step.lower == 0)
             order = leading_coordinate(D.view(*log_weights.shape, -1)).argsort(1)
             chosen = order.gather(1, systematic(log_weights.gather(1, order), uniform))
-            stay = torch.arange(self.particles).expand_as(chosen)
+            stay = torch.arange(self.particles, device=x.device).expand_as(chosen)
             chosen = torch.where(uneven[:, None], chosen, stay)
             mean = log_weights.logsumexp(1) - math.log(self.particles)
             evidence = torch.where(uneven, evidence + mean, evidence)
@@ -128,6 +152,14 @@ class SMC(Wrapper[Cloud, GuidedSampler]):
 
     def finish(self, cloud: Cloud, /, problem: Problem) -> Signal:
         return cloud.x
+
+    def known(self, cloud: Cloud, /) -> dict[str, Tensor]:
+        per_row = lambda values: values.repeat_interleave(self.particles)
+        return {
+            "log_evidence": per_row(cloud.log_evidence),
+            "ancestor": cloud.ancestors.flatten(),
+            "effective_share": per_row(cloud.ess.min(0).values),
+        }
 
 
 def effective_share(log_weights: LogWeights) -> Float[Tensor, " clouds"]:

@@ -16,58 +16,80 @@ References:
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from ..errors import OperatorAbilityError
 from ..linalg import least_residuals
 from ..operators.base import LinearOperator
 from ..priors.base import Denoiser
+from ..problem import Problem
 from ..tensors import Data, Signal
-from .base import Guidance, GuidedSampler, Problem, Step
+from .base import Guidance, GuidedSampler, within
+from .walk import Step
+
+MOST_DATA = 1024
+"""Data for which S is built as a matrix, at most."""
 
 
+@dataclass(frozen=True)
 class TMPD(GuidedSampler):
     """Draws with the gradient of log p(y | x), x0 | x taken for N(D, sigma^2 J).
 
-    Args:
-        prior: The denoiser, differentiable.
-        eta: Share of fresh noise in [0, 1].
+    The prior has to be differentiable. By default the equation is solved without fresh noise,
+    to second order, a few products a step.
+
+    Attributes:
         covariance: How S is inverted. ``"krylov"``: by least residuals in the space of the
             data, a backward pass for each; the J of a network is not quite symmetric, and
             conjugate gradients would diverge. ``"matrix"``: S is built, by a backward pass
             for each of the m data, and diagonalised; it also gives the likelihood that SMC needs.
             ``"rows"``: S is taken for the diagonal matrix of its row sums, one backward pass;
             exact where H J H^T is diagonal, and meant for an H without negative entries.
+            The last two are for real data.
         iterations: The most backward passes of ``"krylov"``.
-        step_variance: See :class:`~hdagger.samplers.base.Spread`; 0 is DDIM's step.
+        step_variance: The variance that a step assumes, see
+            :class:`~hdagger.samplers.walk.Spread`; 0 is DDIM's step.
     """
 
     needs = LinearOperator
     instead = "PiGDM with sigma_y = 0, or DPS"
+    enough = 30
 
-    def __init__(
-        self,
-        prior: Denoiser,
-        eta: float = 1.0,
-        covariance: Literal["krylov", "matrix", "rows"] = "krylov",
-        iterations: int = 20,
-        step_variance: float | Tensor = 0.0,
-    ) -> None:
-        super().__init__(prior, eta)
-        self.covariance = covariance
-        self.iterations = iterations
-        self.step_variance = step_variance
+    eta: float = 0.0
+    solver: Literal["euler", "heun", "multistep"] = "multistep"
+    covariance: Literal["krylov", "matrix", "rows"] = "krylov"
+    iterations: int = 5
+    step_variance: float | Tensor = 0.0
 
-    def guide(self, x: Signal, problem: Problem, step: Step) -> Guidance:
+    def check(self) -> None:
+        super().check()
+        within(1, self.iterations, 10_000, "iterations", "a number of backward passes", 5)
+
+    def require(self, problem: Problem) -> None:
+        super().require(problem)
+        if self.covariance == "matrix" and problem.H.data_size > MOST_DATA:
+            raise OperatorAbilityError(
+                f"TMPD with covariance = matrix wants at most {MOST_DATA} data, a pass back for "
+                f"each, but got {problem.H.data_size}. Use covariance = krylov, or PiGDM as the "
+                "twist of SMC (--set twist=pigdm)."
+            )
+
+    @property
+    def variance(self) -> float | Tensor:
+        return self.step_variance
+
+    def guide(self, prior: Denoiser, x: Signal, problem: Problem, step: Step) -> Guidance:
         H, sigma_y2 = problem.H, problem.sigma_y**2
         assert isinstance(H, LinearOperator)
         with torch.enable_grad():
             x = x.detach().requires_grad_()
-            attached = self.prior(x, step.sigma)
+            attached = prior(x, step.sigma)
         D = attached.detach()
-        e = problem.y - H(D)
+        e = problem.residual(D)
 
         def pull(v: Data) -> Signal:
             """sigma^2 J^T H^T v."""
@@ -75,7 +97,7 @@ class TMPD(GuidedSampler):
             return step.sigma**2 * product
 
         def S(v: Data) -> Data:
-            return H(pull(v)) + sigma_y2 * v
+            return H.seen(H(pull(v))) + sigma_y2 * v
 
         if self.covariance == "krylov":
             solution = least_residuals(S, e, self.iterations)

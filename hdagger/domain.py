@@ -1,0 +1,162 @@
+"""What a domain is: all that knows what a signal means, behind one small interface.
+
+A domain is a folder of ``hdagger/domains`` and one line in ``DOMAINS`` below, or a package of its
+own with an entry point of the group ``hdagger.domains``. The core sees signals as tensors; a
+domain reads files, builds operators from their text form, says where a walk starts, and draws.
+"""
+
+import abc
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import EllipsisType
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from .errors import SettingError
+from .measurement import Measurement
+from .operators.base import Operator
+from .priors.zoo import Card
+from .problem import Problem, check_noise
+from .registry import Registry
+from .samplers.base import Sampler
+from .samplers.projection import Projected, Projector
+from .tensors import SampleNoise
+
+
+def as_drawn(x: Tensor) -> tuple[Tensor, dict[str, Any]]:
+    """Samples that are signals of the domain already."""
+    return x, {}
+
+
+@dataclass(frozen=True)
+class Posed:
+    """A measurement put to a prior.
+
+    Attributes:
+        problem: What is solved, one row.
+        finish: From samples of it to signals of the domain, and what is to be told of them.
+        projector: The nearest signal that obeys the laws of the domain, for the method
+            ``projected``; None where there are none.
+        frame: Where in a signal that is measured the one lies that ``finish`` tells of; by
+            default it is all of it.
+    """
+
+    problem: Problem
+    finish: Callable[[Tensor], tuple[Tensor, dict[str, Any]]] = as_drawn
+    projector: Projector | None = None
+    frame: tuple[EllipsisType | slice, ...] = (...,)
+
+    def fitted(self, method: Sampler[Any]) -> Sampler[Any]:
+        """The method, its projector set if it was left open."""
+        if isinstance(method, Projected) and method.projector is None:
+            return replace(method, projector=self.projector)
+        return method
+
+
+class Domain(abc.ABC):
+    """A kind of signals."""
+
+    name: ClassVar[str]
+    """What measurements, recipes and verdicts call it."""
+
+    truths_are: ClassVar[str] = "signals from files"
+    """What :meth:`truths` gives, in words."""
+
+    @abc.abstractmethod
+    def operator(
+        self, text: str, signal_shape: tuple[int, ...], arrays: Mapping[str, Tensor]
+    ) -> Operator:
+        """The operator of a text form, for signals of this shape.
+
+        Raises:
+            HDaggerError: The text names no operator, or does not fit the shape.
+        """
+
+    @abc.abstractmethod
+    def posed(self, measurement: Measurement, card: Card, network: Any) -> Posed:
+        """A measurement put to a prior, whose signals may differ from the domain's.
+
+        Args:
+            measurement: What was measured.
+            card: Of the prior.
+            network: The prior.
+
+        Raises:
+            ShapeError: The prior is for other signals.
+        """
+
+    @abc.abstractmethod
+    def levels(self, problem: Problem, method: Sampler[Any], steps: int, card: Card) -> Tensor:
+        """The noise levels to walk down, none wasted where nothing is left to decide."""
+
+    def measure(
+        self,
+        x: Tensor,
+        text: str,
+        arrays: Mapping[str, Tensor],
+        sigma_y: float,
+        seed: int = 0,
+        item: int = 0,
+    ) -> Measurement:
+        """Simulates a measurement of one clean signal, with Gaussian noise where it is seen.
+
+        Args:
+            x: The signal, ``(*signal)``.
+            text: The operator's text form.
+            arrays: What the operator needs beyond its text.
+            sigma_y: Standard deviation of the noise, in the units of the data.
+            seed: Of the noise.
+            item: Which measurement this is, for noise of its own.
+        """
+        H = self.operator(text, tuple(x.shape), arrays)
+        check_noise(H, sigma_y)
+        clean = H(x[None].double())
+        draw = SampleNoise(seed, [(item,)])
+        noise = draw(tuple(clean.shape))
+        if clean.is_complex():
+            noise = torch.complex(noise, draw(tuple(clean.shape)))
+        y = H.seen(clean + sigma_y * noise)[0]
+        return Measurement(y, text, sigma_y, dict(arrays), H.signal_shape, self.name)
+
+    def spelled(self, measurement: Measurement) -> Measurement:
+        """The same measurement with as much as can be said in its text, and fewer arrays."""
+        return measurement
+
+    def truth_shape(self, card: Card, side: int | None) -> tuple[int, ...]:
+        """The shape of the signals that a check simulates, given a side if one is asked for.
+
+        Raises:
+            SettingError: There are no such signals.
+        """
+        raise SettingError(f"Wanted a domain that can be checked, but {self.name} cannot be yet.")
+
+    def arrays(self, text: str, signal_shape: tuple[int, ...], seed: int) -> dict[str, Tensor]:
+        """Arrays that a check gives to an operator which needs some beyond its text."""
+        return {}
+
+    def truths(self, folder: Path, signal_shape: tuple[int, ...], count: int, seed: int) -> Tensor:
+        """Clean signals from a folder of files, ``(count, *signal)``.
+
+        Raises:
+            FileError: There are none.
+        """
+        raise SettingError(f"Wanted a domain with files to check on, but {self.name} has none.")
+
+    def activity(self, x: Tensor) -> Tensor | None:
+        """How much goes on around each element of a signal, ``(*signal)``; None if that says
+        nothing in this domain."""
+        return None
+
+
+DOMAINS: Registry[Domain] = Registry(
+    "a domain",
+    "hdagger.domains",
+    {
+        "pictures": "hdagger.domains.pictures.domain:PICTURES",
+        "motion": "hdagger.domains.motion.domain:MOTION",
+    },
+)
+"""Name -> the domain."""

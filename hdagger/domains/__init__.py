@@ -1,0 +1,1 @@
+"""Kinds of signals, a folder each."""

@@ -1,0 +1,70 @@
+"""From a recipe and what is known of a motion to a folder with the motions drawn."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from ...files import whole_folder
+from ...measurement import Measurement
+from ...progress import progress
+from ...recipe import Plain, Recipe
+from ...restoration import restore
+from .pages import numbers_of, print_rows, write_motions, write_report
+from .reading import Reading
+from .simulator import require_mujoco
+from .windows import central_order, to_motions
+
+
+def with_physics(
+    method: str, settings: Mapping[str, Plain], schedule: str | None
+) -> tuple[str, dict[str, Plain]]:
+    """A method and its settings, perhaps inside of one that projects onto physics.
+
+    Raises:
+        HDaggerError: MuJoCo is not installed.
+    """
+    if schedule is None:
+        return method, dict(settings)
+    require_mujoco()
+    inner = {f"inner.{name}": value for name, value in settings.items()}
+    return "projected", {"inner": method, "schedule": schedule, **inner}
+
+
+def draw_to(
+    out: Path, title: str, recipe: Recipe, measurement: Measurement, reading: Reading | None = None
+) -> None:
+    """Draws motions and writes them, where the clip was, with a page, the draws and the recipe.
+
+    Args:
+        out: Folder; what an earlier command on motion left there goes.
+        title: Of the page.
+        recipe: How to draw.
+        measurement: What is known.
+        reading: The clip that is completed, if there is one. Then the first motion is the one
+            nearest to the others.
+    """
+    with whole_folder(out, "motion") as folder:
+        with progress(f"{recipe.samples} motions") as watch:
+            samples = restore(recipe, measurement, watch)
+        motions = to_motions(samples.draws)
+        named, given = [], None
+        if reading is not None:
+            given = reading.given
+            named.append(("given", given))
+            motions = [reading.finished(motion) for motion in motions]
+            order = central_order(motions)
+            motions = [motions[k] for k in order]
+            known = {name: value[order] for name, value in samples.known.items()}
+            samples = replace(samples, draws=samples.draws[order], known=known)
+        named += [(f"{k:03}", motion) for k, motion in enumerate(motions)]
+        rows = numbers_of(named, given)
+        told = {name: value.tolist() for name, value in samples.known.items()}
+        about = {"physics": told} if told else {}
+        write_report(folder, title, named, rows, samples.provenance | about)
+        write_motions(folder, motions if reading is None else [*map(reading.undo, motions)])
+        samples.save(folder / "samples.npz")
+        measurement.save(folder / "measurement.npz")
+        ran = Recipe(**samples.provenance["recipe"])
+        (folder / "recipe.toml").write_text(ran.to_toml())
+    print_rows(rows)
+    print(f"{out / 'report.html'}")

@@ -1,0 +1,1 @@
+"""Pictures: float64 tensors ``(channels, height, width)`` in [-1, 1]."""

@@ -1,0 +1,203 @@
+"""``hdagger restore`` and ``hdagger degrade``: pictures in, pictures and a report out."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from ...errors import SettingError
+from ...files import check_file, whole_folder
+from ...progress import progress
+from ...recipe import Recipe, read_toml, settings_said
+from ...samplers import METHODS
+from .options import (
+    Blur,
+    Colorize,
+    Damages,
+    Denoise,
+    Kernel,
+    Mask,
+    OperatorText,
+    SigmaY,
+    Upscale,
+)
+
+
+def restore(
+    picture: Annotated[Path, typer.Argument(help="Damaged picture, or a measurement .npz.")],
+    mask: Mask = None,
+    upscale: Upscale = None,
+    kernel: Kernel = None,
+    blur: Blur = None,
+    colorize: Colorize = None,
+    denoise: Denoise = None,
+    sigma_y: SigmaY = None,
+    operator: OperatorText = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(help="A recipe.toml of an earlier restoration, to repeat or to vary."),
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option(help=f"auto, {', '.join(METHODS)}; auto by default.")
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting of the method, as eta=0.5; may be repeated."),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Noise levels to walk down; by default enough.")
+    ] = None,
+    samples: Annotated[int | None, typer.Option(help="How many to draw; 4 by default.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of the noise; the same seed, the same samples.")
+    ] = None,
+    prior: Annotated[
+        str | None, typer.Option(help="One of hdagger priors, or a .safetensors file.")
+    ] = None,
+    label: Annotated[
+        int | None, typer.Option(help="Restore towards this class, if the prior knows classes.")
+    ] = None,
+    guidance: Annotated[
+        float | None,
+        typer.Option(help="How far towards the class; 1 is the plain conditional prior."),
+    ] = None,
+    save_memory: Annotated[
+        bool | None,
+        typer.Option(
+            "--save-memory",
+            help="Less memory for a large network's gradient, a third more time.",
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for what comes out.")] = Path(
+        "restored"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Restore a picture: draw samples of what it may have been.
+
+    Say what happened to it, once or more; say nothing, and a .jpg file's own tables, holes
+    (transparent pixels) or noise are found. What comes out: *samples/\\*.png*, *mean.png*,
+    *std.png*, *samples.npz* (floats, without loss), *summary.json*, *recipe.toml*,
+    *report.html*.
+
+    Examples:
+
+        hdagger restore noisy.png
+
+        hdagger restore old.jpg -o out
+
+        hdagger restore old.jpg --mask holes.png --upscale 2
+
+        hdagger restore scan.png --mask scratches.png
+
+        hdagger restore small.png --upscale 4 --sigma-y 0.02 -o large
+
+        hdagger restore shaken.png --blur motion:15,30 --sigma-y 0.05
+
+        hdagger restore small.png --upscale 4 --method pigdm --set eta=0.5 --set solver=heun
+
+        hdagger restore small.png --recipe large/recipe.toml -o again
+    """
+    check_file(picture, "a picture")
+    damages = Damages(mask, upscale, kernel, blur, colorize, denoise, sigma_y, operator)
+    plan = Recipe()
+    if recipe is not None:
+        plan = Recipe.from_toml(recipe)
+        damages = damages.or_else(
+            Damages.from_table(read_toml(recipe, "a recipe").get("damage", {}))
+        )
+    said: dict[str, Any] = {
+        "method": method,
+        "steps": steps,
+        "samples": samples,
+        "seed": seed,
+        "prior": prior,
+        "label": label,
+        "guidance": guidance,
+        "save_memory": save_memory,
+    }
+    if steps == 0:
+        raise SettingError("Wanted 1 step or more, but got --steps 0. Leave it out.")
+    kept = {} if method not in (None, plan.method) else dict(plan.settings)
+    said["settings"] = kept | settings_said(setting or [])
+    plan = replace(plan, **{name: value for name, value in said.items() if value is not None})
+
+    from ...report import residual_words
+    from ...restoration import restore
+    from .figures import write_restoration
+    from .reading import read
+
+    reading = read(picture, damages)
+    with whole_folder(out, "restore") as folder:
+        if reading.found:
+            Console(stderr=True).print(reading.found)
+        with progress(f"{plan.samples} samples") as watch:
+            drawn = reading.upright(restore(plan, reading.measurement, watch))
+        ran = Recipe(**drawn.provenance["recipe"])
+        summary = write_restoration(
+            folder, reading.given, drawn, ran.to_toml() + damages.to_toml(), reading.write
+        )
+    if as_json:
+        print(json.dumps(summary))
+    else:
+        print(f"{residual_words(summary)}\n{summary['checked']}\n{out / 'report.html'}")
+
+
+def degrade(
+    picture: Annotated[Path, typer.Argument(help="Clean picture.")],
+    mask: Mask = None,
+    upscale: Upscale = None,
+    kernel: Kernel = None,
+    blur: Blur = None,
+    colorize: Colorize = None,
+    denoise: Denoise = None,
+    sigma_y: SigmaY = None,
+    operator: OperatorText = None,
+    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for what comes out.")] = Path(
+        "degraded"
+    ),
+) -> None:
+    """Damage a clean picture, to see how well it is restored.
+
+    The options are those of *restore*, and do what it undoes. A blur needs surroundings: the
+    result is smaller than the picture by its reach. What comes out: *damaged.png*
+    to look at and *measurement.npz* to restore, which holds the data without rounding, the
+    operator and the noise.
+
+    Examples:
+
+        hdagger degrade clean.png --upscale 4
+
+        hdagger degrade clean.png --blur gauss:2 --sigma-y 0.1 -o blurred
+
+        hdagger degrade clean.png --operator "average:2 | jpeg:10"
+
+        hdagger restore blurred/measurement.npz
+    """
+    check_file(picture, "a picture")
+    damages = Damages(mask, upscale, kernel, blur, colorize, denoise, sigma_y, operator)
+    noise = damages.noise or 0.0
+    if not 0 <= seed < 2**63:
+        raise SettingError(f"Wanted a seed of 0 or more, but got {seed}. Try --seed 1.")
+    if damages.text == "none" and noise == 0:
+        raise SettingError(
+            "Wanted a damage, but got none. Give --mask, --upscale, --blur, --colorize, "
+            "--denoise, --sigma-y or --operator."
+        )
+
+    from .domain import PICTURES
+    from .files import read_picture, write_picture
+    from .reading import with_files
+    from .words import picture_of
+
+    text, arrays = with_files(damages.text)
+    clean = read_picture(picture)
+    measurement = PICTURES.measure(clean.pixels, text, arrays, noise, seed)
+    with whole_folder(out, "degrade") as folder:
+        measurement.save(folder / "measurement.npz")
+        write_picture(folder / "damaged.png", picture_of(measurement), clean.bits, clean.extras)
+    print(f"{out / 'measurement.npz'}: {text}, sigma_y {noise:g}")

@@ -1,0 +1,178 @@
+"""Pictures as a domain: how a measured picture is put to a prior, and where a walk starts."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from ...diagnostics import residual_summary
+from ...domain import Domain, Posed
+from ...errors import SettingError, ShapeError
+from ...measurement import Measurement
+from ...operators.base import Operator
+from ...operators.decoded import Decoded
+from ...operators.quantisation import Quantiser
+from ...operators.text import Stage
+from ...priors.latent import LatentDenoiser
+from ...priors.zoo import Card
+from ...problem import Problem
+from ...samplers.base import Sampler
+from ...tensors import Signal
+from .dataset import Photographs
+from .hints import picture_levels
+from .jpeg import quality_of
+from .jpeg_transform import SAMPLINGS, quality_tables
+from .words import frame_of, operator_for_signal, operator_of, parse, picture_of
+
+SMALLEST, LARGEST = 8, 1024
+"""Sides of the pictures that a check simulates."""
+
+
+class Pictures(Domain):
+    """Signals ``(channels, height, width)`` in [-1, 1]."""
+
+    name = "pictures"
+    truths_are = "crops of pictures"
+
+    def operator(
+        self, text: str, signal_shape: tuple[int, ...], arrays: Mapping[str, Tensor]
+    ) -> Operator:
+        return operator_for_signal(text, signal_shape, arrays)
+
+    def posed(self, measurement: Measurement, card: Card, network: Any) -> Posed:
+        """A picture put to a prior of colours, of gray pictures, or of codes.
+
+        A gray picture is a colour picture whose chroma is known to be zero: its data are given
+        to all three channels, with the noise that leaves the gray axis as certain as it was, and
+        the mean of a sample over the channels is what is told of. Of a signal that is larger
+        than the data's frame, by the reach of a blur, the frame is what is told of.
+        """
+        H = operator_of(measurement)
+        problem = Problem.of(measurement.y, H, measurement.sigma_y)
+        gray = H.signal_shape[0] == 1 and card.channels == 3
+        solved = problem
+        if gray:
+            copies = three_copies(measurement, H.signal_shape)
+            solved = Problem.of(copies.y, operator_of(copies), copies.sigma_y)
+        if solved.H.signal_shape[0] != card.channels:
+            raise ShapeError(
+                f"{card.name} is a prior of {card.channels} channels, but the signal has "
+                f"{solved.H.signal_shape[0]}. Restore the channels one by one."
+            )
+        latent = isinstance(network, LatentDenoiser)
+        if latent:
+            code_shape = network.code_shape(solved.H.signal_shape)
+            solved = replace(
+                solved, H=Decoded(solved.H, network.decode, network.encode, code_shape)
+            )
+        shown = tuple(picture_of(measurement).shape)
+        rows, columns = frame_of(measurement.operator, shown, measurement.arrays)
+
+        rounded = solved if isinstance(solved.H, Quantiser) else None
+        judged = problem if gray else None
+
+        def finish(x: Tensor) -> tuple[Tensor, dict[str, Any]]:
+            told: dict[str, Any] = {}
+            if rounded is not None:
+                x, told = in_their_cells(x, rounded.to(x.device, x.dtype))
+            if latent:
+                with torch.no_grad():
+                    x = torch.cat([network.decode(z[None]) for z in x])
+            if judged is not None:
+                x = x.mean(dim=1, keepdim=True)
+                told |= residual_summary(x.to(judged.y), judged)
+            return x[..., rows, columns], told
+
+        return Posed(solved, finish, frame=(..., rows, columns))
+
+    def levels(self, problem: Problem, method: Sampler[Any], steps: int, card: Card) -> Tensor:
+        return picture_levels(problem, method, steps, card.sigma_min, card.sigma_max)
+
+    def spelled(self, measurement: Measurement) -> Measurement:
+        """A JPEG whose tables are those of a quality is called by it."""
+        tables = measurement.arrays.get("jpeg_tables")
+        sampling = measurement.arrays.get("jpeg_sampling")
+        stages = parse(measurement.operator)
+        if tables is None or sampling is None or Stage("jpeg") not in stages:
+            return measurement
+        quality = quality_of(tables[0])
+        factors = [(int(h), int(v)) for h, v in sampling]
+        names = [name for name, luma in SAMPLINGS.items() if factors[0] == luma]
+        standard = quality_tables(quality)[[0, 1, 1][: len(tables)]]
+        simple = "jpeg_rgb" not in measurement.arrays and factors[1:] == [(1, 1)] * (
+            len(tables) - 1
+        )
+        if len(tables) == 1:
+            names = ["4:2:0"]
+        if not simple or not names or not torch.equal(standard, tables.to(standard)):
+            return measurement
+        known = ("jpeg_tables", "jpeg_sampling")
+        argument = str(quality) if names[0] == "4:2:0" else f"{quality},{names[0]}"
+        text = (Stage("jpeg", argument) if stage == Stage("jpeg") else stage for stage in stages)
+        arrays = {name: array for name, array in measurement.arrays.items() if name not in known}
+        return replace(measurement, operator=" | ".join(map(str, text)), arrays=arrays)
+
+    def truth_shape(self, card: Card, side: int | None) -> tuple[int, ...]:
+        """A square of the side of the prior's own pictures, or of 32 if it takes any."""
+        if side is not None and not SMALLEST <= side <= LARGEST:
+            raise SettingError(
+                f"Wanted pictures of {SMALLEST} to {LARGEST} pixels a side, but got {side}. "
+                "Try --size 32."
+            )
+        side = side or card.size or 32
+        return card.channels, side, side
+
+    def arrays(self, text: str, signal_shape: tuple[int, ...], seed: int) -> dict[str, Tensor]:
+        """For ``mask``: a random half of the pixels."""
+        if all(stage.name != "mask" for stage in parse(text)):
+            return {}
+        before = text.split("mask")[0].rstrip(" |") or "none"
+        shown = operator_for_signal(before, signal_shape, {}).data_shape
+        generator = torch.Generator().manual_seed(seed)
+        return {"mask": torch.rand(shown[1:], generator=generator) < 0.5}
+
+    def truths(self, folder: Path, signal_shape: tuple[int, ...], count: int, seed: int) -> Tensor:
+        """Random crops of pictures, at full size, a half, a quarter and an eighth."""
+        channels, side, _ = signal_shape
+        return Photographs(folder, side, channels).draw(count, seed)
+
+    def activity(self, x: Tensor) -> Tensor:
+        """The standard deviation within 5 x 5 pixels."""
+        mean = lambda a: avg_pool2d(a, 5, stride=1, padding=2, count_include_pad=False)
+        return (mean(x.square()) - mean(x).square()).clamp(min=0).sqrt()
+
+
+def in_their_cells(x: Signal, problem: Problem) -> tuple[Signal, dict[str, Any]]:
+    """Samples of rounded data, moved by a little so that as saved they lie in the cells.
+
+    Returns:
+        The samples; and ``kept``, the share of the data's numbers that are theirs, and the
+        residual.
+    """
+    H, y = problem.H, problem.y
+    assert isinstance(H, Quantiser)
+    x = torch.cat([H.snap(row[None], y) for row in x])
+    kept = sum(H.kept(row[None], y) for row in x) / len(x)
+    return x, {"kept": round(kept, 6), **residual_summary(x, problem)}
+
+
+def three_copies(gray: Measurement, signal_shape: tuple[int, ...]) -> Measurement:
+    """The same for a signal of three channels, each measured like the gray one.
+
+    With sqrt(3) times the noise the three together know the gray axis as well as it was.
+    """
+    sigma_y = gray.sigma_y
+    return replace(
+        gray,
+        y=torch.cat([gray.y] * 3),
+        sigma_y=3**0.5 * (torch.cat([sigma_y] * 3) if isinstance(sigma_y, Tensor) else sigma_y),
+        arrays=dict(gray.arrays) | {"copies": torch.tensor(True)},
+        signal_shape=(3, *signal_shape[1:]),
+    )
+
+
+PICTURES = Pictures()

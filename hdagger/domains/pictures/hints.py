@@ -1,0 +1,71 @@
+"""What a picture tells of how it came about."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ...operators.base import PinvOperator
+from ...operators.quantisation import Quantiser
+from ...problem import Problem
+from ...samplers.base import Sampler
+from ...samplers.walk import check_steps, karras_levels
+from ...solving import HIGHEST, LOWEST, levels_for
+
+
+def noise_deviation(pixels: Float[Tensor, "channels height width"]) -> float:
+    """An estimate of the white noise in a picture: from the median of its finest details.
+
+    References:
+        Donoho and Johnstone, Ideal spatial adaptation by wavelet shrinkage, 1994, section 4.2,
+        with the diagonal Haar coefficients. https://doi.org/10.1093/biomet/81.3.425
+    """
+    height, width = (side - side % 2 for side in pixels.shape[1:])
+    if height < 2 or width < 2:
+        return 0.0
+    a = pixels[:, :height, :width]
+    details = (a[:, ::2, ::2] - a[:, 1::2, ::2] - a[:, ::2, 1::2] + a[:, 1::2, 1::2]).abs() / 2
+    return float(details.median() / 0.6745)
+
+
+def picture_levels(
+    problem: Problem, method: Sampler[Any], steps: int, lowest: float, highest: float
+) -> Tensor:
+    """The noise levels to walk down: none wasted where nothing is left to decide.
+
+    The highest is the prior's, at most 80, or, for a method that starts at what the data show,
+    half of the side of the largest square that they leave open: the mean of such a square is
+    then as uncertain as a pixel of the prior. For rounded data it is 8, and the lowest an eighth
+    of what the rounding does to a pixel (docs/jpeg.md).
+    """
+    H, high = problem.H, min(HIGHEST, highest)
+    if isinstance(H, Quantiser):
+        check_steps(steps)
+        low = max(lowest, min(0.1, H.signal_error / 8))
+        return karras_levels(steps, low=low, high=min(8.0, high))
+    if method.anchored and isinstance(H, PinvOperator):
+        high = min(high, max(2.0, unseen_side(H) / 2))
+    return levels_for(H, problem.sigma_y, steps, low=max(LOWEST, lowest), high=high)
+
+
+def unseen_side(H: PinvOperator) -> int:
+    """Side, a power of two, of the largest square of pixels that the data say nothing about.
+
+    Random signs on a grid of squares, one for each channel, are sent through H and back; a
+    square counts as unseen if less than a twentieth of its energy returns.
+    """
+    channels, height, width = H.signal_shape
+    generator = torch.Generator().manual_seed(0)
+    like = next(H.buffers())
+    found, side = 1, 2
+    while side <= min(height, width):
+        rows, columns = -(-height // side), -(-width // side)
+        signs = torch.randint(2, (1, channels, rows, columns), generator=generator) * 2.0 - 1.0
+        squares = signs.repeat_interleave(side, 2).repeat_interleave(side, 3)
+        x = squares[:, :, :height, :width].to(like)
+        lost = H.null(x).square().mean(dim=1, keepdim=True)
+        if torch.nn.functional.avg_pool2d(lost, side).max() > 0.95:
+            found = side
+        side *= 2
+    return found

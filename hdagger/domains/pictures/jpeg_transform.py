@@ -1,0 +1,319 @@
+"""The linear part of JPEG: a picture to its coefficients, before they are rounded.
+
+A JPEG encoder is a linear map, colours to luma and chroma, chroma averaged, 8 x 8 DCT, every
+coefficient divided by its step, followed by rounding. The linear map is block-diagonal: one
+minimum coded unit (an 8 x 8 square, or the 16 x 16 that shares a chroma block) at a time, by
+one small matrix, with up to three more for the units that the right and the lower edge cut.
+Its singular value decomposition is that of those matrices.
+
+References:
+    ITU-T T.81, Digital compression and coding of continuous-tone still images, 1992, annexes A
+    and K. https://www.w3.org/Graphics/JPEG/itu-t81.pdf
+    ITU-T T.871, JPEG File Interchange Format, 2011, section 7 (colours).
+    https://www.itu.int/rec/T-REC-T.871
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias, cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ...errors import SettingError, ShapeError
+from ...linalg import dct_matrix
+from ...operators.base import SVDOperator
+from ...tensors import Data, Signal, Spectrum
+
+Sampling: TypeAlias = Sequence[tuple[int, int]]
+"""Horizontal and vertical sampling factor of each component."""
+
+SAMPLINGS: dict[str, tuple[int, int]] = {
+    "4:4:4": (1, 1),
+    "4:2:2": (2, 1),
+    "4:2:0": (2, 2),
+    "4:4:0": (1, 2),
+    "4:1:1": (4, 1),
+}
+"""Luma's sampling factors, chroma having (1, 1), by the usual names."""
+
+MOST_SAMPLES = 4
+"""Luma samples for one of chroma, at most; beyond, the matrices grow large."""
+
+YCC = torch.tensor(
+    [[0.299, 0.587, 0.114], [-0.168735892, -0.331264108, 0.5], [0.5, -0.418687589, -0.081312411]],
+    dtype=torch.float64,
+)
+"""Colours to luma and chroma (T.871 section 7)."""
+
+LUMA = """
+16 11 10 16  24  40  51  61   12 12 14 19  26  58  60  55
+14 13 16 24  40  57  69  56   14 17 22 29  51  87  80  62
+18 22 37 56  68 109 103  77   24 35 55 64  81 104 113  92
+49 64 78 87 103 121 120 101   72 92 95 98 112 100 103  99"""
+CHROMA = """
+17 18 24 47 99 99 99 99   18 21 26 66 99 99 99 99   24 26 56 99 99 99 99 99
+47 66 99 99 99 99 99 99   99 99 99 99 99 99 99 99   99 99 99 99 99 99 99 99
+99 99 99 99 99 99 99 99   99 99 99 99 99 99 99 99"""
+
+
+def quality_tables(quality: int) -> Int[Tensor, "2 8 8"]:
+    """The quantisation tables of luma and chroma that libjpeg takes for a quality of 1 to 100.
+
+    References:
+        T.81 tables K.1 and K.2; scaled as in the Independent JPEG Group's jpeg_quality_scaling:
+        100 / (2 quality) below 50, 2 - quality / 50 from there.
+    """
+    if not 1 <= quality <= 100:
+        raise SettingError(f"A JPEG quality is 1 to 100, but got {quality}. Try 10.")
+    scale = 5000 // quality if quality < 50 else 200 - 2 * quality
+    steps = [[int(step) for step in text.split()] for text in (LUMA, CHROMA)]
+    base = torch.tensor(steps).view(2, 8, 8)
+    return ((base * scale + 50) // 100).clamp(1, 255)
+
+
+def quality_of(table: Int[Tensor, "8 8"]) -> int:
+    """The quality, 1 to 100, whose table of luma is nearest to this one."""
+    gaps = [float((quality_tables(q)[0] - table).abs().sum()) for q in range(1, 101)]
+    return 1 + gaps.index(min(gaps))
+
+
+class Units(nn.Module):
+    """All the minimum coded units of one size: where they lie, and their matrix's SVD.
+
+    Attributes:
+        pixels: Places of each unit's pixels in the flat picture, ``(units, n)``.
+        rows: Places of its coefficients in the flat data, ``(units, m)``.
+        u, s, vt: The decomposition of the ``(m, n)`` matrix.
+    """
+
+    pixels: Tensor
+    rows: Tensor
+    u: Tensor
+    s: Tensor
+    vt: Tensor
+
+    def __init__(self, pixels: Tensor, rows: Tensor, matrix: Tensor) -> None:
+        super().__init__()
+        u, s, vt = torch.linalg.svd(matrix, full_matrices=True)
+        for name, value in zip(
+            ("pixels", "rows", "u", "s", "vt"), (pixels, rows, u, s, vt), strict=True
+        ):
+            self.register_buffer(name, value)
+
+
+class JpegTransform(SVDOperator):
+    """A picture -> its JPEG coefficients in units of their quantisation steps, not rounded.
+
+    The data are flat: component after component, block after block along the rows, each block
+    in natural order (the constant first). Parts of blocks that lie beyond the edge repeat it, as
+    libjpeg has them.
+
+    Args:
+        signal_shape: ``(channels, height, width)`` in [-1, 1], 1 or 3 channels, any size.
+        tables: Quantisation steps of each component, ``(channels, 8, 8)``, for samples of
+            0 to 255.
+        sampling: Sampling factors of each component.
+        colours: The matrix from the picture's channels to the components; by default luma and
+            chroma for three channels.
+    """
+
+    def __init__(
+        self,
+        signal_shape: tuple[int, int, int],
+        tables: Int[Tensor, "channels 8 8"],
+        sampling: Sampling,
+        colours: Float[Tensor, "channels channels"] | None = None,
+    ) -> None:
+        super().__init__()
+        channels, height, width = signal_shape
+        if channels not in (1, 3) or len(tables) != channels or len(sampling) != channels:
+            raise ShapeError(
+                f"JPEG has 1 component or 3, but got a signal of shape {signal_shape}, "
+                f"{len(tables)} tables and {len(sampling)} sampling factors. Give one each."
+            )
+        if (tables < 1).any():
+            raise SettingError(
+                "Wanted quantisation steps of 1 or more, but the tables hold "
+                f"{int(tables.min())}. Save the picture again."
+            )
+        if channels == 1:
+            sampling = [(1, 1)]
+        self.most = max(h for h, _ in sampling), max(v for _, v in sampling)
+        if math.prod(self.most) > MOST_SAMPLES or any(
+            self.most[0] % h or self.most[1] % v for h, v in sampling
+        ):
+            raise SettingError(
+                f"Wanted a chroma subsampling of {', '.join(SAMPLINGS)}, but got factors "
+                f"{list(sampling)}. Save the picture as PNG, and restore that."
+            )
+        if colours is None:
+            colours = YCC if channels == 3 else torch.ones(1, 1, dtype=torch.float64)
+        self.sampling = tuple(sampling)
+        self.signal_shape = signal_shape
+        self.tables = tables.to(torch.float64)
+        self.colours = colours.to(torch.float64)
+        self.grids = [self._grid(factors, height, width) for factors in self.sampling]
+        self.data_shape = (64 * sum(rows * columns for rows, columns in self.grids),)
+        self._units = nn.ModuleList(self._all_units())
+
+    def coefficients(self, x: Signal, whole: bool = False) -> Data:
+        """The data, straight from the definition.
+
+        Args:
+            x: Pictures in [-1, 1], ``(batch, channels, height, width)``.
+            whole: Whether samples are rounded on the way, as an encoder of bytes does.
+        """
+        values = 127.5 * torch.einsum("ij,bjhw->bihw", self.colours.to(x), x)
+        if whole:
+            offset = 127.5 * self.colours.to(x).sum(dim=1)[:, None, None]
+            values = (values + offset).round() - offset
+        parts = []
+        for k, (factors, table) in enumerate(zip(self.sampling, self.tables, strict=True)):
+            plane = self._subsampled(values[:, k], factors, whole)
+            blocks = plane.unflatten(1, (-1, 8)).unflatten(3, (-1, 8)).transpose(2, 3)
+            dct = dct_matrix(8).to(x)
+            parts.append((dct @ blocks @ dct.T / table.to(x)).flatten(1))
+        return torch.cat(parts, dim=1)
+
+    def decode(self, y: Data) -> Signal:
+        """A picture with these coefficients, chroma repeated: what decoders show.
+
+        Where no edge cuts a block, ``coefficients(decode(y)) = y``, as for the pseudoinverse;
+        but the picture is gray where luma alone says something, which the shortest is not.
+        """
+        _, height, width = self.signal_shape
+        dct, planes = dct_matrix(8).to(y), []
+        sizes = [64 * rows * columns for rows, columns in self.grids]
+        for k, part in enumerate(y.split(sizes, dim=1)):
+            blocks = part.unflatten(1, (*self.grids[k], 8, 8)) * self.tables[k].to(y)
+            plane = (dct.T @ blocks @ dct).transpose(2, 3).flatten(3, 4).flatten(1, 2)
+            across, down = self._reduction(self.sampling[k])
+            plane = plane.repeat_interleave(down, 1).repeat_interleave(across, 2)
+            planes.append(plane[:, :height, :width])
+        back = torch.linalg.inv(self.colours).to(y) / 127.5
+        return torch.einsum("ij,bjhw->bihw", back, torch.stack(planes, dim=1))
+
+    def blocks_of(self, visible: Float[Tensor, "1 height width"]) -> Float[Tensor, "blocks 8 8"]:
+        """Which samples of each block a mask of pixels shows: those that any visible pixel has.
+
+        What lies beyond the edge is not visible.
+        """
+        parts = []
+        for k, (rows, columns) in enumerate(self.grids):
+            across, down = self._reduction(self.sampling[k])
+            size = 8 * rows * down - visible.shape[1], 8 * columns * across - visible.shape[2]
+            plane = nn.functional.pad(visible, (0, size[1], 0, size[0]))
+            plane = nn.functional.max_pool2d(plane, (down, across))[0]
+            parts.append(plane.unflatten(0, (-1, 8)).unflatten(2, (-1, 8)).transpose(1, 2))
+        return torch.cat([part.reshape(-1, 8, 8) for part in parts])
+
+    def _grid(self, factors: tuple[int, int], height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of blocks of a component."""
+        (h, v), (most_h, most_v) = factors, self.most
+        return math.ceil(height * v / most_v / 8), math.ceil(width * h / most_h / 8)
+
+    def _reduction(self, factors: tuple[int, int]) -> tuple[int, int]:
+        """How many columns and rows of pixels share a sample of a component."""
+        return self.most[0] // factors[0], self.most[1] // factors[1]
+
+    def _subsampled(self, plane: Tensor, factors: tuple[int, int], whole: bool) -> Tensor:
+        """One component's samples, up to whole blocks.
+
+        libjpeg repeats the last column before it averages, and the last row after.
+        """
+        height, width = plane.shape[1:]
+        rows, columns = self._grid(factors, height, width)
+        across, down = self._reduction(factors)
+        full = (0, columns * 8 * across - width, 0, -height % self.most[1])
+        plane = nn.functional.pad(plane[:, None], full, mode="replicate")
+        plane = nn.functional.avg_pool2d(plane, (down, across))
+        if whole and across * down > 1:
+            halves = torch.tensor([-1e-3, 1e-3] if across == 2 else [1e-3]).to(plane)
+            plane = (plane + halves.repeat(plane.shape[3] // len(halves))).round()
+        below = rows * 8 - plane.shape[2]
+        return nn.functional.pad(plane, (0, 0, 0, below), mode="replicate")[:, 0]
+
+    def _all_units(self) -> Iterator[Units]:
+        """The units that are whole, cut on the right, cut below, cut at the corner."""
+        channels, height, width = self.signal_shape
+        high, wide = 8 * self.most[1], 8 * self.most[0]
+        places = torch.arange(channels * height * width).view(self.signal_shape)
+        offsets = torch.tensor([0, *(64 * r * c for r, c in self.grids)]).cumsum(0)
+        for top, bottom in ((0, height - height % high), (height - height % high, height)):
+            for left, right in ((0, width - width % wide), (width - width % wide, width)):
+                if top == bottom or left == right:
+                    continue
+                size = min(high, bottom - top), min(wide, right - left)
+                count = math.prod((channels, *size))
+                pixels = places[:, top:bottom, left:right]
+                pixels = pixels.unflatten(1, (-1, size[0])).unflatten(3, (-1, size[1]))
+                rows = []
+                for k, (h, v) in enumerate(self.sampling):
+                    down, across = self._grid((h, v), *size)
+                    grid = torch.arange(math.prod(self.grids[k])).view(self.grids[k])
+                    first = top // high * v, left // wide * h
+                    blocks = grid[first[0] :, first[1] :]
+                    blocks = blocks[: pixels.shape[1] * down, : pixels.shape[3] * across]
+                    blocks = blocks.unflatten(0, (-1, down)).unflatten(2, (-1, across))
+                    blocks = blocks.transpose(1, 2).reshape(-1, down * across, 1)
+                    rows.append((offsets[k] + 64 * blocks + torch.arange(64)).flatten(1))
+                basis = torch.eye(count, dtype=torch.float64).view(count, channels, *size)
+                yield Units(
+                    pixels.permute(1, 3, 0, 2, 4).reshape(-1, count),
+                    torch.cat(rows, dim=1),
+                    self.coefficients(basis).T,
+                )
+
+    @property
+    def units(self) -> list[Units]:
+        """All units, by size."""
+        return cast("list[Units]", list(self._units))
+
+    @property
+    def singular_values(self) -> Tensor:
+        s = torch.cat([part.s.repeat(len(part.rows)) for part in self.units])
+        return self.fit(s, min(math.prod(self.signal_shape), *self.data_shape))
+
+    def U(self, z: Spectrum) -> Data:
+        y = z.new_empty(len(z), *self.data_shape)
+        for part, coefficients in zip(self.units, self._split(z, "u"), strict=True):
+            y[:, part.rows] = coefficients @ part.u.T
+        return y
+
+    def Ut(self, y: Data) -> Spectrum:
+        return self._join([y[:, part.rows] @ part.u for part in self.units])
+
+    def V(self, z: Spectrum) -> Signal:
+        x = z.new_empty(len(z), math.prod(self.signal_shape))
+        for part, coefficients in zip(self.units, self._split(z, "vt"), strict=True):
+            x[:, part.pixels] = coefficients @ part.vt
+        return x.unflatten(1, self.signal_shape)
+
+    def Vt(self, x: Signal) -> Spectrum:
+        flat = x.flatten(1)
+        return self._join([flat[:, part.pixels] @ part.vt.T for part in self.units])
+
+    def _join(self, parts: list[Tensor]) -> Spectrum:
+        """Those coefficients of all units that have a singular value, then the others."""
+        ranks = [len(part.s) for part in self.units]
+        seen = [z[..., :r].flatten(1) for z, r in zip(parts, ranks, strict=True)]
+        rest = [z[..., r:].flatten(1) for z, r in zip(parts, ranks, strict=True)]
+        return torch.cat(seen + rest, dim=1)
+
+    def _split(self, z: Spectrum, side: str) -> list[Tensor]:
+        """What ``_join`` joined: ``(batch, units, coefficients)`` of each part."""
+        counts = [len(part.rows) for part in self.units]
+        ranks = [len(part.s) for part in self.units]
+        sizes = [len(getattr(part, side)) for part in self.units]
+        seen = z.split(
+            [n * r for n, r in zip(counts, ranks, strict=True)]
+            + [n * (size - r) for n, r, size in zip(counts, ranks, sizes, strict=True)],
+            dim=1,
+        )
+        half = len(counts)
+        return [
+            torch.cat([a.unflatten(1, (n, -1)), b.view(len(z), n, -1)], dim=2)
+            for a, b, n in zip(seen[:half], seen[half:], counts, strict=True)
+        ]

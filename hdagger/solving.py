@@ -1,0 +1,216 @@
+"""Objects in, posterior samples out: the one loop over batches.
+
+:func:`solve` runs any method with any denoiser on any problem. It owns the streams of noise, the
+casts to the network's precision, the count of its evaluations and the check of the residual.
+What is the same bits: the noise of sample k of item i, whatever the batch, the order and the
+number of samples. What a network makes of it is the same to rounding: a batch of another size, or
+another number of threads, moves a float32 network by about 1e-6.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from .diagnostics import residual_summary
+from .errors import SettingError
+from .operators.base import LinearOperator, Operator, SVDOperator
+from .priors.base import Denoiser
+from .problem import Problem
+from .samplers import METHODS
+from .samplers.base import Sampler
+from .samplers.walk import check_steps, karras_levels
+from .samples import PosteriorSamples
+from .settings import settings_of
+from .tensors import Level, SampleNoise, Signal
+
+Watch: TypeAlias = Callable[[int, int], None]
+"""Called as (done, in all)."""
+
+LOWEST, HIGHEST = 0.03, 80.0
+
+TOGETHER = {"cpu": 2**14, "cuda": 2**24}
+"""Numbers in the signals of one batch, at most, if they are more than one signal."""
+
+
+def unwatched(done: int, total: int) -> None:
+    """Nobody watches."""
+
+
+def solve(
+    prior: Denoiser,
+    problem: Problem,
+    method: Sampler[Any],
+    *,
+    levels: Tensor | None = None,
+    samples: int = 4,
+    seed: int = 0,
+    item: int = 0,
+    batch: int | None = None,
+    data_variance: float = 1.0,
+    watch: Watch = unwatched,
+) -> PosteriorSamples:
+    """Draws posterior samples.
+
+    Args:
+        prior: Any function D(x, sigma) -> E[x0 | x] for x = x0 + sigma noise, x being
+            ``(batch, *signal)`` and sigma ``()``. A module gets its own precision.
+        problem: The data of one measurement, their operator and noise: see :meth:`Problem.of`.
+            Its precision and device are those of the state.
+        method: A sampler with its settings.
+        levels: Noise levels, decreasing, the last one 0; by default as many as the method
+            finds enough, from 80 down to a quarter of the noise.
+        samples: How many to draw; of a method that draws groups, rounded up to whole ones.
+        seed: Of the noise.
+        item: Which measurement this is, for noise of its own.
+        batch: How many to draw at once; by default as many as keep a batch small.
+        data_variance: The variance of one element of a clean signal, for methods that ask.
+        watch: Called after every step.
+
+    Raises:
+        OperatorAbilityError: The method asks for more than the operator can do.
+        SettingError: A setting is out of range, or the samples are not finite.
+
+    Example:
+        >>> from hdagger.operators.spectral import Inpainting
+        >>> from hdagger.samplers.ddrm import DDRM
+        >>> seen = torch.tensor([True, False, True])
+        >>> problem = Problem.of(torch.tensor([1.0, 0.0, -1.0]), Inpainting(seen), 0.1)
+        >>> white = lambda x, sigma: x / (1 + sigma**2)
+        >>> solve(white, problem, DDRM(), samples=100).mean.shape
+        torch.Size([3])
+    """
+    if isinstance(samples, bool) or not 1 <= samples <= 100_000 or samples != int(samples):
+        raise SettingError(f"Wanted 1 to 100000 samples, but got {samples}. Try 4.")
+    if not 0 <= seed < 2**63:
+        raise SettingError(f"Wanted a seed of 0 or more, but got {seed}. Try 0.")
+    method = method.fitted(problem, data_variance)
+    method.require(problem)
+    samples = -(-samples // method.group) * method.group
+    y, H = problem.y, problem.H
+    if levels is None:
+        levels = levels_for(H, problem.sigma_y, method.enough)
+    levels = levels.to(y.device)
+    batch = _batch(batch, samples, H, y.device.type, method.group)
+    network = Network(prior)
+    batches = [range(first, min(first + batch, samples)) for first in range(0, samples, batch)]
+    done, total, started = 0, (len(levels) - 1) * len(batches), time.perf_counter()
+
+    def count(step: object) -> None:
+        nonlocal done
+        done += 1
+        watch(done, total)
+
+    def draw(numbers: range) -> tuple[Signal, dict[str, Tensor]]:
+        rows = problem.rows(len(numbers))
+        noise = SampleNoise(seed, [(item, k) for k in numbers], y.device, _precision(y))
+        state = method.run(network, rows, levels, noise, count)
+        return method.finish(state, rows), method.known(state)
+
+    drawn = [draw(numbers) for numbers in batches]
+    known = [more for _, more in drawn]
+    x = drawn[0][0] if len(drawn) == 1 else torch.cat([part for part, _ in drawn])
+    del drawn
+    name = METHODS.name_of(method)
+    if not x.isfinite().all():
+        raise SettingError(
+            f"Wanted finite samples, but {name} diverged in {len(levels) - 1} steps. "
+            "Take more --steps, or --method ddrm."
+        )
+    provenance = {
+        "method": name,
+        "settings": settings_of(method),
+        "steps": len(levels) - 1,
+        "samples": samples,
+        "seed": seed,
+        "item": item,
+        "batch": batch,
+        "precision": str(_precision(y)).removeprefix("torch."),
+        "hdagger": version("hdagger"),
+        "nfe": network.nfe // len(batches),
+        "seconds": round(time.perf_counter() - started, 3),
+        **residual_summary(x, problem),
+    }
+    names = known[0]
+    return PosteriorSamples(x, provenance, {n: torch.cat([k[n] for k in known]) for n in names})
+
+
+class Network:
+    """A denoiser that is given its own precision, and whose evaluations are counted.
+
+    Args:
+        prior: A module computes in the precision of its first parameter; any other function
+            is given the state as it is, and float32 if it refuses that.
+
+    Attributes:
+        nfe: Calls so far. A call evaluates the network once, for a whole batch.
+    """
+
+    def __init__(self, prior: Denoiser) -> None:
+        self.prior = prior
+        self.nfe = 0
+        self.dtype: torch.dtype | None = None
+        if isinstance(prior, nn.Module):
+            own = (p.dtype for p in prior.parameters() if p.is_floating_point())
+            self.dtype = next(own, None)
+
+    def __call__(self, x: Signal, sigma: Level) -> Signal:
+        self.nfe += 1
+        if self.dtype is None:
+            try:
+                return self.prior(x, sigma).to(x)
+            except RuntimeError as error:
+                if x.dtype != torch.float64 or "ouble" not in str(error):
+                    raise
+                self.dtype = torch.float32
+        return self.prior(x.to(self.dtype), sigma.to(self.dtype)).to(x)
+
+
+def levels_for(
+    H: Operator,
+    sigma_y: float,
+    steps: int,
+    low: float = LOWEST,
+    high: float = HIGHEST,
+) -> Tensor:
+    """The noise levels to walk down, ``(steps + 1,)``.
+
+    The lowest is ``low``, or a quarter of the noise of the data as the signal sees it,
+    sigma_y / |H|, if that is less.
+    """
+    check_steps(steps)
+    if sigma_y > 0:
+        low = min(low, sigma_y / largest_gain(H) / 4)
+    return karras_levels(steps, low=max(low, high / 1e5), high=high)
+
+
+def largest_gain(H: Operator, rounds: int = 10) -> float:
+    """|H|, the largest singular value, from below where it has to be iterated for; else 1."""
+    if isinstance(H, SVDOperator):
+        return float(H.singular_values.max())
+    if not isinstance(H, LinearOperator):
+        return 1.0
+    x = torch.randn(1, *H.signal_shape, generator=torch.Generator().manual_seed(0))
+    x = x.to(next(H.buffers(), torch.zeros(0, dtype=torch.float64)))
+    gain = 1.0
+    for _ in range(rounds):
+        x = x / x.norm().clamp(min=1e-300)
+        x = H.adjoint(H(x))
+        gain = float(x.norm()) ** 0.5
+    return gain or 1.0
+
+
+def _batch(asked: int | None, samples: int, H: Operator, device: str, group: int) -> int:
+    if asked is not None and asked < 1:
+        raise SettingError(f"Wanted batches of 1 or more, but got {asked}. Leave it out.")
+    fits = TOGETHER.get(device, TOGETHER["cuda"]) // math.prod(H.signal_shape)
+    batch = min(asked or max(1, fits), samples)
+    return -(-batch // group) * group
+
+
+def _precision(y: Tensor) -> torch.dtype:
+    return y.dtype.to_real() if y.is_complex() else y.dtype

@@ -1,0 +1,117 @@
+"""Runs the trials of a benchmark on several cores, and keeps what is done.
+
+A trial is finished when all of its jobs are; its rows then go to the file, so that a run that
+was stopped goes on where it was. A row is told from others by the trial's key, so the key has to
+hold all that makes a row what it is: seed, numbers of problems and samples, settings, and the
+version of the protocol.
+"""
+
+import json
+import multiprocessing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from .errors import FileError
+from .files import whole_file
+
+Row: TypeAlias = dict[str, Any]
+Key = TypeVar("Key", bound=tuple[Any, ...])
+Result = TypeVar("Result")
+
+
+def generator_for(*key: int) -> torch.Generator:
+    """A stream of its own for every key."""
+    state = np.random.SeedSequence(key).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
+
+
+def run_trials(
+    names: tuple[str, ...],
+    trials: Mapping[Key, Sequence[tuple[Any, ...]]],
+    work: Callable[..., Result],
+    summarise: Callable[[Key, list[Result]], list[Row]],
+    file: Path | None = None,
+    workers: int = 2,
+) -> list[Row]:
+    """All rows of the trials, in their order; each begins with its trial's key.
+
+    Args:
+        names: What the elements of a trial's key are called in its rows.
+        trials: Key -> the arguments of each of its jobs.
+        work: Does one job; a function of a module, for it may run in another process.
+        summarise: The rows of a trial, without its key, from the results of its jobs.
+        file: JSON to keep the rows in; trials found there are not run again. Rows of other keys
+            stay in it.
+        workers: Processes, each of one thread; 1 stays in this one.
+    """
+    rows = _read(file)
+    of = lambda row: tuple(row.get(name) for name in names)
+    done = {of(row) for row in rows}
+    todo = {key: jobs for key, jobs in trials.items() if key not in done}
+    with (
+        _pool(workers) as each,
+        Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        ) as progress,
+    ):
+        bar = progress.add_task("", total=sum(len(jobs) for jobs in todo.values()))
+        for key, jobs in todo.items():
+            named = dict(zip(names, key, strict=True))
+            progress.update(bar, description=", ".join(map(str, key)))
+            results = []
+            for result in each(work, jobs):
+                results.append(result)
+                progress.advance(bar)
+            rows += [named | row for row in summarise(key, results)]
+            _write(file, rows)
+    place: dict[tuple[Any, ...], int] = {key: number for number, key in enumerate(trials)}
+    return sorted((row for row in rows if of(row) in place), key=lambda row: place[of(row)])
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
+    """A map over argument tuples, in order."""
+    if workers == 1:
+        yield lambda work, jobs: (work(*job) for job in jobs)
+        return
+    with ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=torch.set_num_threads,
+        initargs=(1,),
+    ) as pool:
+        yield lambda work, jobs: pool.map(work, *zip(*jobs, strict=True))
+
+
+def _read(file: Path | None) -> list[Row]:
+    if file is None or not file.exists():
+        return []
+    try:
+        rows = json.loads(file.read_text())
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise ValueError("no list of rows")
+        return rows
+    except (OSError, ValueError) as error:
+        raise FileError(
+            f"Wanted the rows of a benchmark, but {file} holds something else ({error}). "
+            "Move it away, or name another file with --json."
+        ) from error
+
+
+def _write(file: Path | None, rows: list[Row]) -> None:
+    if file is None:
+        return
+    with whole_file(file) as whole:
+        whole.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")

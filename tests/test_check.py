@@ -1,0 +1,400 @@
+"""``hdagger check``: it runs what ``restore`` runs, refuses nonsense, and its words are true."""
+
+import json
+import math
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from hdagger import calibration
+from hdagger.calibration import Calibration, Plan, judge, plan, student
+from hdagger.diagnostics import central_interval, coverage, levels_shown
+from hdagger.domain import DOMAINS
+from hdagger.errors import HDaggerError, SettingError
+from hdagger.measurement import Measurement
+from hdagger.priors import zoo
+from hdagger.recipe import Recipe
+from hdagger.restoration import Prior, measure, prepare, restore
+from hdagger.samples import PosteriorSamples
+from hdagger.tensors import SampleNoise
+from hdagger.verdicts import Subject
+
+PICTURES = DOMAINS["pictures"]
+
+
+@pytest.fixture(autouse=True)
+def own_data(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    Image.effect_noise((24, 24), 60).resize((64, 64)).convert("RGB").save(folder / "one.png")
+    return folder
+
+
+def randn(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+
+def simulated(draws, chi2_dof=1.0):
+    return PosteriorSamples(draws, {"chi2_dof": chi2_dof})
+
+
+def watched(monkeypatch):
+    """Every (samples, truth) that a check judges."""
+    seen = []
+
+    def watch(samples, truth, domain, seed):
+        seen.append((samples, truth))
+        return judge(samples, truth, domain, seed)
+
+    monkeypatch.setattr(calibration, "judge", watch)
+    return seen
+
+
+def test_a_check_judges_what_restore_draws(monkeypatch, pictures):
+    seen = watched(monkeypatch)
+    recipe = Recipe("pigdm", {"eta": 0.5}, steps=2, samples=19, seed=4)
+    found = plan(recipe, "average:2", 0.1, 2, pictures, 8).run()
+    truths = PICTURES.truths(pictures, (3, 8, 8), 2, 4).double()
+    for item, (samples, truth) in enumerate(seen):
+        assert torch.equal(truth, truths[item])
+        measurement = PICTURES.measure(truth, "average:2", {}, 0.1, 4, item)
+        restored = restore(recipe, measurement, item=item)
+        assert torch.equal(samples.draws, restored.draws)
+        assert samples.provenance["recipe"] == restored.provenance["recipe"]
+        seen_of_it = torch.nn.functional.avg_pool2d(samples.draws.double(), 2)
+        chi2 = float((measurement.y - seen_of_it).square().mean() / 0.1**2)
+        assert samples.provenance["chi2_dof"] == pytest.approx(chi2, rel=1e-3)
+    assert found.subject.settings["eta"] == 0.5
+    assert found.subject.settings["data_variance"] == 0.25
+    assert found.subject.prior_sha256 == zoo.card("photo").sha256
+    each = [samples.provenance["chi2_dof"] for samples, _ in seen]
+    assert found.chi2_dof == pytest.approx(sum(each) / 2)
+    assert (found.truths, found.shape) == ("crops of pictures", (3, 8, 8))
+
+
+def test_every_simulation_has_noise_of_its_own():
+    ready = plan(Recipe(prior="field", samples=19), "none", 1.0, 2, side=8)
+    nothing = torch.zeros(1, 8, 8)
+    noise = [ready.restoration(nothing, item).measurement.y for item in range(3)]
+    assert not torch.equal(noise[0], noise[1])
+    torch.testing.assert_close(
+        torch.stack(noise).std(), torch.tensor(1.0).double(), atol=0.2, rtol=0
+    )
+
+
+def test_the_samples_of_every_simulation_have_noise_of_their_own(monkeypatch):
+    seen = watched(monkeypatch)
+    plan(Recipe("ddim", prior="field", steps=2, samples=19), "none", 1.0, 2, side=8).run()
+    assert not torch.equal(seen[0][0].draws, seen[1][0].draws)
+
+
+def test_the_noise_of_a_measurement_is_not_that_of_its_first_sample():
+    measured = SampleNoise(0, [(3,)])((1, 8))
+    assert not torch.equal(measured, SampleNoise(0, [(3, 0)])((1, 8)))
+    assert not torch.equal(SampleNoise(0, [(3, 0)])((1, 8)), SampleNoise(3, [(0, 0)])((1, 8)))
+
+
+def test_of_a_blur_the_frame_that_the_data_show_is_judged(monkeypatch):
+    seen = watched(monkeypatch)
+    ready = plan(Recipe("pigdm", prior="field", steps=2, samples=19), "gauss:1", 0.1, 2, side=20)
+    found = ready.run()
+    samples, truth = seen[0]
+    height, width = samples.draws.shape[2:]
+    assert 0 < height < 20
+    assert found.shape == (1, height, width) == truth.shape
+    edge = (20 - height) // 2
+    assert torch.equal(truth, ready.truths()[0][:, edge : edge + height, edge : edge + width])
+
+
+def test_rounded_data_are_settled_as_restore_does_it(monkeypatch, pictures):
+    seen = watched(monkeypatch)
+    ready = plan(Recipe(steps=2, samples=19), "jpeg:10", None, 2, pictures, 8)
+    found = ready.run()
+    assert (found.subject.method, found.subject.sigma_y, found.chi2_dof) == ("cells", 0, None)
+    assert all(samples.provenance["kept"] == 1 for samples, _ in seen)
+
+
+def test_truths_are_draws_of_the_prior_where_no_files_are_given(monkeypatch):
+    recipe = Recipe("ddrm", steps=2, samples=19, prior="digits")
+    ready = plan(recipe, simulations=2)
+    truths = ready.truths()
+    assert ready.shape == truths.shape[1:]
+    assert not torch.equal(truths[0], truths[1])
+    assert ready.origin == "draws of the prior"
+    strokes = (truths.abs() > 0.7).double().mean()
+    assert strokes > 0.8, "digits are black and white"
+
+
+def test_a_prior_of_one_size_is_checked_at_that_size():
+    card = replace(zoo.card("digits"), size=28)
+    assert PICTURES.truth_shape(card, None) == (1, 28, 28)
+    assert PICTURES.truth_shape(card, 56) == (1, 56, 56)
+    assert PICTURES.truth_shape(zoo.card("photo"), None) == (3, 32, 32)
+
+
+def test_the_levels_are_those_of_the_prior(monkeypatch):
+    lower = replace(calibration.field_card(8), sigma_max=5.0)
+    monkeypatch.setattr(calibration, "field_card", lambda side: lower)
+    ready = plan(Recipe("pigdm", prior="field", samples=19), "none", 0.1, 2, side=8)
+    restoration = ready.restoration(torch.zeros(1, 8, 8), 0)
+    assert float(restoration.levels[0]) == pytest.approx(5.0)
+    assert restoration.method.data_variance == 1.0
+
+
+WHITE = Prior(
+    zoo.Card("white", Path(), channels=1, data_variance=1.0),
+    lambda x, sigma, label=None: x / (1 + sigma**2),
+    "white",
+)
+
+
+def on_white_noise(recipe, simulations=12):
+    """A check of white noise, whose truths are drawn through its denoiser."""
+    shape = (1, 16, 16)
+    return Plan(recipe, WHITE, PICTURES, shape, "average:2", 0.3, {}, simulations).run()
+
+
+def test_error_bars_of_an_exact_method_are_found_right():
+    exact = Recipe("pigdm", {"step_variance": 1.0}, steps=3, samples=39)
+    found = on_white_noise(exact)
+    for level, held in found.covered.items():
+        assert held == pytest.approx(level, abs=0.03), level
+    assert all(held == pytest.approx(0.9, abs=0.04) for held in found.thirds)
+    assert found.chi2_dof == pytest.approx(1, abs=0.1)
+    assert found.p_value > 0.01
+    assert "confident" not in found.words
+    narrow = on_white_noise(replace(exact, method="ddrm", settings={}, steps=20))
+    assert narrow.covered[0.9] < 0.85
+    assert "over-confident" in narrow.words
+    assert narrow.crps > 1.005 * found.crps
+    assert narrow.energy > 1.005 * found.energy
+
+
+@pytest.mark.parametrize(("count", "levels"), [(19, (0.5, 0.8, 0.9)), (39, (0.5, 0.8, 0.9, 0.95))])
+def test_exact_draws_cover_each_level_that_is_told(count, levels):
+    assert levels_shown(calibration.LEVELS, count) == levels
+    found = judge(simulated(randn(count, 1, 128, 128)), randn(1, 128, 128, seed=1), PICTURES, 0)
+    assert tuple(found.covered) == levels
+    for level, held in found.covered.items():
+        assert held == pytest.approx(level, abs=0.015), level
+
+
+def test_a_level_that_few_draws_cannot_show_is_refused():
+    with pytest.raises(SettingError, match=r"90 % at most. Draw 39 or more"):
+        central_interval(randn(19, 3), 0.95)
+    with pytest.raises(SettingError, match="Draw 19 or more"):
+        central_interval(randn(18, 3), 0.9)
+    low, high = central_interval(torch.arange(1.0, 20.0), 0.9)
+    assert (float(low), float(high)) == (1.0, 19.0)
+
+
+def test_a_truth_on_the_end_of_its_interval_is_inside():
+    draws = torch.arange(19.0).double().view(19, 1).expand(19, 2)
+    truth = torch.tensor([0.0, 18.0]).double()
+    assert coverage(truth[None], draws[None], 0.9) == 1
+    found = judge(simulated(draws.view(19, 1, 1, 2)), truth.view(1, 1, 2), PICTURES, 0)
+    assert found.covered[0.9] == 1
+
+
+def test_what_the_data_tell_exactly_has_no_intervals_to_check():
+    """Of two elements, one is known; the other's interval misses."""
+    draws = randn(19, 1, 1, 2)
+    draws[..., 0] = 0.25
+    truth = torch.tensor([0.25 + 1e-7, 9.0]).view(1, 1, 2)
+    assert judge(simulated(draws), truth, PICTURES, 0).covered[0.9] == 0
+    wrong = torch.tensor([0.35, 9.0]).view(1, 1, 2)
+    assert judge(simulated(draws), wrong, PICTURES, 0).covered[0.9] == 0
+    with pytest.raises(SettingError, match="leave something open"):
+        judge(simulated(draws[..., :1]), truth[..., :1], PICTURES, 0)
+
+
+CALIBRATION = Calibration(
+    subject=Subject("ab", "pictures", "average:4", 0.1, "ddrm", {"eta": 0.85}, 20),
+    truths="crops of pictures",
+    shape=(3, 32, 32),
+    simulations=12,
+    draws=19,
+    covered={0.5: 0.5, 0.8: 0.8, 0.9: 0.9},
+    chance=0.04,
+    thirds=None,
+    chi2_dof=1.0,
+    p_value=0.5,
+    crps=0.1,
+    energy=0.4,
+)
+
+
+@pytest.mark.parametrize(
+    ("held", "chance", "judged"),
+    [
+        (0.45, 0.04, "over-confident"),
+        (0.85, 0.04, "over-confident"),
+        (0.97, 0.04, "under-confident"),
+        (0.88, 0.04, "as they should"),
+        (0.91, 0.005, "as they should"),
+        (0.87, 0.001, "over-confident"),
+        (0.88, 0.3, "too few simulations to judge, chance alone is 30 %"),
+        (0.45, 0.5, "too few simulations to judge, chance alone is 50 %"),
+    ],
+)
+def test_the_words_say_what_was_found(held, chance, judged):
+    found = replace(CALIBRATION, covered=CALIBRATION.covered | {0.9: held}, chance=chance)
+    assert found.words == f"the 90 % intervals cover {100 * held:.0f} %: {judged}"
+    assert found.verdict.coverage_90 == held
+    assert found.words in found.svg()
+
+
+def test_chance_is_what_repeated_checks_show(monkeypatch):
+    """Its standard error is that of the mean over simulations, widened for few of them."""
+    held = iter([0.8, 0.9, 1.0])
+    one = judge(simulated(randn(19, 1, 8, 8)), randn(1, 8, 8, seed=1), PICTURES, 0)
+    given = lambda *_: replace(one, covered=one.covered | {0.9: next(held)})
+    monkeypatch.setattr(calibration, "judge", given)
+    found = plan(Recipe("ddim", prior="field", steps=1, samples=19), simulations=3, side=8).run()
+    assert found.covered[0.9] == pytest.approx(0.9)
+    assert found.chance == pytest.approx(student(2) * 0.1 / math.sqrt(3))
+
+
+@pytest.mark.parametrize(
+    ("freedom", "tabled"), [(1, 12.706), (2, 4.303), (11, 2.201), (39, 2.023)]
+)
+def test_few_simulations_have_wider_chance(freedom, tabled):
+    assert student(freedom) == pytest.approx(tabled, rel=0.04)
+
+
+REFUSED = {
+    "--sigma-y -1": "noise of 0 or more",
+    "--sigma-y nan": "noise of 0 or more",
+    "--sigma-y inf": "noise of 0 or more",
+    "--simulations -5": "--simulations -5",
+    "--simulations 1": "2 or more",
+    "--draws 18": "19 or more",
+    "--size 0": "--size 0",
+    "--size 100000": "8 to 1024",
+    "--steps 0": "--steps 0",
+    "--method magic": "a method, one of",
+    "--operator magic:2": "an operator, one of",
+    "--operator average:5": "",
+    "--operator mask:2 --method cells": "",
+    "--set strength=3": "one of eta, eta_b",
+    "--set eta": "NAME=VALUE",
+    "--set eta=7": "eta",
+    "--method auto --set eta=0.5": "--method",
+    "--method cells": "cells",
+    "--store": "--prior photo",
+    "--prior nobody": "a prior",
+    "--domain music": "a domain",
+    "--plot check.png": ".svg",
+    "--plot taken/check.svg": "cannot be written",
+    "--pictures nowhere": "--prior photo",
+    "--prior photo --pictures nowhere": "nowhere",
+    "--prior photo --operator jpeg:10 --sigma-y 0.1": "rounded",
+    "--label 3": "classes",
+    "--seed -1": "seed",
+}
+
+
+@pytest.mark.parametrize(("options", "said"), REFUSED.items(), ids=REFUSED)
+def test_nonsense_is_refused_in_one_line_before_any_work(run, monkeypatch, options, said):
+    def work(*_):
+        raise AssertionError("the network was run")
+
+    monkeypatch.setattr(calibration, "solve", work)
+    monkeypatch.setattr("hdagger.restoration.solve", work)
+    monkeypatch.chdir(run.folder if hasattr(run, "folder") else ".")
+    Path("taken").write_text("no folder")
+    code, out, err = run("check", *options.split())
+    assert code == 2, (out, err)
+    assert out == ""
+    assert err.count("\n") == 1
+    assert said.lower() in err.lower()
+
+
+def test_a_weaker_check_is_refused_before_any_work(run, monkeypatch, pictures):
+    monkeypatch.setattr("hdagger.restoration.solve", None)
+    small = ("--simulations", 2, "--draws", 19, "--pictures", pictures)
+    code, _, err = run("check", "--prior", "photo", "--method", "tmpd", *small, "--store")
+    assert code == 2
+    assert "12 simulations of 19 draws" in err
+
+
+def test_auto_says_what_it_stood_for(run):
+    small = ("--size", 8, "--simulations", 2, "--draws", 19, "--steps", 2)
+    code, out, err = run("check", "--method", "auto", *small)
+    assert code == 0, err
+    assert out.startswith("auto stands for ddrm\n")
+    assert "CRPS" in out
+    assert "95 %" not in out
+    code, out, _ = run("check", "--method", "auto", *small, "--json")
+    told = json.loads(out)
+    assert told["method"] == "ddrm"
+    assert told["settings"] == {"eta": 0.85, "eta_b": 1.0}
+    assert list(told["coverage"]) == ["0.5", "0.8", "0.9"]
+
+
+def test_a_check_is_kept_and_a_restoration_tells_it(run, monkeypatch, tmp_path, pictures):
+    shutil.copy(zoo.card("photo").weights, tmp_path / "own.safetensors")
+    monkeypatch.chdir(tmp_path)
+    plot = tmp_path / "check.svg"
+    quick = ("--prior", "own.safetensors", "--steps", 2, "--method", "ddrm", "--set", "eta=0.5")
+    small = ("--size", 8, "--simulations", 2, "--draws", 19, "--operator", "average:2")
+    code, out, err = run(
+        "check", *quick, *small, "--pictures", pictures, "--store", "--plot", plot
+    )
+    assert code == 0, err
+    words = out.splitlines()[0]
+    assert words in plot.read_text()
+    recipe = Recipe("ddrm", {"eta": 0.5}, steps=2, samples=1, prior="own.safetensors")
+    x = PICTURES.truths(pictures, (3, 8, 8), 1, 0)[0]
+    told = restore(recipe, measure(x, "average:2", {}, 0.1)).provenance["checked"]
+    assert told == (
+        "Checked: ddrm in 2 steps on 2 crops of pictures, 3 x 8 x 8 (average:2, sigma_y 0.1): "
+        f"{words}."
+    )
+    other = restore(replace(recipe, settings={}), measure(x, "average:2", {}, 0.1))
+    assert "have not been checked" in other.provenance["checked"]
+    assert "--method ddrm --steps 2" in other.provenance["checked"]
+    far = restore(replace(recipe, steps=9), measure(x, "average:2", {}, 0.1))
+    assert "--method ddrm --set eta=0.5 --steps 9" in far.provenance["checked"]
+
+
+def test_a_jpeg_with_the_tables_of_a_quality_is_called_by_it():
+    from hdagger.domains.pictures.jpeg_transform import quality_tables
+
+    tables = quality_tables(10)[[0, 1, 1]]
+    sampling = torch.tensor([[2, 2], [1, 1], [1, 1]])
+    arrays = {"jpeg_tables": tables, "jpeg_sampling": sampling}
+    y = PICTURES.operator("jpeg:10", (3, 16, 16), {})(torch.zeros(1, 3, 16, 16).double())[0]
+    file = Measurement(y, "average:2 | jpeg", 0.0, arrays, (3, 32, 32))
+    spelled = PICTURES.spelled(file)
+    assert (spelled.operator, spelled.arrays_sha256) == ("average:2 | jpeg:10", "")
+    own = replace(file, arrays=arrays | {"jpeg_tables": tables + 1})
+    assert PICTURES.spelled(own) == own
+    assert own.arrays_sha256 not in ("", file.arrays_sha256)
+
+
+def test_a_random_mask_is_checked_as_a_mask():
+    ready = plan(Recipe(prior="field", samples=19), "average:2 | mask", 0.1, 2, side=16)
+    assert ready.arrays["mask"].shape == (8, 8)
+    assert 0 < float(ready.arrays["mask"].double().mean()) < 1
+    assert ready.promised.subject.arrays_sha256 != ""
+
+
+def test_restore_is_prepare_and_run():
+    x = torch.zeros(1, 8, 8)
+    with pytest.raises(HDaggerError, match="channels"):
+        prepare(
+            Recipe(samples=1),
+            measure(x.expand(2, 8, 8), "none", {}, 0.1),
+            plan(Recipe(prior="field", samples=19), simulations=2, side=8).prior,
+        )

@@ -1,0 +1,142 @@
+"""What a person is shown: the words, the pictures in the page, and the files beside it."""
+
+import base64
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hdagger.domains.pictures.figures import spread_panel, write_restoration
+from hdagger.domains.pictures.files import to_image, write_picture
+from hdagger.report import Panel, Section, heat_map, residual_words, table, write_page
+from hdagger.samples import PosteriorSamples
+
+DRAWS = torch.rand(3, 3, 8, 10, generator=torch.Generator().manual_seed(0)) * 2 - 1
+GIVEN = torch.rand(3, 4, 5, generator=torch.Generator().manual_seed(1)).double() * 2 - 1
+PROVENANCE = {
+    "method": "ddrm", "operator": "average:2", "sigma_y": 0.1, "nfe": 20, "seconds": 1.5,
+    "chi2_dof": 1.02, "residual_max": 0.3, "checked": "Checked: as they should.",
+}  # fmt: skip
+
+
+def summary(**changes):
+    return PROVENANCE | changes
+
+
+@pytest.mark.parametrize(
+    ("chi2", "words"),
+    [
+        (0.2, "less than that noise would leave: the samples follow the noise too"),
+        (0.79, "less than that noise would leave"),
+        (0.81, "what that noise would leave"),
+        (1.0, "what that noise would leave"),
+        (1.24, "what that noise would leave"),
+        (1.26, "more than that noise explains: the samples do not follow the data closely"),
+        (40.0, "more than that noise explains"),
+    ],
+)
+def test_the_residual_is_told_as_it_is(chi2, words):
+    said = residual_words(summary(chi2_dof=chi2))
+    assert f"The residual is {words}" in said
+    assert f"chi2/dof {chi2:.2f}, sigma_y 0.1" in said
+
+
+def test_exact_data_are_told_by_their_largest_misfit():
+    said = residual_words(summary(chi2_dof=None, residual_max=3.2e-7))
+    assert said == "The data were taken as exact; the samples meet them to 3.2e-07."
+
+
+@pytest.mark.parametrize(
+    ("kept", "starts", "claims"),
+    [
+        (1.0, "All of the numbers", True),
+        (0.99996, "99.99 % of the numbers", True),
+        (0.9999999, "99.99 % of the numbers", True),
+        (0.998, "Only 99.80 %", False),
+        (0.5, "Only 50.00 %", False),
+        (0.0, "Only 0.00 %", False),
+    ],
+)
+def test_a_certificate_claims_no_more_than_was_kept(kept, starts, claims):
+    said = residual_words(summary(kept=kept))
+    assert said.startswith(starts)
+    assert ("could have come from" in said and "could not" not in said) == claims
+    assert ("could not have come" in said) == (not claims)
+
+
+def test_a_heat_map_is_black_at_zero_and_pale_at_the_top_and_rises_between():
+    values = torch.linspace(0, 2, 50, dtype=torch.float64)[None].expand(4, -1)
+    image = np.asarray(heat_map(values, top=2.0)).astype(int)
+    assert tuple(image[0, 0]) == (0, 0, 4)
+    assert tuple(image[0, -1]) == (252, 255, 164)
+    assert (np.diff(image.sum(2)[0]) >= 0).all()
+    assert tuple(np.asarray(heat_map(values, top=1.0))[0, -1]) == (252, 255, 164)
+
+
+def test_the_spread_is_the_deviation_of_the_draws_over_the_channels():
+    samples = PosteriorSamples(DRAWS, summary())
+    panel = spread_panel(samples)
+    expected = DRAWS.numpy().std(0, ddof=1).mean(0)
+    top = float(re.search(r"pale ([\d.]+)", panel.caption).group(1))
+    assert top == pytest.approx(
+        np.sort(expected.ravel())[int(0.995 * expected.size) - 1], rel=0.02
+    )
+    brightness = np.asarray(panel.image).astype(int).sum(2)
+    order = np.argsort(expected.ravel())
+    assert (np.diff(brightness.ravel()[order]) > -4).all()
+
+
+def images_in(page):
+    found = re.findall(r"data:image/png;base64,([^']+)' alt='([^']*)'", page)
+    return {alt: np.asarray(Image.open(io.BytesIO(base64.b64decode(code)))) for code, alt in found}
+
+
+def test_a_restoration_leaves_what_was_given_and_drawn(tmp_path):
+    samples = PosteriorSamples(DRAWS, summary())
+    told = write_restoration(tmp_path, GIVEN, samples, "method = 'ddrm'\n", write_picture)
+    bytes_of = lambda x: np.asarray(to_image(x))
+    for k, draw in enumerate(DRAWS):
+        saved = np.asarray(Image.open(tmp_path / "samples" / f"{k:03}.png"))
+        np.testing.assert_array_equal(
+            saved, ((draw.numpy().transpose(1, 2, 0) + 1) * 127.5).round()
+        )
+    np.testing.assert_array_equal(Image.open(tmp_path / "mean.png"), bytes_of(samples.mean))
+    page = (tmp_path / "report.html").read_text()
+    shown = images_in(page)
+    np.testing.assert_array_equal(shown["given"], bytes_of(GIVEN))
+    np.testing.assert_array_equal(shown["mean of the samples"], bytes_of(DRAWS.mean(0)))
+    for k in range(3):
+        np.testing.assert_array_equal(shown[f"sample {k + 1}"], bytes_of(DRAWS[k]))
+    assert "average:2, restored by ddrm" in page
+    assert "what that noise would leave (chi2/dof 1.02" in page
+    assert "Checked: as they should." in page
+    assert "20 network evaluations a sample, 1.5 s in all" in page
+    assert "http" not in page
+    assert "<script" not in page
+    assert told == json.loads((tmp_path / "summary.json").read_text())
+    assert told["shape"] == [3, 8, 10]
+    assert (tmp_path / "recipe.toml").read_text() == "method = 'ddrm'\n"
+    assert torch.equal(PosteriorSamples.load(tmp_path / "samples.npz").draws, DRAWS)
+
+
+def test_words_from_files_are_not_markup(tmp_path):
+    evil = "<script>alert('x')</script>"
+    samples = PosteriorSamples(DRAWS, summary(operator=evil, checked=evil))
+    write_restoration(tmp_path, GIVEN, samples, evil, write_picture)
+    assert "<script" not in (tmp_path / "report.html").read_text()
+    image = Image.new("L", (1, 1))
+    write_page(tmp_path / "p.html", evil, [Section(evil, [Panel(evil, image)], evil)])
+    assert "<script" not in (tmp_path / "p.html").read_text()
+    assert "<script" not in table([{evil: evil}])
+
+
+def test_numbers_in_a_table_keep_their_row_and_column():
+    html = table([{"": "a", "dB": 1.23456}, {"": "b", "dB": 20.0}])
+    rows = re.findall(r"<tr>(.*?)(?=<tr>|</table>)", html)
+    assert [re.findall(r"<t[hd]>([^<]*)", row) for row in rows] == [
+        ["", "dB"], ["a", "1.235"], ["b", "20"],
+    ]  # fmt: skip
