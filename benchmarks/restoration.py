@@ -1,7 +1,7 @@
 """PSNR of restored pictures: x4 averaging, half the pixels missing, Gaussian blur.
 
     python benchmarks/restoration.py PICTURES [--prior photo] [--side 256] [--samples 4]
-        [--methods ddrm,pigdm,tmpd]
+        [--methods ddrm,pigdm,tmpd] [--cases average:4,mask]
 
 PICTURES is a folder of clean pictures that the prior was not trained on; the central square of
 each is used. Rows: the given data (the pseudoinverse for x4, 0 in holes, the blurred data),
@@ -48,19 +48,21 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=1000, help="the first so many pictures")
     parser.add_argument("--samples", type=int, default=4)
     parser.add_argument("--methods", default="auto")
+    parser.add_argument("--cases", default=",".join(case for case, _ in CASES))
     arguments = parser.parse_args()
     side = arguments.side
     recipes = [
         Recipe(method, samples=arguments.samples, prior=arguments.prior)
         for method in arguments.methods.split(",")
     ]
+    cases = [case for case in CASES if case[0] in arguments.cases.split(",")]
     figures: dict[tuple[str, str], list[float]] = defaultdict(list)
     paths = [
         path for path in sorted(arguments.pictures.iterdir()) if path.suffix in PICTURE_SUFFIXES
     ]
     for path in track(paths[: arguments.most], "restoring"):
         whole = central(read_picture(path).pixels, side)
-        for operator, sigma_y in CASES:
+        for operator, sigma_y in cases:
             measurement = measure(whole, operator, {"mask": half(side)}, sigma_y)
             y = measurement.y[None]
             rows, columns = frame_of(operator, tuple(measurement.y.shape))
