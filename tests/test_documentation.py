@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 import hdagger
 from hdagger.cli.main import main
@@ -30,8 +30,10 @@ def pictures(tmp_path, monkeypatch):
     bee = Image.open(ROOT / "examples/bee.png").resize((32, 32), Image.Resampling.LANCZOS)
     noise = Image.effect_noise((32, 32), 60).convert("RGB")
     Image.blend(bee, noise, 0.3).save("noisy.png")
-    for name in ("scan", "soft", "shaken", "clean"):
+    for name in ("scan", "clean"):
         bee.save(f"{name}.png")
+    for name in ("soft", "shaken"):
+        bee.filter(ImageFilter.GaussianBlur(3)).save(f"{name}.png")
     bee.resize((8, 8)).save("small.png")
     bee.convert("L").save("gray.png")
     bee.save("old.jpg", quality=10)

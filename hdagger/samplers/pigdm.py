@@ -35,6 +35,10 @@ NUDGE = 0.001
 """Root mean square of the step of a forward difference, as a share of sigma."""
 
 
+TINY = 1e-300
+"""What a sum of squares is divided by, at least."""
+
+
 @dataclass(frozen=True)
 class PiGDM(GuidedSampler):
     """Draws with the gradient of log p(y | x), x0 | x taken for a Gaussian around D.
@@ -45,7 +49,8 @@ class PiGDM(GuidedSampler):
             residual that J^T pulls back, the weight sigma^2 / r^2 is held at
             |u|^2 / <u, J^T u>, which goes all the way along u and no further: equal for
             the Gaussian that r^2 stands for, and what keeps pictures, whose large structures
-            have far more variance than v, from overshooting. ``"paper"`` adds r^2 g after the
+            have far more variance than v, from overshooting. Nothing is moved by more than 2 |u|,
+            nor at all where J u points away from u, as no covariance does. ``"paper"`` adds r^2 g after the
             step, as algorithm 1 does: several times stronger at low noise, and no posterior.
         data_variance: v, the variance of one element of a clean signal; left open, that of
             the prior. The papers take 1.
@@ -102,8 +107,9 @@ class PiGDM(GuidedSampler):
         if self.weighting == "paper":
             weight = 1 / (1 - step.keep)
         else:
-            whole = _dot(u, u) / _dot(u, r2_g).clamp(min=torch.finfo(u.dtype).tiny)
-            weight = torch.minimum(sigma2 / r2, whole)
+            along, longest = _dot(u, r2_g), (_dot(u, u) * _dot(r2_g, r2_g)).sqrt() / 2
+            whole = _dot(u, u) / torch.maximum(along, longest).clamp(min=TINY)
+            weight = torch.where(along > 0, torch.minimum(sigma2 / r2, whole), 0)
         known = isinstance(problem.H, SVDOperator)
         likelihood = partial(log_likelihood, D, problem, r2) if known else None
         return Guidance(D, weight * r2_g, likelihood)
