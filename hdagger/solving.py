@@ -120,8 +120,9 @@ def solve(
     del drawn
     name = METHODS.name_of(method)
     if not x.abs().max() <= FAR * data_variance**0.5:
+        steps = len(levels) - 1
         raise SettingError(
-            f"Wanted samples that a signal can be, but {name} diverged in {len(levels) - 1} steps. "
+            f"Wanted samples that a signal can be, but {name} diverged in {steps} steps. "
             "Look whether the data came about as was said, say their noise, or take more steps."
         )
     provenance = {
