@@ -51,7 +51,8 @@ class PiGDM(GuidedSampler):
             the Gaussian that r^2 stands for, and what keeps pictures, whose large structures
             have far more variance than v, from overshooting. Nothing is moved by more than 2 |u|,
             nor at all where J u points away from u, as no covariance does.
-            ``"paper"`` adds r^2 g after the step, as algorithm 1 does: several times stronger at low noise, and no posterior.
+            ``"paper"`` adds r^2 g after the step, as algorithm 1 does: several times stronger at
+            low noise, and no posterior.
         data_variance: v, the variance of one element of a clean signal; left open, that of
             the prior. The papers take 1.
         jacobian: How J^T is applied. ``"difference"``: J in its place, by a forward
