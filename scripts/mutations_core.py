@@ -75,9 +75,9 @@ CORE_MUTATIONS = (
     ),
     Mutation(
         "PiGDM: weight over the batch",
-        "samplers/pigdm.py",
-        "(a * b).flatten(1).sum(1).view(-1, *[1] * (a.ndim - 1))",
-        "(a * b).sum()",
+        "linalg.py",
+        "(u.conj() * v).real.flatten(1).sum(1).view(-1, *[1] * (u.ndim - 1))",
+        "(u.conj() * v).real.sum()",
         "test_samplers.py -k place_in_it",
     ),
     Mutation(

@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..errors import OperatorAbilityError, SettingError
+from ..linalg import inner
 from ..operators.base import LinearOperator, PinvOperator, SVDOperator
 from ..priors.base import Denoiser
 from ..problem import Problem
@@ -108,8 +109,8 @@ class PiGDM(GuidedSampler):
         if self.weighting == "paper":
             weight = 1 / (1 - step.keep)
         else:
-            along, longest = _dot(u, r2_g), (_dot(u, u) * _dot(r2_g, r2_g)).sqrt() / 2
-            whole = _dot(u, u) / torch.maximum(along, longest).clamp(min=TINY)
+            along, longest = inner(u, r2_g), (inner(u, u) * inner(r2_g, r2_g)).sqrt() / 2
+            whole = inner(u, u) / torch.maximum(along, longest).clamp(min=TINY)
             weight = torch.where(along > 0, torch.minimum(sigma2 / r2, whole), 0)
         known = isinstance(problem.H, SVDOperator)
         likelihood = partial(log_likelihood, D, problem, r2) if known else None
@@ -132,13 +133,9 @@ class PiGDM(GuidedSampler):
         if self.jacobian == "jvp":
             with sdpa_kernel(SDPBackend.MATH):  # the others know no forward mode
                 return torch.func.jvp(lambda x: prior(x, sigma), (x,), (u,))[1]
-        size = (_dot(u, u) / u[0].numel()).sqrt()
+        size = (inner(u, u) / u[0].numel()).sqrt()
         nudge = NUDGE * sigma / size.clamp(min=torch.finfo(u.dtype).tiny)
         return torch.where(size > 0, (prior(x + nudge * u, sigma) - D) / nudge, 0)
-
-
-def _dot(a: Signal, b: Signal) -> Tensor:
-    return (a * b).flatten(1).sum(1).view(-1, *[1] * (a.ndim - 1))
 
 
 def r2_weighted_residual(D: Signal, problem: Problem, r2: Tensor) -> Signal:

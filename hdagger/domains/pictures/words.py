@@ -325,7 +325,7 @@ def data_in(picture: Tensor, text: str, arrays: Arrays) -> Tensor:
 def picture_of(measurement: Measurement) -> Tensor:
     """A picture of the data, ``(channels, height, width)``: themselves, or what they decode to."""
     m = measurement
-    if not m.signal_shape:
+    if not m.signal_shape or not DAMAGES[parse(m.operator)[-1].name].rounds:
         return m.y
     last = _built(m.operator, m.signal_shape, m.arrays)[-1]
     if isinstance(last, Jpeg):
