@@ -7,6 +7,7 @@ Prints a table; exit status 1 if a bug survives.
 """
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -39,7 +40,7 @@ def is_red(tests: str, planted: Mutation | None = None) -> bool:
             if text.count(planted.right) != 1:
                 sys.exit(f"{planted.name}: {planted.right!r} is not once in {planted.file}")
             file.write_text(text.replace(planted.right, planted.wrong))
-        file, *chosen = tests.split()
+        file, *chosen = shlex.split(tests)
         status = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-x", f"tests/{file}", *chosen],
             cwd=copy,

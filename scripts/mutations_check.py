@@ -211,7 +211,7 @@ CHECK_MUTATIONS = (
         "scores.py",
         "return tiles.flatten(-2).flatten(1, -2)",
         "return tiles.flatten(1)[..., None]",
-        "test_scores.py -k hang_together or single_elements",
+        "test_scores.py -k 'hang_together or single_elements'",
     ),
     Mutation(
         "thirds: sorted the wrong way",

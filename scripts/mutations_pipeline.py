@@ -176,7 +176,7 @@ PIPELINE_MUTATIONS = (
         "samplers/cells.py",
         "WIDTH2 = 2.0",
         "WIDTH2 = 8.0",
-        "test_jpeg.py -k width or mean",
+        "test_jpeg.py -k twice_the_noise",
     ),
     Mutation(
         "cells: the far border of a cell",
@@ -281,6 +281,20 @@ PIPELINE_MUTATIONS = (
         "priors/zoo.py",
         "if card.sha256 and (found := fingerprint(card.weights)) != card.sha256:",
         'if card.sha256 and (found := fingerprint(card.weights)) == "":',
-        "test_zoo.py -k sha256 or not_the_one or spoilt",
+        "test_zoo.py -k 'sha256 or not_the_one or spoilt'",
+    ),
+    Mutation(
+        "solve: samples beyond all bounds pass",
+        "solving.py",
+        "if not x.abs().max() <= FAR * data_variance**0.5:",
+        "if x.isnan().any():",
+        "test_solving.py -k no_signal_can_be",
+    ),
+    Mutation(
+        "PiGDM: pulled along a Jacobian that points away",
+        "samplers/pigdm.py",
+        "weight = torch.where(along > 0, torch.minimum(sigma2 / r2, whole), 0)",
+        "weight = torch.minimum(sigma2 / r2, whole)",
+        "test_solving.py -k points_away",
     ),
 )

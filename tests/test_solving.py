@@ -12,7 +12,7 @@ from hdagger.priors import zoo
 from hdagger.samplers import METHODS
 from hdagger.samplers.smc import SMC
 from hdagger.samplers.tmpd import TMPD
-from hdagger.samplers.walk import karras_levels
+from hdagger.samplers.walk import Step, karras_levels
 from hdagger.samples import PosteriorSamples
 
 Y = torch.tensor([1.0, -0.5, 0.2], dtype=torch.float64)
@@ -135,3 +135,17 @@ def test_a_matrix_of_too_many_data_is_refused_with_what_to_use():
     problem = Problem.of(torch.zeros(1025), H, 0.1)
     with pytest.raises(HDaggerError, match="twist=pigdm"):
         solve(lambda x, sigma: x, problem, METHODS["smc"])
+
+
+def test_a_sample_that_no_signal_can_be_is_an_error():
+    with pytest.raises(HDaggerError, match="diverged"):
+        solve(lambda x, sigma: 0 * x + 1e6, PROBLEM, PiGDM())
+
+
+def test_a_jacobian_that_points_away_pulls_nothing():
+    """J = -1/2 is no covariance: the prediction stays what the prior said."""
+    step = Step(torch.tensor(2.0).double(), torch.tensor(1.0).double(), 1.0, 0, 2)
+    x = torch.tensor([[1.0, -2.0, 0.5]], dtype=torch.float64)
+    method = PiGDM(data_variance=1.0, jacobian="vjp")
+    moved = method.correct(lambda x, sigma: -x / 2, x, PROBLEM, step)
+    torch.testing.assert_close(moved, -x / 2)
