@@ -120,7 +120,7 @@ PIPELINE_MUTATIONS = (
         "restoration.py",
         'counted.nfe // -(-recipe.samples // drawn.provenance["batch"])',
         "counted.nfe",
-        "test_pipeline.py -k told_of_samples",
+        "test_pipeline.py -k counted_a_sample",
     ),
     Mutation(
         "pipeline: the frame of the signal, not of the data",
@@ -146,9 +146,9 @@ PIPELINE_MUTATIONS = (
     Mutation(
         "problem: hidden data looked at",
         "problem.py",
-        "return self.H.seen(self.y - self.H(x))",
-        "return self.y - self.H(x)",
-        "test_pipeline.py -k seen",
+        "y = H.seen(y[None])",
+        "y = y[None]",
+        "test_measured_data.py -k not_seen",
     ),
     Mutation(
         "problem: noise of rounding added to rounded data",
@@ -281,7 +281,7 @@ PIPELINE_MUTATIONS = (
         "priors/zoo.py",
         "if card.sha256 and (found := fingerprint(card.weights)) != card.sha256:",
         'if card.sha256 and (found := fingerprint(card.weights)) == "":',
-        "test_zoo.py -k 'sha256 or not_the_one or spoilt'",
+        "test_zoo.py -k exchanged",
     ),
     Mutation(
         "solve: samples beyond all bounds pass",

@@ -167,6 +167,13 @@ def test_what_is_told_of_samples_is_what_numpy_finds():
     np.testing.assert_allclose(drawn.quantile(0.25), np.quantile(x, 0.25, axis=0), atol=1e-6)
 
 
+def test_evaluations_are_counted_a_sample():
+    """Of pictures so large that each is a batch of its own."""
+    measurement = measure(PICTURE.repeat(1, 4, 4), "none", {}, sigma_y=0.1)
+    drawn = restore(Recipe("ddrm", steps=1, samples=2), measurement)
+    assert (drawn.provenance["batch"], drawn.provenance["nfe"]) == (1, 1)
+
+
 def test_chi2_counts_what_was_seen():
     """Half of the pixels: the other half is no evidence, whatever the data hold there."""
     seen = torch.rand(24, 24, generator=torch.Generator().manual_seed(1)) < 0.5
