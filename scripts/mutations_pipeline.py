@@ -144,13 +144,6 @@ PIPELINE_MUTATIONS = (
         "test_command_line.py -k recipe_repeats",
     ),
     Mutation(
-        "problem: hidden data looked at",
-        "problem.py",
-        "y = H.seen(y[None])",
-        "y = y[None]",
-        "test_measured_data.py -k not_seen",
-    ),
-    Mutation(
         "problem: noise of rounding added to rounded data",
         "problem.py",
         "if sigma_y > 0 and isinstance(H, Quantiser):",
