@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from .covariance import Bands
 from .errors import SettingError
 from .measurement import Measurement
 from .operators.base import Operator
@@ -144,6 +145,10 @@ class Domain(abc.ABC):
             FileError: There are none.
         """
         raise SettingError(f"Wanted a domain with files to check on, but {self.name} has none.")
+
+    def bands(self, signal_shape: tuple[int, ...]) -> Bands | None:
+        """In what a prior's errors are about independent; None where nobody has looked."""
+        return None
 
     def activity(self, x: Tensor) -> Tensor | None:
         """How much goes on around each element of a signal, ``(*signal)``; None if that says

@@ -149,7 +149,7 @@ def conjugate_gradients(
     apply: Callable[[Tensor], Tensor],
     b: Tensor,
     iterations: int = 1000,
-    tolerance: float = 1e-14,
+    tolerance: float | Tensor = 1e-14,
     start: Tensor | None = None,
     near: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
@@ -163,7 +163,8 @@ def conjugate_gradients(
         apply: x -> A x, on tensors ``(batch, *data)``.
         b: Right-hand sides, ``(batch, *data)``.
         iterations: The most steps to take.
-        tolerance: A row is done when its residual is this share of b's norm.
+        tolerance: A row is done when its residual is this share of b's norm, one for all or
+            ``(batch, 1, ...)``.
         start: Where to start; by default at zero.
         near: A map close to the inverse of A, symmetric and positive: a preconditioner.
 

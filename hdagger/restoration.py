@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .covariance import Bands, Isotropic, SpectralTable, Uncertainty
 from .domain import DOMAINS, Posed
 from .errors import OperatorAbilityError
 from .measurement import Measurement
@@ -25,13 +26,15 @@ from .solving import Watch, solve, unwatched
 from .verdicts import Subject, found_on
 
 PREFERRED = ("cells", "ddrm", "pigdm", "dps")
-"""What ``"auto"`` stands for: the first of these that can work on the problem."""
+"""What ``"auto"`` stands for: the first of these that can work on the problem; before them
+``"drawn"``, if the prior's covariances were measured."""
 
 
-def best_for(problem: Problem) -> Sampler[Any]:
+def best_for(problem: Problem, uncertainty: Uncertainty) -> Sampler[Any]:
     """The method that ``"auto"`` stands for: the first that can work on the problem."""
     refusals: list[OperatorAbilityError] = []
-    for name in PREFERRED:
+    measured = not isinstance(uncertainty, Isotropic)
+    for name in ("drawn", *PREFERRED) if measured else PREFERRED:
         method = METHODS[name]
         try:
             method.require(problem)
@@ -96,6 +99,17 @@ class Prior:
         network = zoo.load(card, device, recipe.save_memory)
         return cls(card, network, zoo.sha256_of(card), device)
 
+    def uncertainty(self, bands: Bands | None) -> Uncertainty:
+        """What was measured of its covariances, for signals with these bands.
+
+        Raises:
+            FileError: The file of them is broken, or belongs to other weights.
+        """
+        path = zoo.covariances(self.card)
+        if bands is None or not path.is_file():
+            return Isotropic(self.card.data_variance)
+        return SpectralTable.load(path, self.sha256, bands)
+
 
 @dataclass(frozen=True)
 class Restoration:
@@ -107,6 +121,7 @@ class Restoration:
         prior: The prior.
         posed: The measurement, put to it.
         method: The sampler.
+        uncertainty: What is known of the prior's covariances.
         levels: Noise levels to walk down.
         subject: What a verdict on this would be about.
         checked: What the verdicts that are kept say of it.
@@ -117,6 +132,7 @@ class Restoration:
     prior: Prior
     posed: Posed
     method: Sampler[Any]
+    uncertainty: Uncertainty
     levels: Tensor
     subject: Subject
     checked: str
@@ -131,6 +147,7 @@ class Restoration:
             self.posed.problem,
             self.method,
             levels=self.levels,
+            uncertainty=self.uncertainty,
             samples=recipe.samples,
             seed=recipe.seed,
             item=item,
@@ -166,13 +183,16 @@ def prepare(recipe: Recipe, measurement: Measurement, prior: Prior) -> Restorati
     domain, card = DOMAINS[measurement.domain], prior.card
     posed = domain.posed(measurement, card, prior.network)
     H = posed.problem.H
-    is_large = math.prod(H.signal_shape) > LARGE and not isinstance(H, Quantiser)
-    precision = torch.float32 if is_large else torch.float64
+    uncertainty = prior.uncertainty(domain.bands(H.signal_shape))
+    chosen = recipe.method != "auto"
+    method = recipe.sampler() if chosen else best_for(posed.problem, uncertainty)
+    is_large = math.prod(H.signal_shape) > LARGE
+    light = (is_large or method.rough_calls) and not isinstance(H, Quantiser)
+    precision = torch.float32 if light else torch.float64
     posed = replace(posed, problem=posed.problem.to(prior.device, precision))
-    method = best_for(posed.problem) if recipe.method == "auto" else recipe.sampler()
     method = posed.fitted(method)
     method.require(posed.problem)
-    method = method.fitted(posed.problem, card.data_variance)
+    method = method.fitted(posed.problem, uncertainty)
     steps = recipe.steps or method.enough
     levels = domain.levels(posed.problem, method, steps, card)
     ran = replace(
@@ -196,7 +216,9 @@ def prepare(recipe: Recipe, measurement: Measurement, prior: Prior) -> Restorati
         guidance=recipe.guidance,
     )
     checked = found_on(subject).words(how_to_check(subject, recipe.settings, card.name))
-    return Restoration(ran, measurement, prior, posed, method, levels, subject, checked)
+    return Restoration(
+        ran, measurement, prior, posed, method, uncertainty, levels, subject, checked
+    )
 
 
 def restore(

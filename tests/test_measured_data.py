@@ -10,6 +10,7 @@ import pytest
 import torch
 from exact_moments import exact_moments
 
+from hdagger.covariance import Isotropic
 from hdagger.diagnostics import residual_chi2, residual_summary
 from hdagger.errors import HDaggerError
 from hdagger.operators.base import LinearOperator
@@ -175,7 +176,9 @@ def test_what_is_not_seen_has_no_influence(name, noise):
         problem = posed(method, noise, junk)
         if problem is None:
             pytest.skip("rounded data have no noise")
-        drawn = solve(COLOURED, problem, gentle(method), levels=WALK, samples=4, data_variance=1.3)
+        drawn = solve(
+            COLOURED, problem, gentle(method), levels=WALK, samples=4, uncertainty=Isotropic(1.3)
+        )
         chi2 = residual_summary(drawn.draws, problem)
         assert drawn.provenance["chi2_dof"] == chi2["chi2_dof"]
         found.append((drawn.draws, chi2))

@@ -26,6 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..covariance import Isotropic
 from ..diagnostics import sliced_wasserstein
 from ..operators.spectral import Dense
 from ..priors.analytic import GaussianMixture
@@ -204,7 +205,7 @@ def one(
             seed=seed,
             item=index,
             batch=count,
-            data_variance=case.data_variance,
+            uncertainty=Isotropic(case.data_variance),
         )
         x, nfe, seconds = drawn.draws, drawn.provenance["nfe"], drawn.provenance["seconds"]
     w1, _ = sliced_wasserstein(x, case.posterior.sample(count, stream(1)), 200, stream(2))

@@ -29,6 +29,17 @@ class LabelledDenoiser(Protocol):
         ...
 
 
+def moments(
+    prior: Denoiser, x: Signal, sigma: Level, *label: Label
+) -> tuple[Signal, Signal | None]:
+    """E[x0 | x] and the variance of each element about it, by one evaluation.
+
+    The second is None where the prior does not tell it: one that does has a method ``moments``.
+    """
+    told = getattr(prior, "moments", None)
+    return told(x, sigma, *label) if told else (prior(x, sigma, *label), None)
+
+
 class Counted:
     """A denoiser that counts its network evaluations.
 
@@ -43,6 +54,13 @@ class Counted:
     def __call__(self, x: Signal, sigma: Level, label: Label | None = None) -> Signal:
         self.nfe += 1
         return self.prior(x, sigma, *(() if label is None else (label,)))
+
+    def moments(
+        self, x: Signal, sigma: Level, label: Label | None = None
+    ) -> tuple[Signal, Signal | None]:
+        """See :func:`moments`."""
+        self.nfe += 1
+        return moments(self.prior, x, sigma, *(() if label is None else (label,)))
 
 
 def check_label(label: Label | None, classes: int) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from ..tensors import Label, Level, Signal
-from .base import Denoiser
+from .base import Denoiser, moments
 
 
 class Tiled:
@@ -31,20 +31,42 @@ class Tiled:
         self.overlap = overlap
 
     def __call__(self, x: Signal, sigma: Level, label: Label | None = None) -> Signal:
-        told = () if label is None else (label,)
+        return self._blended(x, lambda part: self.prior(part, sigma, *_told(label)))
+
+    def moments(
+        self, x: Signal, sigma: Level, label: Label | None = None
+    ) -> tuple[Signal, Signal | None]:
+        """See :func:`hdagger.priors.base.moments`; the variances are blended as the means are."""
+        if not hasattr(self.prior, "moments"):
+            return self(x, sigma, label), None
+
+        def both(part: Signal) -> Tensor:
+            D, variance = moments(self.prior, part, sigma, *_told(label))
+            return D if variance is None else torch.cat([D, variance], dim=1)
+
+        channels = x.shape[1]
+        found = self._blended(x, both)
+        return found[:, :channels], found[:, channels:] if found.shape[1] > channels else None
+
+    def _blended(self, x: Signal, see: Callable[[Signal], Tensor]) -> Tensor:
+        """What is seen of each tile, blended where they overlap."""
         if max(x.shape[2:]) <= self.tile:
-            return self.prior(x, sigma, *told)
+            return see(x)
         height, width = x.shape[2:]
-        total, weights = torch.zeros_like(x), torch.zeros_like(x[:1, :1])
+        total: Tensor | None = None
+        weights = torch.zeros_like(x[:1, :1])
         for rows, columns in product(self._spans(height), self._spans(width)):
             part = x[:, :, rows, columns]
             if torch.is_grad_enabled() and x.requires_grad:
-                D = checkpoint(self.prior, part, sigma, *told, use_reentrant=False)
+                seen = checkpoint(see, part, use_reentrant=False)
             else:
-                D = self.prior(part, sigma, *told)
+                seen = see(part)
             window = torch.outer(self._window(rows, height), self._window(columns, width)).to(x)
-            total[:, :, rows, columns] += window * D
+            if total is None:
+                total = x.new_zeros(len(x), seen.shape[1], height, width)
+            total[:, :, rows, columns] += window * seen
             weights[:, :, rows, columns] += window
+        assert total is not None
         return total.div_(weights)
 
     def _spans(self, length: int) -> list[slice]:
@@ -59,3 +81,7 @@ class Tiled:
         left = place - span.start + 1 if span.start > 0 else torch.full_like(place, length)
         right = span.stop - place if span.stop < length else torch.full_like(place, length)
         return (torch.minimum(left, right) / (self.overlap + 1)).clamp(max=1)
+
+
+def _told(label: Label | None) -> tuple[Label, ...]:
+    return () if label is None else (label,)

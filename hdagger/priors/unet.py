@@ -308,21 +308,15 @@ class UNetDenoiser(OfNoisyPictures):
 
     def moments(
         self, x: Signal, sigma: Float[Tensor, "*rows"], label: Label | None = None
-    ) -> tuple[Signal, Signal]:
+    ) -> tuple[Signal, Signal | None]:
         """E[x0 | x] and, pixel by pixel, the variance of x0 about it given x.
 
         The second is what the network expects of its own squared error, so it includes what the
-        network does not know.
-
-        Raises:
-            SettingError: The network was not trained to tell it.
+        network does not know; None if it was trained without ``spread``.
         """
-        if not self.shape.spread:
-            raise SettingError(
-                "Wanted a prior that tells the variance of its prediction, but this one was "
-                "trained without. Set spread = true under [unet] of its training plan."
-            )
         features, level = self._features(x, sigma, self._checked(x, label))
+        if not self.shape.spread:
+            return self._mean(x, sigma, features), None
         _, scale = self._coefficients(x, sigma)
         variance = scale**2 * self._log_variance(x, features, level).clamp(*LOG_VARIANCE).exp()
         return self._mean(x, sigma, features), variance

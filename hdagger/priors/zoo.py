@@ -394,6 +394,11 @@ def checked_weights(card: Card) -> Path:
     return card.weights
 
 
+def covariances(card: Card) -> Path:
+    """The file with the covariances of a prior, which may not be there."""
+    return card.weights.with_suffix(".covariance.safetensors")
+
+
 def sha256_of(card: Card) -> str:
     """Of the weights: what the card says, else that of the file."""
     return card.sha256 or fingerprint(card.weights)

@@ -51,6 +51,7 @@ METHODS = Methods(
     "a method",
     "hdagger.methods",
     {
+        "drawn": "hdagger.samplers.drawn:Drawn",
         "ddrm": "hdagger.samplers.ddrm:DDRM",
         "pigdm": "hdagger.samplers.pigdm:PiGDM",
         "cells": "hdagger.samplers.cells:Cells",

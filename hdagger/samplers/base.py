@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..covariance import Isotropic, Uncertainty
 from ..errors import OperatorAbilityError, SettingError
 from ..operators.base import LinearOperator, Operator, PinvOperator, SVDOperator
 from ..priors.base import Denoiser
@@ -46,6 +47,9 @@ class Sampler(abc.ABC, Generic[State]):
     """Whether it starts at what the data show, so that the highest level need only swamp what
     they leave open."""
 
+    rough_calls: ClassVar[bool] = False
+    """Whether the network may compute in bfloat16, no difference or gradient being taken of it."""
+
     eta: float = 1.0
 
     def __post_init__(self) -> None:
@@ -59,12 +63,12 @@ class Sampler(abc.ABC, Generic[State]):
         """
         within(0, self.eta, 1, "eta", "a share of the noise", 1)
 
-    def fitted(self, problem: Problem, data_variance: float) -> "Sampler[State]":
+    def fitted(self, problem: Problem, uncertainty: Uncertainty) -> "Sampler[State]":
         """The same method, its open settings (None) set for a problem and a prior.
 
         Args:
             problem: The data and their operator.
-            data_variance: The variance of one element of the prior's clean signals.
+            uncertainty: What is known of the prior's covariances.
         """
         return self
 
@@ -124,7 +128,7 @@ class Sampler(abc.ABC, Generic[State]):
             OperatorAbilityError: The operator stands below the rung that the method needs.
         """
         self.require(problem)
-        method = self.fitted(problem, data_variance=1.0)
+        method = self.fitted(problem, Isotropic())
         state = method.start(problem, levels[0], noise)
         for step in steps(levels, method.eta, Spread.given(problem, method.variance)):
             state = method.advance(state, prior, problem, step, noise)

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ..covariance import Uncertainty
 from ..operators.base import SVDOperator
 from ..priors.base import Denoiser
 from ..problem import Problem
@@ -59,7 +60,7 @@ class DDRM(Sampler[Tensor]):
             super().check()
         within(0, self.eta_b, 1, "eta_b", "a share", 1)
 
-    def fitted(self, problem: Problem, data_variance: float) -> "DDRM":
+    def fitted(self, problem: Problem, uncertainty: Uncertainty) -> "DDRM":
         own = self.eta is None
         return replace(self, eta=0.85 if problem.sigma_y > 0 else 1.0) if own else self
 

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from ..covariance import Uncertainty
 from ..errors import OperatorAbilityError, SettingError
 from ..linalg import inner
 from ..operators.base import LinearOperator, PinvOperator, SVDOperator
@@ -84,9 +85,9 @@ class PiGDM(GuidedSampler):
                 f"{self.solver!r}. Use euler."
             )
 
-    def fitted(self, problem: Problem, data_variance: float) -> "PiGDM":
+    def fitted(self, problem: Problem, uncertainty: Uncertainty) -> "PiGDM":
         own = self.data_variance is None
-        return replace(self, data_variance=data_variance) if own else self
+        return replace(self, data_variance=uncertainty.data_variance) if own else self
 
     def require(self, problem: Problem) -> None:
         super().require(problem)

@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from torch import Tensor
 
+from ..covariance import Uncertainty
 from ..errors import OperatorAbilityError, SettingError
 from ..operators.base import PinvOperator
 from ..priors.base import Denoiser
@@ -145,8 +146,8 @@ class Projected(CorrectedSampler):
         super().check()
         Schedule(self.schedule)
 
-    def fitted(self, problem: Problem, data_variance: float) -> "Projected":
-        return replace(self, inner=self.inner.fitted(problem, data_variance))
+    def fitted(self, problem: Problem, uncertainty: Uncertainty) -> "Projected":
+        return replace(self, inner=self.inner.fitted(problem, uncertainty))
 
     def require(self, problem: Problem) -> None:
         if self.projector is None:

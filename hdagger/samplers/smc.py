@@ -24,6 +24,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..covariance import Uncertainty
 from ..errors import OperatorAbilityError, SettingError
 from ..priors.base import Denoiser
 from ..problem import Problem
@@ -85,8 +86,8 @@ class SMC(Sampler[Cloud]):
         if self.particles > 1 and self.eta == 0:
             raise SettingError("SMC wants fresh noise in every step, but got eta = 0. Try 1.")
 
-    def fitted(self, problem: Problem, data_variance: float) -> "SMC":
-        twist = self.twist.fitted(problem, data_variance)
+    def fitted(self, problem: Problem, uncertainty: Uncertainty) -> "SMC":
+        twist = self.twist.fitted(problem, uncertainty)
         assert isinstance(twist, GuidedSampler)
         return replace(self, twist=twist)
 

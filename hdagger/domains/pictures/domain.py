@@ -22,6 +22,7 @@ from ...priors.zoo import Card
 from ...problem import Problem
 from ...samplers.base import Sampler
 from ...tensors import Signal
+from .bands import PictureBands
 from .dataset import Photographs
 from .hints import picture_levels
 from .jpeg import quality_of
@@ -139,6 +140,9 @@ class Pictures(Domain):
         """Random crops of pictures, at full size, a half, a quarter and an eighth."""
         channels, side, _ = signal_shape
         return Photographs(folder, side, channels).draw(count, seed)
+
+    def bands(self, signal_shape: tuple[int, ...]) -> PictureBands:
+        return PictureBands(signal_shape)
 
     def activity(self, x: Tensor) -> Tensor:
         """The standard deviation within 5 x 5 pixels."""
