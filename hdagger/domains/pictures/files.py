@@ -464,7 +464,7 @@ def write_picture(
 
 
 def _whole(pixels: Tensor, white: int) -> np.ndarray:
-    values = ((pixels.clamp(-1, 1) + 1) * (white / 2)).round().cpu()
+    values = pixels.clamp(-1, 1).add_(1).mul_(white / 2).round_().cpu()
     return values.permute(1, 2, 0).squeeze(2).numpy()
 
 
