@@ -8,13 +8,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from motion_clips import stepping
 from PIL import Image
 
 from hdagger import calibration
 from hdagger.calibration import Calibration, Plan, judge, plan, student
 from hdagger.diagnostics import central_interval, coverage, levels_shown
 from hdagger.domain import DOMAINS
-from hdagger.errors import HDaggerError, SettingError
+from hdagger.domains.motion.domain import MOTION
+from hdagger.domains.motion.files import write_motion
+from hdagger.domains.motion.windows import SHAPE, to_signal
+from hdagger.errors import FileError, HDaggerError, SettingError
 from hdagger.measurement import Measurement
 from hdagger.priors import zoo
 from hdagger.recipe import Recipe
@@ -80,6 +84,32 @@ def test_a_check_judges_what_restore_draws(monkeypatch, pictures):
     each = [samples.provenance["chi2_dof"] for samples, _ in seen]
     assert found.chi2_dof == pytest.approx(sum(each) / 2)
     assert (found.truths, found.shape) == ("crops of pictures", (3, 8, 8))
+
+
+def test_motions_are_checked_on_windows_of_clips(tmp_path):
+    (tmp_path / "walks").mkdir()
+    clips = {"short.npz": stepping(61), "walks/long.npz": stepping(70, seed=1)}
+    for name, clip in clips.items():
+        write_motion(tmp_path / name, clip)
+    given = to_signal(
+        [
+            clip.grounded()[k : k + 60].canonical()
+            for clip in clips.values()
+            for k in range(len(clip) - 59)
+        ]
+    )
+    x = MOTION.truths(tmp_path, SHAPE, 14, seed=3)
+    order = torch.cdist(x.flatten(1), given.flatten(1)).argmin(1)
+    torch.testing.assert_close(x, given[order], rtol=0, atol=1e-9)
+    assert sorted(order[:13].tolist()) == list(range(13))
+    assert order[13] == order[0]
+    assert torch.equal(x, MOTION.truths(tmp_path, SHAPE, 14, seed=3))
+    assert not torch.equal(x, MOTION.truths(tmp_path, SHAPE, 14, seed=4))
+    recipe = Recipe("pigdm", prior="motion", steps=2, samples=19)
+    found = plan(recipe, "frames", 0.01, 2, tmp_path, domain="motion").run()
+    assert (found.truths, found.shape) == ("windows of clips", SHAPE)
+    with pytest.raises(FileError, match="folder of clips"):
+        MOTION.truths(tmp_path / "nowhere", SHAPE, 1, seed=0)
 
 
 def test_every_simulation_has_noise_of_its_own():
