@@ -18,6 +18,8 @@ from hdagger.domain import DOMAINS
 from hdagger.domains.motion.domain import MOTION
 from hdagger.domains.motion.files import write_motion
 from hdagger.domains.motion.windows import SHAPE, to_signal
+from hdagger.domains.pictures.options import Damages
+from hdagger.domains.pictures.reading import read
 from hdagger.errors import FileError, HDaggerError, SettingError
 from hdagger.measurement import Measurement
 from hdagger.priors import zoo
@@ -84,6 +86,28 @@ def test_a_check_judges_what_restore_draws(monkeypatch, pictures):
     each = [samples.provenance["chi2_dof"] for samples, _ in seen]
     assert found.chi2_dof == pytest.approx(sum(each) / 2)
     assert (found.truths, found.shape) == ("crops of pictures", (3, 8, 8))
+
+
+def test_a_kernel_from_a_file_is_checked(tmp_path, monkeypatch):
+    """Its verdict is the one that a picture blurred by it asks for; a mask may follow."""
+    monkeypatch.chdir(tmp_path)
+    kernel = Image.new("L", (3, 3))
+    for place, light in (((1, 1), 255), ((2, 1), 130), ((0, 2), 60)):
+        kernel.putpixel(place, light)
+    kernel.save("psf.png")
+    Image.effect_noise((16, 16), 60).convert("RGB").save("shaken.png")
+    recipe = Recipe("pigdm", steps=2, samples=19)
+    ready = plan(recipe, "kernel:psf.png", 0.05, 2, side=16)
+    damages = Damages(blur="psf.png", sigma_y=0.05)
+    restored = prepare(recipe, read(Path("shaken.png"), damages).measurement, ready.prior)
+    assert ready.promised.subject == restored.subject
+    random = plan(recipe, "kernel:psf.png | mask", 0.05, 2, side=16).arrays["mask"]
+    assert random.shape == (14, 14)
+    Image.fromarray((~random * 255).byte().numpy()).save("holes.png")
+    ready = plan(recipe, "kernel:psf.png | mask:holes.png", 0.05, 2, side=16)
+    assert torch.equal(ready.arrays["mask"], ~random)
+    with pytest.raises(SettingError, match="kernel:psf"):
+        plan(recipe, "kernel", 0.05, 2)
 
 
 def test_motions_are_checked_on_windows_of_clips(tmp_path):

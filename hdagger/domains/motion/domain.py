@@ -84,11 +84,13 @@ class Motions(Domain):
             raise SettingError(f"Wanted no size, since motions are {SHAPE}, but got {side}.")
         return SHAPE
 
-    def arrays(self, text: str, signal_shape: tuple[int, ...], seed: int) -> dict[str, Tensor]:
+    def arrays(
+        self, text: str, signal_shape: tuple[int, ...], given: Mapping[str, Tensor], seed: int
+    ) -> dict[str, Tensor]:
         """For ``frames``: all but the forty in the middle."""
         known = torch.ones(signal_shape[0], dtype=torch.bool)
         known[10:50] = False
-        return {"frames": known} if "frames" in text else {}
+        return {"frames": known, **given} if "frames" in text else dict(given)
 
     def truths(self, folder: Path, signal_shape: tuple[int, ...], count: int, seed: int) -> Tensor:
         """Windows of two seconds, at random places of the clips."""
