@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from hdagger.domains.pictures.files import to_image
+from hdagger.domains.pictures.writing import to_image
 from hdagger.priors.adm import LAYOUTS, Plan
 from hdagger.priors.conventions import VariancePreserving
 from hdagger.priors.huggingface import NetworkDenoiser, empty_unet

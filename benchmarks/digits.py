@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from hdagger import Measurement, Recipe, operator_for_signal, read_picture, restore
-from hdagger.domains.pictures.files import to_image
 from hdagger.domains.pictures.words import Arrays
+from hdagger.domains.pictures.writing import to_image
 from hdagger.priors import zoo
 
 CENTRE = torch.zeros(28, 28, dtype=torch.bool)

@@ -29,6 +29,7 @@ from rich.progress import track
 from torch import Tensor
 
 from hdagger import measure, operator_for_data, read_picture
+from hdagger.covariance import Isotropic
 from hdagger.domains.pictures.files import PICTURE_SUFFIXES
 from hdagger.domains.pictures.metrics import psnr
 from hdagger.domains.pictures.words import operator_for_signal
@@ -88,7 +89,7 @@ def quality(card: zoo.Card, pictures: Sequence[Tensor], steps: int) -> list[str]
                 PiGDM(jacobian="difference" if nudge else "vjp"),
                 levels=levels_for(H, 0.0, steps),
                 samples=1,
-                data_variance=card.data_variance,
+                uncertainty=Isotropic(card.data_variance),
             )
             figures[task, way].append(psnr(drawn.mean, x0))
     rows = ["| task | " + " | ".join(ways) + " | largest difference |", "|---" * 5 + "|"]

@@ -17,9 +17,10 @@ from torch import Tensor
 
 from hdagger import Measurement, PosteriorSamples, Recipe, measure, operator_for_data, restore
 from hdagger.domains.pictures.figures import spread_panel
-from hdagger.domains.pictures.files import read_picture, to_image
+from hdagger.domains.pictures.files import read_picture
 from hdagger.domains.pictures.metrics import psnr, ssim
 from hdagger.domains.pictures.words import frame_of
+from hdagger.domains.pictures.writing import to_image
 from hdagger.files import whole_folder
 from hdagger.operators.base import PinvOperator
 from hdagger.progress import progress

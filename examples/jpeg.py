@@ -13,8 +13,8 @@ import torch
 from PIL import Image, ImageDraw
 
 from hdagger import Recipe, measure, read_picture, restore
-from hdagger.domains.pictures.files import to_image
 from hdagger.domains.pictures.words import picture_of
+from hdagger.domains.pictures.writing import to_image
 
 SIDE = 192
 TEXTS = ("jpeg:10 | mask", "average:2 | jpeg:20", "average:2 | jpeg:20 | mask")

@@ -262,7 +262,7 @@ def plan(
     Args:
         recipe: How each measurement is restored. Its ``samples`` are the draws of each, 19 or
             more; its prior may be ``"field"``, a Gaussian random field.
-        operator: What is measured, in text form.
+        operator: What is measured, in text form; its words may name files.
         sigma_y: Standard deviation of the noise on the data; by default 0.1, and 0 for data that
             are rounded.
         simulations: How many truths are measured, 2 or more.
@@ -295,7 +295,8 @@ def plan(
         )
     card = field_card(side or 32) if is_field else zoo.card(recipe.prior)
     shape = chosen.truth_shape(card, side)
-    arrays = chosen.arrays(operator, shape, recipe.seed)
+    operator, given = chosen.with_files(operator)
+    arrays = chosen.arrays(operator, shape, given, recipe.seed)
     rounded = isinstance(chosen.operator(operator, shape, arrays), Quantiser)
     sigma_y = (0.0 if rounded else 0.1) if sigma_y is None else sigma_y
     prior = Prior(card, GaussianField(card.size), FIELD) if is_field else Prior.of(recipe)

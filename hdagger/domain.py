@@ -134,9 +134,20 @@ class Domain(abc.ABC):
         """
         raise SettingError(f"Wanted a domain that can be checked, but {self.name} cannot be yet.")
 
-    def arrays(self, text: str, signal_shape: tuple[int, ...], seed: int) -> dict[str, Tensor]:
-        """Arrays that a check gives to an operator which needs some beyond its text."""
-        return {}
+    def with_files(self, text: str) -> tuple[str, dict[str, Tensor]]:
+        """A text form without the names of files, and the arrays that those files hold.
+
+        Raises:
+            HDaggerError: A file cannot be read.
+        """
+        return text, {}
+
+    def arrays(
+        self, text: str, signal_shape: tuple[int, ...], given: Mapping[str, Tensor], seed: int
+    ) -> dict[str, Tensor]:
+        """All that an operator needs beyond its text, for a check: what is given, and some of
+        what is not."""
+        return dict(given)
 
     def truths(self, folder: Path, signal_shape: tuple[int, ...], count: int, seed: int) -> Tensor:
         """Clean signals from a folder of files, ``(count, *signal)``.

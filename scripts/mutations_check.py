@@ -4,6 +4,13 @@ from mutation import Mutation
 
 CHECK_MUTATIONS = (
     Mutation(
+        "check: a mask's file passed over",
+        "domains/pictures/domain.py",
+        'if "mask" in given or all(',
+        "if all(",
+        "test_check.py -k kernel_from_a_file",
+    ),
+    Mutation(
         "verdicts: those of all methods shown",
         "verdicts.py",
         "alike = replace(other, sigma_y=self.sigma_y)\n",

@@ -81,6 +81,13 @@ CORE_MUTATIONS = (
         "test_samplers.py -k place_in_it",
     ),
     Mutation(
+        "Projection: noisy data taken as exact",
+        "samplers/projection.py",
+        "if problem.sigma_y > 0:",
+        "if problem.sigma_y < 0:",
+        "test_samplers.py -k names_what_to_use",
+    ),
+    Mutation(
         "SMC: the price of the pull left out",
         "samplers/smc.py",
         "ratio = _squared(moved - b) - _squared(moved - a)",

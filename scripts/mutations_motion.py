@@ -6,6 +6,13 @@ FILES, PHYSICS = "test_motion.py", "test_motion_physics.py"
 
 MOTION_MUTATIONS = (
     Mutation(
+        "check on clips: always the same windows",
+        "domains/motion/windows.py",
+        "torch.Generator().manual_seed(seed)).tolist()",
+        "torch.Generator().manual_seed(0)).tolist()",
+        "test_check.py -k windows_of_clips",
+    ),
+    Mutation(
         "motion: the class is not told to the prior",
         "domains/motion/commands.py",
         "recipe = Recipe(method, settings, steps, samples, seed, prior, kind)\n    about",

@@ -8,13 +8,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from motion_clips import stepping
 from PIL import Image
 
 from hdagger import calibration
 from hdagger.calibration import Calibration, Plan, judge, plan, student
 from hdagger.diagnostics import central_interval, coverage, levels_shown
 from hdagger.domain import DOMAINS
-from hdagger.errors import HDaggerError, SettingError
+from hdagger.domains.motion.domain import MOTION
+from hdagger.domains.motion.files import write_motion
+from hdagger.domains.motion.windows import SHAPE, to_signal
+from hdagger.domains.pictures.options import Damages
+from hdagger.domains.pictures.reading import read
+from hdagger.errors import FileError, HDaggerError, SettingError
 from hdagger.measurement import Measurement
 from hdagger.priors import zoo
 from hdagger.recipe import Recipe
@@ -80,6 +86,54 @@ def test_a_check_judges_what_restore_draws(monkeypatch, pictures):
     each = [samples.provenance["chi2_dof"] for samples, _ in seen]
     assert found.chi2_dof == pytest.approx(sum(each) / 2)
     assert (found.truths, found.shape) == ("crops of pictures", (3, 8, 8))
+
+
+def test_a_kernel_from_a_file_is_checked(tmp_path, monkeypatch):
+    """Its verdict is the one that a picture blurred by it asks for; a mask may follow."""
+    monkeypatch.chdir(tmp_path)
+    kernel = Image.new("L", (3, 3))
+    for place, light in (((1, 1), 255), ((2, 1), 130), ((0, 2), 60)):
+        kernel.putpixel(place, light)
+    kernel.save("psf.png")
+    Image.effect_noise((16, 16), 60).convert("RGB").save("shaken.png")
+    recipe = Recipe("pigdm", steps=2, samples=19)
+    ready = plan(recipe, "kernel:psf.png", 0.05, 2, side=16)
+    damages = Damages(blur="psf.png", sigma_y=0.05)
+    restored = prepare(recipe, read(Path("shaken.png"), damages).measurement, ready.prior)
+    assert ready.promised.subject == restored.subject
+    random = plan(recipe, "kernel:psf.png | mask", 0.05, 2, side=16).arrays["mask"]
+    assert random.shape == (14, 14)
+    Image.fromarray((~random * 255).byte().numpy()).save("holes.png")
+    ready = plan(recipe, "kernel:psf.png | mask:holes.png", 0.05, 2, side=16)
+    assert torch.equal(ready.arrays["mask"], ~random)
+    with pytest.raises(SettingError, match="kernel:psf"):
+        plan(recipe, "kernel", 0.05, 2)
+
+
+def test_motions_are_checked_on_windows_of_clips(tmp_path):
+    (tmp_path / "walks").mkdir()
+    clips = {"short.npz": stepping(61), "walks/long.npz": stepping(70, seed=1)}
+    for name, clip in clips.items():
+        write_motion(tmp_path / name, clip)
+    given = to_signal(
+        [
+            clip.grounded()[k : k + 60].canonical()
+            for clip in clips.values()
+            for k in range(len(clip) - 59)
+        ]
+    )
+    x = MOTION.truths(tmp_path, SHAPE, 14, seed=3)
+    order = torch.cdist(x.flatten(1), given.flatten(1)).argmin(1)
+    torch.testing.assert_close(x, given[order], rtol=0, atol=1e-9)
+    assert sorted(order[:13].tolist()) == list(range(13))
+    assert order[13] == order[0]
+    assert torch.equal(x, MOTION.truths(tmp_path, SHAPE, 14, seed=3))
+    assert not torch.equal(x, MOTION.truths(tmp_path, SHAPE, 14, seed=4))
+    recipe = Recipe("pigdm", prior="motion", steps=2, samples=19)
+    found = plan(recipe, "frames", 0.01, 2, tmp_path, domain="motion").run()
+    assert (found.truths, found.shape) == ("windows of clips", SHAPE)
+    with pytest.raises(FileError, match="folder of clips"):
+        MOTION.truths(tmp_path / "nowhere", SHAPE, 1, seed=0)
 
 
 def test_every_simulation_has_noise_of_its_own():

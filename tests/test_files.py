@@ -20,11 +20,14 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from hdagger.domains.pictures.files import Turn, read_mask, read_picture, to_image, write_picture
+from hdagger.domains.pictures.files import read_picture
 from hdagger.domains.pictures.jpeg_file import read_jpeg
 from hdagger.domains.pictures.kernels import motion_kernel
+from hdagger.domains.pictures.masks import read_mask
 from hdagger.domains.pictures.reading import read_kernel
 from hdagger.domains.pictures.spectral import CircularBlur
+from hdagger.domains.pictures.turn import Turn
+from hdagger.domains.pictures.writing import to_image, write_picture
 from hdagger.errors import FileError, HDaggerError, SettingError
 from hdagger.files import check_file, check_name, read_arrays, toml_string, whole_folder
 from hdagger.priors import checkpoint

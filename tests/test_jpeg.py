@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from hdagger.domains.pictures.files import Turn
 from hdagger.domains.pictures.jpeg import SAMPLINGS, Jpeg, JpegTransform, quality_tables
 from hdagger.domains.pictures.jpeg_file import read_jpeg
 from hdagger.domains.pictures.resample import BlockAverage
 from hdagger.domains.pictures.seen_jpeg import SeenJpeg
+from hdagger.domains.pictures.turn import Turn
 from hdagger.errors import HDaggerError, OperatorAbilityError, SettingError, ShapeError
 from hdagger.operators import checks
 from hdagger.operators.quantisation import Bits, whole

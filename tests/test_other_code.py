@@ -225,8 +225,8 @@ def test_every_word_meets_other_code():
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_lying_jpeg_of_a_moved_camera_is_explained_upright(orientation, scene, tmp_path):
     """scipy blurs the upright scene; the file is stored turned; its surroundings stay unknown."""
-    from hdagger.domains.pictures.files import Turn
     from hdagger.domains.pictures.jpeg_file import read_jpeg
+    from hdagger.domains.pictures.turn import Turn
     from hdagger.domains.pictures.words import operator_of
 
     turn, exif = Turn(orientation), Image.Exif()

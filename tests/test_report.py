@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from hdagger.domains.pictures.figures import spread_panel, write_restoration
-from hdagger.domains.pictures.files import to_image, write_picture
+from hdagger.domains.pictures.writing import to_image, write_picture
 from hdagger.report import Panel, Section, heat_map, residual_words, table, write_page
 from hdagger.samples import PosteriorSamples
 

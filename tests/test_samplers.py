@@ -78,7 +78,7 @@ def operator_for(method, shape=SHAPE):
     """One that the method can work on, and the noise that goes with it."""
     if issubclass(method.needs, Quantiser):
         return Bits(shape, 3), 0.0
-    return BlockAverage(shape, 2), 0.1
+    return BlockAverage(shape, 2), 0.0 if isinstance(method, Projection) else 0.1
 
 
 def draw(method, prior, H, y, rows, sigma_y=0.0, levels=None):
@@ -221,6 +221,8 @@ def test_a_refusal_names_what_to_use_instead():
         draw(DDRM(), prior, Halved(), y, [(0, 0)])
     with pytest.raises(OperatorAbilityError, match=r"Use sigma_y = 0, or DPS"):
         draw(PiGDM(), prior, Halved(), y, [(0, 0)], sigma_y=0.1)
+    with pytest.raises(OperatorAbilityError, match=r"got sigma_y = 0\.1\. Use DDRM or PiGDM, or"):
+        draw(Projection(), prior, Halved(), y, [(0, 0)], sigma_y=0.1)
     assert draw(DPS(), prior, Squared(), y, [(0, 0)]).isfinite().all()
     assert draw(PiGDM(), prior, Halved(), y, [(0, 0)]).isfinite().all()
 

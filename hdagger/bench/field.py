@@ -36,7 +36,6 @@ from ..samplers.ddim import DDIM
 from ..samplers.ddrm import DDRM
 from ..samplers.guidance import DPS, ReconstructionGuidance
 from ..samplers.pigdm import PiGDM
-from ..samplers.projection import Projection
 from ..samplers.tmpd import TMPD
 from ..samplers.walk import karras_levels
 from ..settings import settings_text
@@ -64,7 +63,6 @@ _PIGDM = PiGDM(data_variance=16.0, jacobian="vjp")
 CONTENDERS: Mapping[str, Sampler[Any]] = {
     "ddim (no data)": DDIM(),
     "ddrm": DDRM(eta=0.85),
-    "projection": Projection(),
     "reconstruction": ReconstructionGuidance(),
     "dps": DPS(),
     "pigdm, paper": replace(_PIGDM, data_variance=1.0, weighting="paper"),

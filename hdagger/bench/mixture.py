@@ -36,7 +36,6 @@ from ..samplers.ddim import DDIM
 from ..samplers.ddrm import DDRM
 from ..samplers.guidance import DPS, ReconstructionGuidance
 from ..samplers.pigdm import PiGDM
-from ..samplers.projection import Projection
 from ..samplers.smc import SMC
 from ..samplers.tmpd import TMPD
 from ..samplers.walk import karras_levels
@@ -155,7 +154,6 @@ CONTENDERS: Mapping[str, Sampler[Any]] = {
     "oracle": DDIM(),
     "ddim (no data)": DDIM(),
     "ddrm": DDRM(eta=0.85),
-    "projection": Projection(),
     "reconstruction": ReconstructionGuidance(),
     "dps": DPS(strength=0.1),
     "pigdm, v=1": replace(_PIGDM, data_variance=1.0),

@@ -35,7 +35,10 @@ def check(
     ] = "field",
     pictures: Annotated[
         Path | None,
-        typer.Option(help="Folder whose crops are measured; by default draws of the prior."),
+        typer.Option(
+            help="Folder of pictures, or of clips, parts of which are measured; by default draws "
+            "of the prior."
+        ),
     ] = None,
     domain: Annotated[str, typer.Option(help="The kind of signal.")] = "pictures",
     steps: Annotated[

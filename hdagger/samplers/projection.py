@@ -98,6 +98,8 @@ def onto_data(D: Signal, problem: Problem) -> Signal:
 class Projection(CorrectedSampler):
     """Draws from the prior, each prediction projected onto exact data where the schedule says so.
 
+    Data with noise are refused: the projection would copy it into the signal.
+
     Attributes:
         schedule: When to project: see :class:`Schedule`. One that never fires is DDIM.
     """
@@ -111,6 +113,14 @@ class Projection(CorrectedSampler):
     def check(self) -> None:
         super().check()
         Schedule(self.schedule)
+
+    def require(self, problem: Problem) -> None:
+        super().require(problem)
+        if problem.sigma_y > 0:
+            raise OperatorAbilityError(
+                "Projection wants exact data, for it would copy noise into the signal, but got "
+                f"sigma_y = {problem.sigma_y:.4g}. Use DDRM or PiGDM, or sigma_y = 0 for none."
+            )
 
     def correct(self, prior: Denoiser, x: Signal, problem: Problem, step: Step) -> Signal:
         D = prior(x, step.sigma)

@@ -1,6 +1,7 @@
 """Motion as a domain: how a measured motion is put to a prior, and where a walk starts."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,13 +21,14 @@ from .onto_physics import OntoPhysics
 from .operators import WORDS, FrameWise, motion_operator, signal_shape_for
 from .physics import Physics
 from .prior import MotionPrior
-from .windows import SHAPE
+from .windows import SHAPE, windows_in
 
 
 class Motions(Domain):
     """Signals ``(frames, features)`` in metres and radians: see :mod:`.features`."""
 
     name = "motion"
+    truths_are = "windows of clips"
 
     def operator(
         self, text: str, signal_shape: tuple[int, ...], arrays: Mapping[str, Tensor]
@@ -82,11 +84,17 @@ class Motions(Domain):
             raise SettingError(f"Wanted no size, since motions are {SHAPE}, but got {side}.")
         return SHAPE
 
-    def arrays(self, text: str, signal_shape: tuple[int, ...], seed: int) -> dict[str, Tensor]:
+    def arrays(
+        self, text: str, signal_shape: tuple[int, ...], given: Mapping[str, Tensor], seed: int
+    ) -> dict[str, Tensor]:
         """For ``frames``: all but the forty in the middle."""
         known = torch.ones(signal_shape[0], dtype=torch.bool)
         known[10:50] = False
-        return {"frames": known} if "frames" in text else {}
+        return {"frames": known, **given} if "frames" in text else dict(given)
+
+    def truths(self, folder: Path, signal_shape: tuple[int, ...], count: int, seed: int) -> Tensor:
+        """Windows of two seconds, at random places of the clips."""
+        return windows_in(folder, count, seed)
 
 
 def same_in_frames(

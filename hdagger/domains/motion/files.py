@@ -21,6 +21,7 @@ from .retarget import read_bvh
 from .skeleton import HUMANOID
 
 MOST_BYTES = 400_000_000
+CLIP_SUFFIXES = (".bvh", ".npz", ".txt")
 
 DEEPMIMIC = (
     "chest", "neck", "rhip", "rknee", "rankle", "rshoulder", "relbow",

@@ -17,10 +17,9 @@ from torch import Tensor
 from ...course import Course, read_plan
 from ...errors import FileError, SettingError
 from ...files import whole_file
-from .clips import FPS, Motion
 from .features import WINDOW, canonical, encode
-from .files import read_deepmimic, read_motion
 from .prior import HIGH, LOW, MotionPrior, NetworkShape, feature_scale
+from .windows import read_at
 
 SPEEDS = (0.85, 0.92, 1.0, 1.08, 1.15)
 
@@ -53,12 +52,13 @@ class Crops:
         parts, starts, labels, end = [], [], [], 0
         for label, name in enumerate(classes):
             for path in sorted((folder / name).glob("*.*")):
-                for motion in _variants(path, speeds):
-                    parts.append(encode(motion.qpos).float())
-                    count = len(motion) - WINDOW + 1
-                    starts.append(end + torch.arange(count))
-                    labels.append(torch.full((count,), label))
-                    end += len(motion)
+                for clip in read_at(path, speeds):
+                    for motion in (clip, clip.mirrored()):
+                        parts.append(encode(motion.qpos).float())
+                        count = len(motion) - WINDOW + 1
+                        starts.append(end + torch.arange(count))
+                        labels.append(torch.full((count,), label))
+                        end += len(motion)
         if not parts:
             raise FileError(
                 f"Wanted a folder for each class of motion, with clips in it, but {folder} has "
@@ -74,22 +74,6 @@ class Crops:
 
 def class_names(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(path.name for path in folder.glob("*/") if any(path.glob("*.*"))))
-
-
-def _variants(path: Path, speeds: tuple[float, ...]) -> list[Motion]:
-    """A clip at the prior's rate, at every speed, and its mirror images; WINDOW frames or more."""
-    motion, cyclic = read_deepmimic(path) if path.suffix == ".txt" else (read_motion(path), False)
-    found = []
-    for speed in speeds:
-        clip = motion.resampled(FPS / speed)
-        clip = Motion(clip.qpos, FPS).grounded()
-        if cyclic and len(clip) < 5 * WINDOW:
-            clip = clip.repeated(WINDOW + len(clip))
-        if len(clip) < WINDOW:
-            hold = clip.qpos[-1:].expand(WINDOW - len(clip), -1)
-            clip = clip.moved(torch.cat([clip.qpos, hold]))
-        found += [clip, clip.mirrored()]
-    return found
 
 
 @dataclass(frozen=True)

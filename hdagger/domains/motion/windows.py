@@ -1,14 +1,16 @@
 """Motions as signals of the domain, ``(frames, features)``, and back; and windows of clips."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ...errors import SettingError
+from ...errors import FileError, SettingError
 from .clips import FPS, Motion
 from .features import SIZE, WINDOW, decode, encode
+from .files import CLIP_SUFFIXES, read_deepmimic, read_motion
 from .metrics import root_relative_distance
 from .skeleton import HUMANOID
 
@@ -40,6 +42,46 @@ def window(motion: Motion) -> tuple[Motion, Callable[[Motion], Motion]]:
     heading = motion.heading()[0]
     place = motion.qpos[0, :3] * motion.qpos.new_tensor([1, 1, 0])
     return motion.canonical(), lambda other: other.turned(heading).shifted(place)
+
+
+def read_at(path: Path, speeds: Sequence[float] = (1.0,)) -> list[Motion]:
+    """A clip at each speed, at the prior's rate, on the ground, of 60 frames or more.
+
+    A short cycle goes on; of any other short clip the last frame is held.
+
+    Raises:
+        FileError: It cannot be read.
+    """
+    motion, cyclic = read_deepmimic(path) if path.suffix == ".txt" else (read_motion(path), False)
+    found = []
+    for speed in speeds:
+        clip = Motion(motion.resampled(FPS / speed).qpos, FPS).grounded()
+        if cyclic and len(clip) < 5 * WINDOW:
+            clip = clip.repeated(WINDOW + len(clip))
+        found.append(clip if len(clip) >= WINDOW else padded(clip))
+    return found
+
+
+def windows_in(folder: Path, count: int, seed: int) -> Float[Tensor, "count frames features"]:
+    """Windows of the clips in a folder, and in the folders in it, at random places.
+
+    Every place of every clip is as likely as any other, and none comes twice before all have
+    come. Each window starts over the origin and faces x.
+
+    Raises:
+        FileError: There is no clip, or one is broken.
+    """
+    paths = [path for path in folder.rglob("*") if path.suffix.lower() in CLIP_SUFFIXES]
+    clips = [clip for path in sorted(paths) for clip in read_at(path)]
+    places = [(clip, k) for clip in clips for k in range(len(clip) - WINDOW + 1)]
+    if not places:
+        raise FileError(
+            f"Wanted a folder of clips, but {folder} has none. Put .bvh, .npz or DeepMimic's .txt "
+            "files in it."
+        )
+    order = torch.randperm(len(places), generator=torch.Generator().manual_seed(seed)).tolist()
+    chosen = [places[order[k % len(order)]] for k in range(count)]
+    return to_signal([clip[start : start + WINDOW].canonical() for clip, start in chosen])
 
 
 def padded(motion: Motion) -> Motion:

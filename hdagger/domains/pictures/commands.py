@@ -190,9 +190,10 @@ def degrade(
         )
 
     from .domain import PICTURES
-    from .files import read_picture, write_picture
+    from .files import read_picture
     from .reading import with_files
     from .words import picture_of
+    from .writing import write_picture
 
     text, arrays = with_files(damages.text)
     clean = read_picture(picture)

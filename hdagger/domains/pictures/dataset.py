@@ -11,7 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from ...errors import FileError
-from .files import PICTURE_SUFFIXES, read_picture, to_image
+from .files import PICTURE_SUFFIXES, read_picture
+from .writing import to_image
 
 
 class Photographs:

@@ -27,6 +27,7 @@ from .dataset import Photographs
 from .hints import picture_levels
 from .jpeg import quality_of
 from .jpeg_transform import SAMPLINGS, quality_tables
+from .reading import with_files
 from .words import frame_of, operator_for_signal, operator_of, parse, picture_of
 
 SMALLEST, LARGEST = 8, 1024
@@ -127,14 +128,19 @@ class Pictures(Domain):
         side = side or card.size or 32
         return card.channels, side, side
 
-    def arrays(self, text: str, signal_shape: tuple[int, ...], seed: int) -> dict[str, Tensor]:
-        """For ``mask``: a random half of the pixels."""
-        if all(stage.name != "mask" for stage in parse(text)):
-            return {}
+    def with_files(self, text: str) -> tuple[str, dict[str, Tensor]]:
+        return with_files(text)
+
+    def arrays(
+        self, text: str, signal_shape: tuple[int, ...], given: Mapping[str, Tensor], seed: int
+    ) -> dict[str, Tensor]:
+        """For a ``mask`` that is not given: a random half of the pixels."""
+        if "mask" in given or all(stage.name != "mask" for stage in parse(text)):
+            return dict(given)
         before = text.split("mask")[0].rstrip(" |") or "none"
-        shown = operator_for_signal(before, signal_shape, {}).data_shape
+        shown = operator_for_signal(before, signal_shape, given).data_shape
         generator = torch.Generator().manual_seed(seed)
-        return {"mask": torch.rand(shown[1:], generator=generator) < 0.5}
+        return {**given, "mask": torch.rand(shown[1:], generator=generator) < 0.5}
 
     def truths(self, folder: Path, signal_shape: tuple[int, ...], count: int, seed: int) -> Tensor:
         """Random crops of pictures, at full size, a half, a quarter and an eighth."""

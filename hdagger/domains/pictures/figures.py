@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...report import Panel, Section, heat_map, residual_words, write_page
 from ...samples import PosteriorSamples
-from .files import to_image
+from .writing import to_image
 
 Write = Callable[[Path, Float[Tensor, "channels height width"]], None]
 """Writes a picture in the manner of the file that was given."""

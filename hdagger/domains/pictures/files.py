@@ -1,4 +1,4 @@
-"""Reading and writing the files users have; everything that comes from one is bounded.
+"""Reading the pictures users have; everything that comes from a file is bounded.
 
 A picture is a float64 tensor ``(channels, height, width)`` in [-1, 1]. Pillow reads the files.
 Of 16 bits in three channels it keeps the upper eight, so it is asked twice: once as the file is,
@@ -6,12 +6,8 @@ and once with the two bytes of each value exchanged, which gives the lower eight
 other library, and what is compressed, interlaced or broken is Pillow's to see.
 """
 
-import io
-import re
-import struct
 import sys
 import warnings
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,23 +16,17 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 from torch import Tensor
 
 from ...errors import FileError
 from ...files import brief, check_file
+from .notes import extras_of, orientation_of
+from .turn import Turn
 
 MOST_PIXELS = 50_000_000
-MOST_NOTES = 10_000_000
-"""Bytes beyond which a note (colour profile, EXIF, XMP, comment) is not carried along."""
-
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "PPM", "GIF")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".pgm")
-
-ORIENTATION = 0x0112
-EXIF_FOLDER, GPS_FOLDER = 0x8769, 0x8825
-OF_THE_SCENE = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)
-"""EXIF's description, make, model, software, time, artist, copyright: true of a result, too."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +40,7 @@ class Picture:
         rounding: Standard deviation of the file's rounding, in the units of ``pixels``.
         bits: 16 where 8 would lose something of the file, otherwise 8.
         extras: What the file says beside: colour profile, EXIF, XMP and comment, for
-            :func:`write_picture`.
+            :func:`~hdagger.domains.pictures.writing.write_picture`.
     """
 
     pixels: Float[Tensor, "channels height width"]
@@ -58,59 +48,6 @@ class Picture:
     rounding: float
     bits: int = 8
     extras: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Turn:
-    """How a picture that is stored lying or mirrored comes upright.
-
-    Attributes:
-        orientation: EXIF's tag 0x0112, 1 to 8; anything else is taken as 1.
-
-    References:
-        CIPA DC-008, Exchangeable image file format, version 2.32, section 4.6.4.
-    """
-
-    orientation: int = 1
-
-    @property
-    def _flips(self) -> list[int]:
-        rows, columns = self.orientation in (3, 4, 7, 8), self.orientation in (2, 3, 6, 7)
-        return [-2] * rows + [-1] * columns
-
-    @property
-    def _lying(self) -> bool:
-        return 5 <= self.orientation <= 8
-
-    def __call__(self, pixels: Tensor) -> Tensor:
-        """Upright, ``(..., height, width)``."""
-        return (pixels.transpose(-1, -2) if self._lying else pixels).flip(self._flips)
-
-    def back(self, pixels: Tensor) -> Tensor:
-        """As stored."""
-        pixels = pixels.flip(self._flips)
-        return pixels.transpose(-1, -2) if self._lying else pixels
-
-    def kernel_back(self, kernel: Float[Tensor, "rows columns"]) -> Float[Tensor, "odd odder"]:
-        """The kernel that does to the stored picture what ``kernel`` does to the upright one.
-
-        Args:
-            kernel: Its centre is at ``(rows // 2, columns // 2)``.
-
-        Returns:
-            With odd sides, so that the centre stays the centre.
-        """
-        rows, columns = kernel.shape
-        grown = torch.nn.functional.pad(kernel, (0, 1 - columns % 2, 0, 1 - rows % 2))
-        return self.back(grown)
-
-    def angle_back(self, degrees: float) -> float:
-        """The angle, in the stored picture, of a line at this one in the upright picture.
-
-        Counter-clockwise from the horizontal, from 0 to below 180.
-        """
-        angle = -degrees if len(self._flips) == 1 else degrees
-        return (90 - angle if self._lying else angle) % 180
 
 
 def read_picture(path: Path) -> Picture:
@@ -258,65 +195,6 @@ def _tag(image: Image.Image, number: int) -> Any:
     return getattr(image, "tag_v2", {}).get(number)
 
 
-def orientation_of(image: Image.Image) -> int:
-    """EXIF's orientation; 1 where there is none that can be read."""
-    try:
-        return int(image.getexif().get(ORIENTATION, 1))
-    except Exception:  # a broken note says nothing, and the picture may be whole
-        return 1
-
-
-def extras_of(image: Image.Image) -> dict[str, Any]:
-    """Colour profile, EXIF, XMP and comment of an open file, as arguments of ``Image.save``.
-
-    The result of a work on upright pixels carries them on, so the orientation is left out, and
-    of a TIFF's tags those that describe how its pixels are stored. Notes that are broken, or
-    longer than ``MOST_NOTES``, are left out, too.
-    """
-    info, extras = image.info, {}
-    notes = PngImagePlugin.PngInfo()
-    comment = _text(info.get("comment") or info.get("Comment"), "latin-1")
-    if comment:
-        notes.add_text("Comment", comment)
-    xmp = _text(info.get("xmp") or info.get("XML:com.adobe.xmp"), "utf-8")
-    if xmp:
-        xmp = re.sub(r'tiff:Orientation="\d"|<tiff:Orientation>\d</tiff:Orientation>', "", xmp)
-        notes.add_itxt("XML:com.adobe.xmp", xmp)
-    if notes.chunks:
-        extras["pnginfo"] = notes
-    try:
-        exif = _exif(image)
-        written = exif.tobytes() if len(exif) else b""
-    except Exception:  # a broken note, in any way
-        written = b""
-    if 0 < len(written) < MOST_NOTES:
-        extras["exif"] = written
-    profile = info.get("icc_profile")
-    if isinstance(profile, bytes) and 0 < len(profile) < MOST_NOTES:
-        extras["icc_profile"] = profile
-    return extras
-
-
-def _exif(image: Image.Image) -> Image.Exif:
-    given = image.getexif()
-    if image.format != "TIFF":
-        given.pop(ORIENTATION, None)
-        return given
-    kept = Image.Exif()
-    for tag in OF_THE_SCENE:
-        if tag in given:
-            kept[tag] = given[tag]
-    for place in (EXIF_FOLDER, GPS_FOLDER):
-        if place in given:
-            kept.get_ifd(place).update(given.get_ifd(place))
-    return kept
-
-
-def _text(note: Any, encoding: str) -> str:
-    text = note.decode(encoding, "replace") if isinstance(note, bytes) else note
-    return text if isinstance(text, str) and len(text) < MOST_NOTES else ""
-
-
 def _read_array(path: Path) -> Picture:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -384,108 +262,3 @@ def _too_large(path: Path, what: str) -> FileError:
         f"Wanted at most {MOST_PIXELS // 10**6} megapixels, but {path} is too large ({what}). "
         "Crop or shrink it first."
     )
-
-
-def read_mask(path: Path) -> Bool[Tensor, "height width"]:
-    """True where a pixel is missing: where the file is lighter than middle gray.
-
-    In a file of two values the lighter is missing, whichever they are. In one with transparent
-    places it is what was drawn, and not what lies around: all opaque pixels, if they are light
-    or of one colour, or the white ones, if they are black and white.
-
-    Raises:
-        FileError: The file cannot be read, or leaves open what is missing.
-    """
-    picture = read_picture(path)
-    light = picture.pixels.amax(dim=0)
-    if not picture.opaque.all():
-        return _drawn(path, picture, light)
-    darkest, lightest = light.min(), light.max()
-    if darkest < lightest and ((light == darkest) | (light == lightest)).all():
-        return light == lightest
-    if -1 < lightest <= 0:
-        raise FileError(
-            f"Wanted white where pixels are missing, but the lightest of {path} is "
-            f"{float(lightest + 1) * 127.5:.0f} of 255. Draw what is missing in white on black."
-        )
-    return light > 0
-
-
-def _drawn(path: Path, picture: Picture, light: Tensor) -> Tensor:
-    """The strokes of a mask with transparent places."""
-    drawn = picture.pixels[:, picture.opaque]
-    lights = light[picture.opaque]
-    if drawn.numel():
-        one_colour = (drawn.amax(dim=1) - drawn.amin(dim=1)).max() <= 0.1
-        if one_colour or (lights > 0).all():
-            return picture.opaque
-        if ((lights.abs() > 0.75).double().mean() > 0.95) and (lights < 0).any():
-            return picture.opaque & (light > 0)
-    raise FileError(
-        f"Wanted a mask whose opaque pixels are of one colour or white, but those of {path} are "
-        f"{'none' if not drawn.numel() else 'several'}. Draw what is missing in white on black."
-    )
-
-
-def to_image(pixels: Float[Tensor, "channels height width"]) -> Image.Image:
-    """An 8-bit picture, values beyond [-1, 1] cut off."""
-    return Image.fromarray(_whole(pixels, 255).astype(np.uint8))
-
-
-def write_picture(
-    path: Path,
-    pixels: Float[Tensor, "channels height width"],
-    bits: int = 8,
-    extras: Mapping[str, Any] | None = None,
-) -> None:
-    """Writes a PNG file.
-
-    Args:
-        path: Where.
-        pixels: In [-1, 1], 1 channel or 3; values beyond are cut off.
-        bits: 8 or 16, as the file had that they come from.
-        extras: That file's. A colour profile that is for gray is left out of a picture in
-            colours, and the other way round.
-    """
-    kept = dict(extras or {})
-    space = b"GRAY" if len(pixels) == 1 else b"RGB "
-    if kept.get("icc_profile", b"")[16:20] in {b"GRAY", b"RGB "} - {space}:
-        del kept["icc_profile"]
-    if bits == 8:
-        to_image(pixels).save(path, "PNG", **kept)
-        return
-    values = np.ascontiguousarray(_whole(pixels, 65535).astype(np.uint16))
-    if values.ndim == 2:
-        Image.fromarray(values).save(path, "PNG", **kept)
-        return
-    notes = io.BytesIO()
-    Image.new("RGB", (1, 1)).save(notes, "PNG", **kept)
-    path.write_bytes(_sixteen_bit_png(values, notes.getvalue()))
-
-
-def _whole(pixels: Tensor, white: int) -> np.ndarray:
-    values = ((pixels.clamp(-1, 1) + 1) * (white / 2)).round().cpu()
-    return values.permute(1, 2, 0).squeeze(2).numpy()
-
-
-def _sixteen_bit_png(values: np.ndarray, notes: bytes) -> bytes:
-    """A PNG of ``(height, width, 3)``, with all but header and pixels from another PNG.
-
-    Each row is written as its difference to the one above, filter 2.
-    """
-    height, width, _ = values.shape
-    rows = values.astype(">u2").view(np.uint8).reshape(height, -1)
-    filtered = np.full((height, rows.shape[1] + 1), 2, dtype=np.uint8)
-    filtered[:, 1:] = np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1]))
-    content = {
-        b"IHDR": struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0),
-        b"IDAT": zlib.compress(filtered.tobytes(), 6),
-    }
-    parts, place = [notes[:8]], 8
-    while place < len(notes):
-        (length,) = struct.unpack(">I", notes[place : place + 4])
-        kind = notes[place + 4 : place + 8]
-        data = kind + content.get(kind, notes[place + 8 : place + 8 + length])
-        parts += [struct.pack(">I", len(data) - 4), data, struct.pack(">I", zlib.crc32(data))]
-        place += 12 + length
-    return b"".join(parts)

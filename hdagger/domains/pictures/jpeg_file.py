@@ -22,8 +22,10 @@ from ...errors import FileError
 from ...files import brief, check_file
 from ...measurement import Measurement
 from ...operators.spectral import Inpainting
-from .files import Turn, orientation_of, read_picture
+from .files import read_picture
 from .jpeg import Jpeg
+from .notes import orientation_of
+from .turn import Turn
 from .words import Stage, operator_for_data, parse, signal_shape_for, split_boundary
 
 LONGEST_READING = 120

@@ -13,12 +13,15 @@ from ...errors import FileError, SettingError, ShapeError
 from ...files import brief, check_file
 from ...measurement import Measurement
 from ...samples import PosteriorSamples
-from .files import Turn, read_mask, read_picture, write_picture
+from .files import read_picture
 from .hints import noise_deviation
 from .jpeg import quality_of
 from .jpeg_file import is_jpeg, read_jpeg
+from .masks import read_mask
 from .options import Damages
+from .turn import Turn
 from .words import BLURS, data_in, parse, picture_of, signal_shape_for, split_file
+from .writing import write_picture
 
 MOST_TAPS = 1001
 """Rows and columns of a kernel, at most."""

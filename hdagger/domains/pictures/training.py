@@ -24,7 +24,7 @@ from ...priors.classifier import NoisyClassifier
 from ...priors.unet import TRAINED, UNetDenoiser, UNetShape
 from ...tensors import SampleNoise
 from .dataset import Photographs
-from .files import to_image
+from .writing import to_image
 
 NETWORKS = {"denoiser": UNetDenoiser, "classifier": NoisyClassifier}
 

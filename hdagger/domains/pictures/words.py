@@ -110,7 +110,7 @@ def _kernel(argument: str, arrays: Arrays) -> Tensor:
             f"Wanted kernel, or kernel with one of {', '.join(get_args(Boundary))}, but got "
             f"{argument!r}. Give its file with --blur."
         )
-    return of_sum_one(_array(arrays, "kernel", "--blur"))
+    return of_sum_one(_array(arrays, "kernel", "--blur, or its file as in kernel:psf.png"))
 
 
 def _blur(kernel_of: Callable[[str, Arrays], Tensor]) -> Word:
