@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from .conformal import FEWEST, Interval, least_factors
 from .diagnostics import sbc, student
 from .domain import DOMAINS, Domain
 from .errors import SettingError
@@ -60,6 +61,9 @@ class Calibration:
         scores: Of all of them.
         chance: How far chance alone moves the coverage at 90 %, in 95 of 100 such checks.
         p_value: Of the ranks of one element of each truth.
+        factors: By which intervals from 2, 3, ... samples are scaled to hold by construction; none
+            if that was not asked for.
+        plain_factors: Those that hold of these truths, without a promise for others.
     """
 
     subject: Subject
@@ -70,6 +74,8 @@ class Calibration:
     scores: Scores
     chance: float
     p_value: float
+    factors: tuple[float | None, ...] = ()
+    plain_factors: tuple[float | None, ...] = ()
 
     @property
     def words(self) -> str:
@@ -95,7 +101,17 @@ class Calibration:
             coverage_90=self.scores.covered[0.9],
             chi2_dof=self.scores.chi2_dof,
             words=self.words,
+            factors=self.factors,
         )
+
+    @property
+    def promise(self) -> str:
+        """What intervals hold by construction, as one line; empty if that was not asked for."""
+        interval = Interval.of(self.verdict, self.draws)
+        if interval is not None:
+            plain = self.plain_factors[-1]
+            return f"{interval} Of these {self.simulations} alone the factor is {plain:.2f}."
+        return "no intervals hold by construction, however wide" if self.factors else ""
 
     def svg(self) -> str:
         """Coverage against level as a picture: right is the diagonal."""
@@ -129,6 +145,7 @@ class Plan:
         arrays: What the operator needs beyond its text.
         simulations: How many truths are measured.
         folder: Whose files give the truths; None for draws of the prior.
+        conformal: Whether intervals are to hold by construction: see :mod:`.conformal`.
     """
 
     recipe: Recipe
@@ -140,6 +157,7 @@ class Plan:
     arrays: Mapping[str, Tensor]
     simulations: int
     folder: Path | None = None
+    conformal: bool = False
 
     @property
     def origin(self) -> str:
@@ -172,6 +190,7 @@ class Plan:
             coverage_90=0.0,
             chi2_dof=None,
             words="",
+            factors=(1.0,) * (restoration.recipe.samples - 1) if self.conformal else (),
         )
 
     def truths(self) -> Tensor:
@@ -210,6 +229,7 @@ class Plan:
             told = truth[restoration.posed.frame]
             judged.append(judge(samples, told, self.domain, self.recipe.seed + item))
         held = torch.tensor([one.covered[0.9] for one in judged], dtype=torch.float64)
+        shares = torch.stack([one.missed for one in judged])
         places, beside = zip(*(one.element for one in judged), strict=True)
         return Calibration(
             subject=promised.subject,
@@ -220,6 +240,8 @@ class Plan:
             scores=Scores.of(judged),
             chance=student(total - 1, 0.95) * float(held.std()) / math.sqrt(total),
             p_value=sbc(torch.stack(places), torch.stack(beside), bins=5).p_value,
+            factors=least_factors(shares) if self.conformal else (),
+            plain_factors=least_factors(shares, correction=0.0) if self.conformal else (),
         )
 
 
@@ -231,6 +253,7 @@ def plan(
     folder: Path | None = None,
     side: int | None = None,
     domain: str = "pictures",
+    conformal: bool = False,
     prior: Prior | None = None,
 ) -> Plan:
     """A check, from names; what is wrong with it is refused here, before any work.
@@ -246,6 +269,7 @@ def plan(
             draws of the prior, which judge the sampler.
         side: Of a truth; by default what suits the prior.
         domain: The kind of signal.
+        conformal: Whether intervals are to hold by construction: see :mod:`.conformal`.
         prior: The prior that the recipe names, if it is at hand.
 
     Raises:
@@ -254,6 +278,11 @@ def plan(
     if not 2 <= simulations <= MOST:
         raise SettingError(
             f"Wanted 2 to {MOST} simulations, but got {simulations}. Try --simulations 40."
+        )
+    if conformal and simulations < FEWEST:
+        raise SettingError(
+            f"Wanted {FEWEST} simulations or more, below which nothing can be promised, but got "
+            f"{simulations}. Try --simulations 40."
         )
     if recipe.samples < 2:
         raise SettingError(
@@ -277,7 +306,9 @@ def plan(
     sigma_y = (0.0 if rounded else 0.1) if sigma_y is None else sigma_y
     if prior is None:
         prior = Prior(card, GaussianField(card.size), FIELD) if is_field else Prior.of(recipe)
-    made = Plan(recipe, prior, chosen, shape, operator, sigma_y, arrays, simulations, folder)
+    made = Plan(
+        recipe, prior, chosen, shape, operator, sigma_y, arrays, simulations, folder, conformal
+    )
     assert made.promised
     return made
 

@@ -11,6 +11,7 @@ Simulations have the axes ``(simulation, draw, element)``, their truths ``(simul
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from jaxtyping import Float, Int
@@ -125,6 +126,7 @@ def student_interval(
     return samples.mean(0) - reach, samples.mean(0) + reach
 
 
+@cache
 def student(freedom: int, level: float) -> float:
     """The t with P(|T| < t) = level, of Student's T.
 

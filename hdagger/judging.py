@@ -12,6 +12,7 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
+from .conformal import missed
 from .diagnostics import central_interval, levels_shown, student_interval
 from .domain import Domain
 from .errors import SettingError
@@ -42,6 +43,7 @@ class Judged:
             vary by and what their mean misses: see :func:`.scores.spread_and_error`.
         texture: Mean energy of the fine texture of a sample and of the truth; None for none.
         psnr: Of one sample, on average, and of the mean; None where the domain has none.
+        missed: The share of its elements that scaled intervals miss: see :mod:`.conformal`.
         nfe: Network evaluations of a sample.
         seconds: Of a sample.
     """
@@ -55,6 +57,7 @@ class Judged:
     bands: Mapping[str, Sequence[Pair]]
     texture: Pair | None
     psnr: Pair | None
+    missed: Tensor
     nfe: float
     seconds: float
 
@@ -106,6 +109,7 @@ def judge(samples: PosteriorSamples, truth: Tensor, domain: Domain, seed: int) -
         },
         texture=(fmean(energies[:-1]), energies[-1]) if energies else None,
         psnr=(fmean(dB[:-1]), dB[-1]) if dB else None,
+        missed=missed(draws[:, unsettled], truth[unsettled]),
         nfe=samples.provenance["nfe"],
         seconds=samples.provenance["seconds"] / len(draws),
     )

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .conformal import Interval
 from .domain import DOMAINS, Posed
 from .errors import OperatorAbilityError
 from .measurement import Measurement
@@ -110,6 +111,7 @@ class Restoration:
         levels: Noise levels to walk down.
         subject: What a verdict on this would be about.
         checked: What the verdicts that are kept say of it.
+        interval: What one of them promises of the samples; None for nothing.
     """
 
     recipe: Recipe
@@ -120,6 +122,7 @@ class Restoration:
     levels: Tensor
     subject: Subject
     checked: str
+    interval: Interval | None
 
     def run(self, watch: Watch = unwatched, item: int = 0) -> PosteriorSamples:
         """Draws the samples: see :func:`restore`."""
@@ -146,6 +149,7 @@ class Restoration:
             "prior_sha256": self.prior.sha256,
             "nfe": counted.nfe // -(-recipe.samples // drawn.provenance["batch"]),
             "checked": self.checked,
+            "interval_90": None if self.interval is None else self.interval.reach,
             **told,
         }
         return replace(drawn, draws=x.float().cpu(), provenance=provenance)
@@ -195,8 +199,12 @@ def prepare(recipe: Recipe, measurement: Measurement, prior: Prior) -> Restorati
         label=None if recipe.label is None else card.number(recipe.label),
         guidance=recipe.guidance,
     )
-    checked = found_on(subject).words(how_to_check(subject, recipe.settings, card.name))
-    return Restoration(ran, measurement, prior, posed, method, levels, subject, checked)
+    found = found_on(subject)
+    checked = found.words(how_to_check(subject, recipe.settings, card.name))
+    interval = Interval.of(found.same, ran.samples)
+    if interval is not None:
+        checked = f"{checked} {interval}"
+    return Restoration(ran, measurement, prior, posed, method, levels, subject, checked, interval)
 
 
 def restore(

@@ -12,7 +12,7 @@ from PIL import Image
 
 from hdagger import calibration
 from hdagger.calibration import Calibration, Plan, plan
-from hdagger.diagnostics import central_interval, coverage, levels_shown, student
+from hdagger.diagnostics import central_interval, coverage, levels_shown, student, student_reach
 from hdagger.domain import DOMAINS
 from hdagger.errors import HDaggerError, SettingError
 from hdagger.judging import LEVELS, Scores, judge
@@ -163,10 +163,12 @@ WHITE = Prior(
 )
 
 
-def on_white_noise(recipe, simulations=12):
+def on_white_noise(recipe, simulations=12, conformal=False):
     """A check of white noise, whose truths are drawn through its denoiser."""
-    shape = (1, 16, 16)
-    return Plan(recipe, WHITE, PICTURES, shape, "average:2", 0.3, {}, simulations).run()
+    shape, given = (1, 16, 16), (WHITE, PICTURES)
+    return Plan(
+        recipe, *given, shape, "average:2", 0.3, {}, simulations, conformal=conformal
+    ).run()
 
 
 def test_error_bars_of_an_exact_method_are_found_right():
@@ -233,7 +235,9 @@ def test_what_the_data_tell_exactly_has_no_intervals_to_check():
     draws = randn(19, 1, 1, 2)
     draws[..., 0] = 0.25
     truth = torch.tensor([0.25 + 1e-7, 9.0]).view(1, 1, 2)
-    assert judge(simulated(draws), truth, PICTURES, 0).covered[0.9] == 0
+    found = judge(simulated(draws), truth, PICTURES, 0)
+    assert found.covered[0.9] == 0
+    assert float(found.missed[-1, 232]) == 1
     wrong = torch.tensor([0.35, 9.0]).view(1, 1, 2)
     assert judge(simulated(draws), wrong, PICTURES, 0).covered[0.9] == 0
     with pytest.raises(SettingError, match="leave something open"):
@@ -302,6 +306,7 @@ REFUSED = {
     "--simulations -5": "--simulations -5",
     "--simulations 1": "2 or more",
     "--draws 1": "2 or more",
+    "--conformal --simulations 8": "9 simulations or more",
     "--size 0": "--size 0",
     "--size 100000": "8 to 1024",
     "--steps 0": "--steps 0",
@@ -411,6 +416,39 @@ def test_a_check_is_kept_and_a_restoration_tells_it(run, monkeypatch, tmp_path, 
     assert "--method ddrm --steps 2" in other.provenance["checked"]
     far = restore(replace(recipe, steps=9), measure(x, "average:2", {}, 0.1))
     assert "--method ddrm --set eta=0.5 --steps 9" in far.provenance["checked"]
+
+
+def test_a_promise_is_kept_and_a_restoration_tells_it_for_its_number_of_samples(
+    run, monkeypatch, tmp_path, pictures
+):
+    shutil.copy(zoo.card("photo").weights, tmp_path / "own.safetensors")
+    monkeypatch.chdir(tmp_path)
+    asked = ("--prior", "own.safetensors", "--steps", 2, "--method", "ddrm", "--conformal")
+    small = ("--size", 8, "--simulations", 20, "--draws", 4, "--operator", "average:2")
+    code, out, err = run("check", *asked, *small, "--pictures", pictures, "--store", "--json")
+    assert code == 0, err
+    factors = json.loads(out)["conformal_factors"]
+    assert len(factors) == 3
+    recipe = Recipe("ddrm", steps=2, samples=3, prior="own.safetensors")
+    measured = measure(PICTURES.truths(pictures, (3, 8, 8), 1, 0)[0], "average:2", {}, 0.1)
+    told = restore(recipe, measured).provenance
+    assert told["interval_90"] == pytest.approx(factors[1] * student_reach(3, 0.9))
+    assert f"Mean -+ {told['interval_90']:.2f} std holds 90 %" in told["checked"]
+    other = measure(PICTURES.truths(pictures, (3, 8, 8), 1, 0)[0], "average:2", {}, 0.12)
+    for asked, given in ((replace(recipe, samples=5), measured), (recipe, other)):
+        told = restore(asked, given).provenance
+        assert told["interval_90"] is None
+        assert "std holds" not in told["checked"]
+
+
+def test_the_factor_of_an_exact_method_is_near_one_and_that_of_a_narrow_one_is_not():
+    exact = Recipe("pigdm", {"step_variance": 1.0}, steps=3, samples=8)
+    found = on_white_noise(exact, 40, conformal=True)
+    assert found.plain_factors[-1] == pytest.approx(1, abs=0.03)
+    assert 1 < found.factors[-1] < 1.2
+    assert f"(factor {found.factors[-1]:.2f})" in found.promise
+    narrow = on_white_noise(replace(exact, method="ddrm", settings={}, steps=20), 20, True)
+    assert narrow.plain_factors[-1] > 1.15
 
 
 def test_a_jpeg_with_the_tables_of_a_quality_is_called_by_it():

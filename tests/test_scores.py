@@ -115,11 +115,11 @@ def test_ratios_over_many_truths_are_those_of_the_sums():
     nothing = torch.zeros(1), torch.zeros(2, 1)
     busy = Judged(
         {0.9: 0.8}, None, 1.2, nothing, 0.1, 1.0, {"all": [(4.0, 16.0), (0, 1e-14)]},
-        (3.0, 2.0), (20.0, 22.0), 20, 1.0,
+        (3.0, 2.0), (20.0, 22.0), nothing[0], 20, 1.0,
     )  # fmt: skip
     quiet = Judged(
         {0.9: 1.0}, None, None, nothing, 0.3, 3.0, {"all": [(0.5, 2.0), (0, 1e-14)]},
-        (1.0, 0.0), (30.0, 33.0), 20, 3.0,
+        (1.0, 0.0), (30.0, 33.0), nothing[0], 20, 3.0,
     )  # fmt: skip
     found = Scores.of([busy, quiet])
     assert found.bands == {"all": [0.5, None]}

@@ -61,6 +61,14 @@ def check(
     save_memory: Annotated[
         bool, typer.Option(help="Less memory for a large network's gradient, a third more time.")
     ] = False,
+    conformal: Annotated[
+        bool,
+        typer.Option(
+            "--conformal",
+            help="Find the factor by which the 90 % intervals hold by construction on such "
+            "signals; 9 simulations or more.",
+        ),
+    ] = False,
     store: Annotated[
         bool, typer.Option(help="Keep the verdict, for the reports of restore.")
     ] = False,
@@ -84,6 +92,8 @@ def check(
         hdagger check --prior photo --pictures holiday/ --store
 
         hdagger check --prior photo --operator average:4 --operator gauss:2 --draws 8
+
+        hdagger check --prior photo --pictures holiday/ --conformal --store
     """
     operators = operator or ["average:4"]
     _refuse(operators, sigma_y, size, simulations, draws, steps, prior, store, plot)
@@ -105,7 +115,7 @@ def check(
     from ..verdicts import store as keep
 
     of = lambda text, at_hand: plan(
-        recipe, text, sigma_y, simulations, pictures, size, domain, at_hand
+        recipe, text, sigma_y, simulations, pictures, size, domain, conformal, at_hand
     )
     with ExitStack() as stack:
         drawing = None if plot is None else _drawing(stack, plot)
@@ -197,6 +207,7 @@ def _json(found: "Calibration") -> str:
             "spread_over_error": scores.bands,
             "psnr_of_one": one,
             "psnr_of_the_mean": mean,
+            "conformal_factors": found.factors,
             "nfe": scores.nfe,
             "seconds_a_sample": scores.seconds,
         }
@@ -205,8 +216,10 @@ def _json(found: "Calibration") -> str:
 
 def _words(found: "list[Calibration]", asked: str) -> str:
     """The numbers, for a person: a sentence and a column for each operator."""
-    named = [f"{each.subject.operator}: {each.words}" for each in found]
-    lines = [found[0].words] if len(found) == 1 else named
+    lines = []
+    for each in found:
+        name = f"{each.subject.operator}: " if len(found) > 1 else ""
+        lines += [f"{name}{words}" for words in (each.words, each.promise) if words]
     if asked == "auto":
         stands = ", ".join(dict.fromkeys(each.subject.method for each in found))
         lines.insert(0, f"auto stands for {stands}")
