@@ -20,11 +20,11 @@ STEPS = 50
 ITERATIONS = 5
 """Of MMPS's solver, of which azula does one by default: too few for a blur."""
 LOWEST, HIGHEST = 0.002, 10.0
-"""Noise levels that a walk passes, evenly in their logarithm. Higher ones, of which both have more by
-default, leave fewer steps for the rest, and conjugate gradients on a network's Jacobian diverge."""
+"""Noise levels that a walk passes, evenly in their logarithm. Both packages begin higher by
+default: fewer steps are left for the rest, and deepinv's conjugate gradients diverge."""
 
 Peer: TypeAlias = Callable[[Denoiser, Problem, int], Tensor]
-"""(prior, problem of one row, seed) -> one sample, ``(1, *signal)``."""
+"""(prior, problem, seed) -> a sample for each row of the data, ``(batch, *signal)``."""
 
 
 def azula_mmps(prior: Denoiser, problem: Problem, seed: int) -> Tensor:
@@ -54,8 +54,8 @@ def azula_mmps(prior: Denoiser, problem: Problem, seed: int) -> Tensor:
         cov_y=IsotropicCovariance(problem.sigma_y**2),
         iterations=ITERATIONS,
     )
-    sampler = DDIMSampler(conditional, eta=1.0, steps=STEPS, silent=True)
-    return sampler(sampler.init((1, *H.signal_shape)).to(problem.y))
+    sampler = DDIMSampler(conditional, steps=STEPS, silent=True)
+    return sampler(sampler.init((len(problem.y), *H.signal_shape)).to(problem.y))
 
 
 def deepinv_moment_matching(prior: Denoiser, problem: Problem, seed: int) -> Tensor:
@@ -87,7 +87,7 @@ def deepinv_moment_matching(prior: Denoiser, problem: Problem, seed: int) -> Ten
         solver=AncestralSolver(t_start=1.0, t_end=0.0, num_steps=STEPS, rng=generator),
         minus_one_one=False,
     )
-    return sampler(problem.y, physics, x_init=(1, *H.signal_shape))
+    return sampler(problem.y, physics, x_init=(len(problem.y), *H.signal_shape))
 
 
 def deepinv_ddrm(prior: Denoiser, problem: Problem, seed: int) -> Tensor:
