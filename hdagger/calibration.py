@@ -231,6 +231,7 @@ class Plan:
         held = torch.tensor([one.covered[0.9] for one in judged], dtype=torch.float64)
         shares = torch.stack([one.missed for one in judged])
         places, beside = zip(*(one.element for one in judged), strict=True)
+        bins = min(5, promised.draws + 1)
         return Calibration(
             subject=promised.subject,
             truths=promised.truths,
@@ -239,7 +240,7 @@ class Plan:
             draws=promised.draws,
             scores=Scores.of(judged),
             chance=student(total - 1, 0.95) * float(held.std()) / math.sqrt(total),
-            p_value=sbc(torch.stack(places), torch.stack(beside), bins=5).p_value,
+            p_value=sbc(torch.stack(places), torch.stack(beside), bins).p_value,
             factors=least_factors(shares) if self.conformal else (),
             plain_factors=least_factors(shares, correction=0.0) if self.conformal else (),
         )

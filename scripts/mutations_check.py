@@ -353,4 +353,11 @@ CHECK_MUTATIONS = (
         "if v not in same]",
         "test_verdicts.py -k what_was_measured_is_named",
     ),
+    Mutation(
+        "check: more bins than ranks",
+        "calibration.py",
+        "bins = min(5, promised.draws + 1)",
+        "bins = 5",
+        "test_check.py -k one_table",
+    ),
 )
