@@ -11,14 +11,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from statistics import fmean
 
 import torch
 from torch import Tensor
 
-from .diagnostics import central_interval, levels_shown, sbc
+from .conformal import FEWEST, Interval, least_factors
+from .diagnostics import sbc, student
 from .domain import DOMAINS, Domain
 from .errors import SettingError
+from .judging import Scores, judge
 from .measurement import Measurement
 from .operators.quantisation import Quantiser
 from .priors import zoo
@@ -27,13 +28,9 @@ from .recipe import Recipe
 from .restoration import Prior, Restoration, prepare
 from .samplers.ddim import DDIM
 from .samplers.walk import karras_levels
-from .samples import PosteriorSamples
-from .scores import by_thirds, fair_crps, fair_energy
 from .solving import HIGHEST, Watch, solve, unwatched
 from .tensors import SampleNoise
 from .verdicts import DRAWN, Subject, Verdict
-
-LEVELS = (0.5, 0.8, 0.9, 0.95)
 
 TELLING = 0.05
 """The most that chance may move the coverage for intervals to be called right."""
@@ -43,9 +40,6 @@ LEAST_OFF = 0.02
 
 TRUTHS_ITEM = 2**31
 """The item whose noise draws the truths, far from those that are measured."""
-
-SETTLED = 1e-5
-"""Elements that are known more closely than this have no intervals to check."""
 
 MOST = 100_000
 """Simulations in one check."""
@@ -64,15 +58,12 @@ class Calibration:
         shape: Of a truth.
         simulations: How many were measured.
         draws: Samples of each.
-        covered: Level -> how often the truth lay in its central interval, for those of
-            ``LEVELS`` that so many draws show.
+        scores: Of all of them.
         chance: How far chance alone moves the coverage at 90 %, in 95 of 100 such checks.
-        thirds: The coverage at 90 % where the least, more, and the most goes on in the mean of
-            the samples; None where the domain does not say.
-        chi2_dof: |y - H x|^2 over what the noise explains, 1 if right; None for exact data.
         p_value: Of the ranks of one element of each truth.
-        crps: The fair ranked probability score of an element.
-        energy: The fair energy score of a block.
+        factors: By which intervals from 2, 3, ... samples are scaled to hold by construction; none
+            if that was not asked for.
+        plain_factors: Those that hold of these truths, without a promise for others.
     """
 
     subject: Subject
@@ -80,18 +71,16 @@ class Calibration:
     shape: tuple[int, ...]
     simulations: int
     draws: int
-    covered: Mapping[float, float]
+    scores: Scores
     chance: float
-    thirds: tuple[float, ...] | None
-    chi2_dof: float | None
     p_value: float
-    crps: float
-    energy: float
+    factors: tuple[float | None, ...] = ()
+    plain_factors: tuple[float | None, ...] = ()
 
     @property
     def words(self) -> str:
         """The finding as one line."""
-        held = self.covered[0.9]
+        held = self.scores.covered[0.9]
         if abs(held - 0.9) > max(self.chance, LEAST_OFF):
             judged = "over-confident" if held < 0.9 else "under-confident"
         elif self.chance > TELLING:
@@ -109,16 +98,26 @@ class Calibration:
             shape=self.shape,
             simulations=self.simulations,
             draws=self.draws,
-            coverage_90=self.covered[0.9],
-            chi2_dof=self.chi2_dof,
+            coverage_90=self.scores.covered[0.9],
+            chi2_dof=self.scores.chi2_dof,
             words=self.words,
+            factors=self.factors,
         )
+
+    @property
+    def promise(self) -> str:
+        """What intervals hold by construction, as one line; empty if that was not asked for."""
+        interval = Interval.of(self.verdict, self.draws)
+        if interval is not None:
+            plain = self.plain_factors[-1]
+            return f"{interval} Of these {self.simulations} alone the factor is {plain:.2f}."
+        return "no intervals hold by construction, however wide" if self.factors else ""
 
     def svg(self) -> str:
         """Coverage against level as a picture: right is the diagonal."""
         points = " ".join(
             f"{300 * level:.1f},{300 * (1 - held):.1f}"
-            for level, held in ((0.0, 0.0), *self.covered.items(), (1.0, 1.0))
+            for level, held in ((0.0, 0.0), *self.scores.covered.items(), (1.0, 1.0))
         )
         return (
             '<svg xmlns="http://www.w3.org/2000/svg" viewBox="-50 -30 380 390" '
@@ -146,6 +145,7 @@ class Plan:
         arrays: What the operator needs beyond its text.
         simulations: How many truths are measured.
         folder: Whose files give the truths; None for draws of the prior.
+        conformal: Whether intervals are to hold by construction: see :mod:`.conformal`.
     """
 
     recipe: Recipe
@@ -157,6 +157,7 @@ class Plan:
     arrays: Mapping[str, Tensor]
     simulations: int
     folder: Path | None = None
+    conformal: bool = False
 
     @property
     def origin(self) -> str:
@@ -189,6 +190,7 @@ class Plan:
             coverage_90=0.0,
             chi2_dof=None,
             words="",
+            factors=(1.0,) * (restoration.recipe.samples - 1) if self.conformal else (),
         )
 
     def truths(self) -> Tensor:
@@ -227,24 +229,20 @@ class Plan:
             told = truth[restoration.posed.frame]
             judged.append(judge(samples, told, self.domain, self.recipe.seed + item))
         held = torch.tensor([one.covered[0.9] for one in judged], dtype=torch.float64)
-        chi2 = [one.chi2_dof for one in judged if one.chi2_dof is not None]
-        thirds = [one.thirds for one in judged if one.thirds is not None]
+        shares = torch.stack([one.missed for one in judged])
         places, beside = zip(*(one.element for one in judged), strict=True)
+        bins = min(5, promised.draws + 1)
         return Calibration(
             subject=promised.subject,
             truths=promised.truths,
             shape=promised.shape,
             simulations=total,
             draws=promised.draws,
-            covered={
-                level: fmean(one.covered[level] for one in judged) for level in judged[0].covered
-            },
-            chance=student(total - 1) * float(held.std()) / math.sqrt(total),
-            thirds=tuple(fmean(part) for part in zip(*thirds, strict=True)) or None,
-            chi2_dof=fmean(chi2) if chi2 else None,
-            p_value=sbc(torch.stack(places), torch.stack(beside), bins=5).p_value,
-            crps=fmean(one.crps for one in judged),
-            energy=fmean(one.energy for one in judged),
+            scores=Scores.of(judged),
+            chance=student(total - 1, 0.95) * float(held.std()) / math.sqrt(total),
+            p_value=sbc(torch.stack(places), torch.stack(beside), bins).p_value,
+            factors=least_factors(shares) if self.conformal else (),
+            plain_factors=least_factors(shares, correction=0.0) if self.conformal else (),
         )
 
 
@@ -256,11 +254,13 @@ def plan(
     folder: Path | None = None,
     side: int | None = None,
     domain: str = "pictures",
+    conformal: bool = False,
+    prior: Prior | None = None,
 ) -> Plan:
     """A check, from names; what is wrong with it is refused here, before any work.
 
     Args:
-        recipe: How each measurement is restored. Its ``samples`` are the draws of each, 19 or
+        recipe: How each measurement is restored. Its ``samples`` are the draws of each, 2 or
             more; its prior may be ``"field"``, a Gaussian random field.
         operator: What is measured, in text form; its words may name files.
         sigma_y: Standard deviation of the noise on the data; by default 0.1, and 0 for data that
@@ -270,6 +270,8 @@ def plan(
             draws of the prior, which judge the sampler.
         side: Of a truth; by default what suits the prior.
         domain: The kind of signal.
+        conformal: Whether intervals are to hold by construction: see :mod:`.conformal`.
+        prior: The prior that the recipe names, if it is at hand.
 
     Raises:
         HDaggerError: Something is out of range, or does not fit the rest.
@@ -278,10 +280,15 @@ def plan(
         raise SettingError(
             f"Wanted 2 to {MOST} simulations, but got {simulations}. Try --simulations 40."
         )
-    if not levels_shown((0.9,), recipe.samples):
+    if conformal and simulations < FEWEST:
         raise SettingError(
-            f"Wanted 19 draws or more, which show a 90 % interval, but got {recipe.samples}. "
-            "Try --draws 39."
+            f"Wanted {FEWEST} simulations or more, below which nothing can be promised, but got "
+            f"{simulations}. Try --simulations 40."
+        )
+    if recipe.samples < 2:
+        raise SettingError(
+            f"Wanted 2 draws or more, which show a spread, but got {recipe.samples}. "
+            "Try --draws 19."
         )
     if sigma_y is not None and not 0 <= sigma_y < math.inf:
         raise SettingError(f"Wanted noise of 0 or more, but got {sigma_y}. Try --sigma-y 0.1.")
@@ -299,8 +306,11 @@ def plan(
     arrays = chosen.arrays(operator, shape, given, recipe.seed)
     rounded = isinstance(chosen.operator(operator, shape, arrays), Quantiser)
     sigma_y = (0.0 if rounded else 0.1) if sigma_y is None else sigma_y
-    prior = Prior(card, GaussianField(card.size), FIELD) if is_field else Prior.of(recipe)
-    made = Plan(recipe, prior, chosen, shape, operator, sigma_y, arrays, simulations, folder)
+    if prior is None:
+        prior = Prior(card, GaussianField(card.size), FIELD) if is_field else Prior.of(recipe)
+    made = Plan(
+        recipe, prior, chosen, shape, operator, sigma_y, arrays, simulations, folder, conformal
+    )
     assert made.promised
     return made
 
@@ -308,86 +318,3 @@ def plan(
 def field_card(side: int) -> zoo.Card:
     """What is known of a Gaussian random field of this side."""
     return zoo.Card(FIELD, Path(), channels=1, size=side, data_variance=1.0)
-
-
-@dataclass(frozen=True)
-class Judged:
-    """One truth beside its samples.
-
-    Attributes:
-        covered: Level -> the share of its elements that lie in their central interval.
-        thirds: That at 90 % where the least, more, and the most goes on.
-        chi2_dof: What ``restore`` says of the residual.
-        element: One element of the truth, ``(1,)``, and the same of the draws, ``(draws, 1)``.
-        crps: The fair ranked probability score of an element.
-        energy: The fair energy score of a block.
-    """
-
-    covered: Mapping[float, float]
-    thirds: tuple[float, float, float] | None
-    chi2_dof: float | None
-    element: tuple[Tensor, Tensor]
-    crps: float
-    energy: float
-
-
-def judge(samples: PosteriorSamples, truth: Tensor, domain: Domain, seed: int) -> Judged:
-    """Holds a truth against its samples, where these leave anything open.
-
-    An element that the data tell exactly, in which the samples agree with each other and with
-    the truth to rounding, has no interval that could hold or not.
-
-    Args:
-        samples: Of a measurement of the truth.
-        truth: The clean signal.
-        domain: The kind of signal.
-        seed: Decides which element is ranked.
-    """
-    draws, truth = samples.draws.double(), truth.double()
-    spread = torch.maximum(draws.amax(0), truth) - torch.minimum(draws.amin(0), truth)
-    unsettled = spread > SETTLED
-    if not unsettled.any():
-        raise SettingError(
-            "Wanted data that leave something open, but every sample is the truth. "
-            "Add noise with --sigma-y, or choose another --operator."
-        )
-    held: dict[float, Tensor] = {}
-    for level in levels_shown(LEVELS, len(draws)):
-        low, high = central_interval(draws, level)
-        held[level] = ((truth >= low) & (truth <= high))[unsettled]
-    activity = domain.activity(draws.mean(0))
-    places = unsettled.flatten().nonzero()[:, 0]
-    generator = torch.Generator().manual_seed(seed)
-    chosen = places[torch.randint(len(places), (1,), generator=generator)]
-    return Judged(
-        covered={level: float(inside.double().mean()) for level, inside in held.items()},
-        thirds=None if activity is None else by_thirds(held[0.9], activity[unsettled]),
-        chi2_dof=samples.provenance["chi2_dof"],
-        element=(truth.flatten()[chosen], draws.flatten(1)[:, chosen]),
-        crps=float(fair_crps(draws, truth).mean()),
-        energy=fair_energy(draws, truth),
-    )
-
-
-def student(freedom: int) -> float:
-    """How many standard errors hold 95 % of the means of ``freedom`` + 1 values.
-
-    The 97.5 % quantile of Student's t, to 4 % from 2 degrees of freedom on; at 1, where the
-    series falls short, as tabled.
-
-    References:
-        Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.5.
-
-    Example:
-        >>> [round(student(n), 2) for n in (2, 11, 39)]
-        [4.17, 2.2, 2.02]
-    """
-    if freedom == 1:
-        return 12.706
-    z, n = 1.959964, freedom
-    return (
-        z
-        + (z**3 + z) / (4 * n)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * n**3)
-    )

@@ -6,7 +6,7 @@ domain reads files, builds operators from their text form, says where a walk sta
 """
 
 import abc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import EllipsisType
@@ -157,13 +157,30 @@ class Domain(abc.ABC):
         """
         raise SettingError(f"Wanted a domain with files to check on, but {self.name} has none.")
 
-    def bands(self, signal_shape: tuple[int, ...]) -> Bands | None:
+    def basis(self, signal_shape: tuple[int, ...]) -> Bands | None:
         """In what a prior's errors are about independent; None where nobody has looked."""
         return None
 
     def activity(self, x: Tensor) -> Tensor | None:
         """How much goes on around each element of a signal, ``(*signal)``; None if that says
         nothing in this domain."""
+        return None
+
+    def bands(self, x: Tensor) -> Mapping[str, Sequence[Tensor]]:
+        """Signals, ``(rows, *signal)``, taken apart by an orthonormal transform.
+
+        Returns:
+            Name of a part, such as a colour -> its coefficients in each band of frequencies,
+            from coarse to fine, ``(rows, count)`` each; nothing where the domain has none.
+        """
+        return {}
+
+    def texture(self, x: Tensor) -> Tensor | None:
+        """What of signals, ``(rows, *signal)``, is fine texture; None for none."""
+        return None
+
+    def psnr(self, x: Tensor, truth: Tensor) -> float | None:
+        """How close a signal is to the truth, in dB; None where there is no whole range."""
         return None
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .conformal import Interval
 from .covariance import Bands, Isotropic, SpectralTable, Uncertainty
 from .domain import DOMAINS, Posed
 from .errors import OperatorAbilityError
@@ -125,6 +126,7 @@ class Restoration:
         levels: Noise levels to walk down.
         subject: What a verdict on this would be about.
         checked: What the verdicts that are kept say of it.
+        interval: What one of them promises of the samples; None for nothing.
     """
 
     recipe: Recipe
@@ -136,6 +138,7 @@ class Restoration:
     levels: Tensor
     subject: Subject
     checked: str
+    interval: Interval | None
 
     def run(self, watch: Watch = unwatched, item: int = 0) -> PosteriorSamples:
         """Draws the samples: see :func:`restore`."""
@@ -163,6 +166,7 @@ class Restoration:
             "prior_sha256": self.prior.sha256,
             "nfe": counted.nfe // -(-recipe.samples // drawn.provenance["batch"]),
             "checked": self.checked,
+            "interval_90": None if self.interval is None else self.interval.reach,
             **told,
         }
         return replace(drawn, draws=x.float().cpu(), provenance=provenance)
@@ -183,7 +187,7 @@ def prepare(recipe: Recipe, measurement: Measurement, prior: Prior) -> Restorati
     domain, card = DOMAINS[measurement.domain], prior.card
     posed = domain.posed(measurement, card, prior.network)
     H = posed.problem.H
-    uncertainty = prior.uncertainty(domain.bands(H.signal_shape))
+    uncertainty = prior.uncertainty(domain.basis(H.signal_shape))
     chosen = recipe.method != "auto"
     method = recipe.sampler() if chosen else best_for(posed.problem, uncertainty)
     is_large = math.prod(H.signal_shape) > LARGE
@@ -215,9 +219,13 @@ def prepare(recipe: Recipe, measurement: Measurement, prior: Prior) -> Restorati
         label=None if recipe.label is None else card.number(recipe.label),
         guidance=recipe.guidance,
     )
-    checked = found_on(subject).words(how_to_check(subject, recipe.settings, card.name))
+    found = found_on(subject)
+    checked = found.words(how_to_check(subject, recipe.settings, card.name))
+    interval = Interval.of(found.same, ran.samples)
+    if interval is not None:
+        checked = f"{checked} {interval}"
     return Restoration(
-        ran, measurement, prior, posed, method, uncertainty, levels, subject, checked
+        ran, measurement, prior, posed, method, uncertainty, levels, subject, checked, interval
     )
 
 

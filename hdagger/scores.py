@@ -14,7 +14,7 @@ from .errors import SettingError
 Draws = Float[Tensor, "draws *signal"]
 Truth = Float[Tensor, "*signal"]
 
-SIDE = 4
+SIDE = 8
 """Of the blocks whose elements are judged together."""
 
 
@@ -40,9 +40,10 @@ def fair_crps(draws: Draws, truth: Truth) -> Float[Tensor, "*signal"]:
 def fair_energy(draws: Draws, truth: Truth, side: int = SIDE) -> float:
     """The energy score of blocks of neighbours, fair, and the mean over the blocks.
 
-    |.| is the Euclidean norm of a block: side x side along the last two axes of a signal, side^2
-    elements of a flat one. It also judges how elements hang together, which the ranked score of
-    single elements does not. What is left at the edges is not looked at.
+    |.| is the Euclidean norm of a block: side x side along the last two axes of a signal, through
+    all of the others, and side^2 elements of a flat one. It also judges how elements hang
+    together, which the ranked score of single elements does not. What is left at the edges is
+    not looked at.
 
     References:
         Gneiting and Raftery, 2007, eq. 22. https://doi.org/10.1198/016214506000001437
@@ -55,16 +56,33 @@ def fair_energy(draws: Draws, truth: Truth, side: int = SIDE) -> float:
 
 
 def blocks(x: Float[Tensor, "rows *signal"], side: int) -> Float[Tensor, "rows blocks elements"]:
-    """Signals cut into blocks of neighbours, each flat."""
+    """Signals cut into blocks of neighbours, each flat; axes before the last two are not cut."""
     if x.ndim == 2:
         x = x[:, None]
         high, wide = 1, min(side**2, x.shape[-1])
     else:
         high, wide = min(side, x.shape[-2]), min(side, x.shape[-1])
     rows, columns = x.shape[-2] // high, x.shape[-1] // wide
-    cut = x[..., : rows * high, : columns * wide]
-    tiles = cut.unflatten(-1, (columns, wide)).unflatten(-3, (rows, high)).transpose(-3, -2)
-    return tiles.flatten(-2).flatten(1, -2)
+    layers = x.reshape(len(x), -1, *x.shape[-2:])
+    cut = layers[..., : rows * high, : columns * wide]
+    tiles = cut.unflatten(-1, (columns, wide)).unflatten(-3, (rows, high))
+    return tiles.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+
+
+def spread_and_error(draws: Draws, truth: Truth) -> tuple[float, float]:
+    """What the draws vary by, and what their mean misses the truth by: means of squares.
+
+    (1 + 1 / K) times the variance of K draws, and (mean - truth)^2: of draws of the posterior
+    both have the same expectation, in whatever part of the signal they are looked at.
+
+    References:
+        Fortin, Abaza, Anctil and Turcotte, Why should ensemble spread match the RMSE of the
+        ensemble mean?, 2014, eq. 15. https://doi.org/10.1175/JHM-D-14-0008.1
+    """
+    count, mean, size = _count(draws), draws.mean(0), max(1, truth.numel())
+    variances = (draws - mean).square().sum() / (count - 1)
+    spread = (1 + 1 / count) * variances / size
+    return float(spread), float((mean - truth).square().sum() / size)
 
 
 def by_thirds(

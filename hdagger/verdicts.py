@@ -71,22 +71,38 @@ class Subject:
         The prior, the method and all its settings are the same, and so are the operator's words;
         their numbers, the noise and the steps are not far off.
         """
-        alike = replace(
+        return (
+            self.is_by_the_same(other)
+            and _taken_apart(self.operator)[0] == _taken_apart(other.operator)[0]
+            and all(_within(a, b, APART) for a, b in self._pairs(other))
+            and _within(self.steps, other.steps, STEPS_APART)
+        )
+
+    def is_by_the_same(self, other: "Subject") -> bool:
+        """Whether prior, method and settings are the same, whatever was measured."""
+        return self == replace(
             other,
             operator=self.operator,
             sigma_y=self.sigma_y,
             steps=self.steps,
             arrays_sha256=self.arrays_sha256,
         )
-        words, numbers = _taken_apart(self.operator)
-        other_words, other_numbers = _taken_apart(other.operator)
-        pairs = [(self.sigma_y, other.sigma_y), *zip(numbers, other_numbers, strict=False)]
-        return (
-            self == alike
-            and words == other_words
-            and all(_within(a, b, APART) for a, b in pairs)
-            and _within(self.steps, other.steps, STEPS_APART)
+
+    def distance(self, other: "Subject") -> float:
+        """How far off the numbers are: the logarithms of their ratios, summed.
+
+        Other arrays count as a number that is barely near.
+        """
+        pairs = [*self._pairs(other), (self.steps, other.steps)]
+        off = math.log(APART) * (self.arrays_sha256 != other.arrays_sha256)
+        return off + sum(
+            abs(math.log(abs(a / b))) if a and b else math.inf for a, b in pairs if a != b
         )
+
+    def _pairs(self, other: "Subject") -> list[tuple[float, float]]:
+        """The noise of both, and the numbers of both operators."""
+        numbers, others = (_taken_apart(each.operator)[1] for each in (self, other))
+        return [(self.sigma_y, other.sigma_y), *zip(numbers, others, strict=False)]
 
     def apart(self, other: "Subject") -> str:
         """What is not the same in a near one, in words."""
@@ -127,6 +143,8 @@ class Verdict:
         coverage_90: How often the truth lay in the central 90 % interval of its element.
         chi2_dof: |y - H x|^2 over what the noise explains; None for exact data.
         words: The finding as one line.
+        factors: By which intervals from 2, 3, ... samples are scaled to hold by construction, None
+            where no factor does it: see :mod:`hdagger.conformal`; empty if that was not asked for.
     """
 
     subject: Subject
@@ -137,6 +155,7 @@ class Verdict:
     coverage_90: float
     chi2_dof: float | None
     words: str
+    factors: tuple[float | None, ...] = ()
 
     def __str__(self) -> str:
         s, size = self.subject, " x ".join(map(str, self.shape))
@@ -151,13 +170,18 @@ class Verdict:
         return same and self.subject.is_same(other.subject)
 
     def is_weaker(self, other: "Verdict") -> bool:
-        """Whether it rests on fewer truths, or on fewer samples of them, than another."""
-        return self.simulations < other.simulations or self.draws < other.draws
+        """Whether it rests on fewer truths, or on fewer samples of them, or promises less."""
+        return (
+            self.simulations < other.simulations
+            or self.draws < other.draws
+            or len(self.factors) < len(other.factors)
+        )
 
     @property
-    def weight(self) -> tuple[bool, int, int]:
-        """What to tell first: truths from outside of the prior, then many of them."""
-        return self.truths != DRAWN, self.simulations, self.draws * math.prod(self.shape)
+    def weight(self) -> tuple[bool, bool, int, int]:
+        """What to tell first: truths from outside of the prior, a promise, then many of them."""
+        size = self.draws * math.prod(self.shape)
+        return self.truths != DRAWN, bool(self.factors), self.simulations, size
 
     @classmethod
     def of(cls, row: Any) -> "Verdict":
@@ -166,11 +190,14 @@ class Verdict:
         Raises:
             ValueError: It made something else.
         """
-        found = _table(row, cls)
+        found = _table(row, cls, "factors")
         about = _table(found["subject"], Subject, "arrays_sha256", "label", "guidance")
         shape, settings = found["shape"], about["settings"]
-        if not isinstance(shape, list) or not isinstance(settings, dict):
-            raise ValueError("no shape, or no settings")
+        factors = found.get("factors", [])
+        if not all(isinstance(each, list) for each in (shape, factors)):
+            raise ValueError("no shape, or no factors")
+        if not isinstance(settings, dict):
+            raise ValueError("no settings")
         texts = ("prior_sha256", "domain", "operator", "method", "arrays_sha256")
         parts = (
             *(_is_text(about.get(name, "")) for name in texts),
@@ -183,11 +210,13 @@ class Verdict:
             *(_is_real(about.get(name, 0)) for name in ("sigma_y", "guidance")),
             about.get("label") is None or _is_count(about["label"] + 1),
             found["chi2_dof"] is None or _is_real(found["chi2_dof"]),
+            *(f is None or (_is_real(f) and f > 0) for f in factors),
             _is_real(found["coverage_90"]) and 0 <= found["coverage_90"] <= 1,
         )
         if not all(parts):
             raise ValueError("a value is out of its range")
-        return cls(**found | {"subject": Subject(**about), "shape": tuple(shape)})
+        told = {"subject": Subject(**about), "shape": tuple(shape), "factors": tuple(factors)}
+        return cls(**found | told)
 
 
 def _table(row: Any, kind: type, *optional: str) -> dict[str, Any]:
@@ -217,12 +246,15 @@ class Findings:
     Attributes:
         subject: What was asked about.
         same: The verdict on it that weighs most; None for none.
-        near: Verdicts on near ones, the one that weighs most first.
+        near: Verdicts on near ones, the nearest first.
+        others: Verdicts on the same prior and method where something else was measured, the
+            nearest in noise first.
     """
 
     subject: Subject
     same: Verdict | None = None
     near: Sequence[Verdict] = ()
+    others: Sequence[Verdict] = ()
 
     def words(self, how_to_check: str) -> str:
         """One or two sentences.
@@ -239,6 +271,12 @@ class Findings:
                 f"The error bars of just this have not been checked; near to it ({apart}): "
                 f"{self.near[0]}. {advice}"
             )
+        if self.others:
+            nearest = self.others[0].subject
+            return (
+                "The error bars of this have not been checked; what has been, of this method and "
+                f"prior, is {nearest.operator} at sigma_y {nearest.sigma_y:.4g}. {advice}"
+            )
         return f"The error bars of this have not been checked. {advice}"
 
 
@@ -250,8 +288,11 @@ def found_on(subject: Subject) -> Findings:
     """
     kept = sorted(_kept(subject.prior_sha256), key=lambda verdict: verdict.weight, reverse=True)
     same = [verdict for verdict in kept if subject.is_same(verdict.subject)]
-    near = [v for v in kept if v not in same and subject.is_near(v.subject)]
-    return Findings(subject, same[0] if same else None, tuple(near))
+    by_it = [v for v in kept if v not in same and subject.is_by_the_same(v.subject)]
+    by_it.sort(key=lambda verdict: subject.distance(verdict.subject))
+    near = [verdict for verdict in by_it if subject.is_near(verdict.subject)]
+    others = [verdict for verdict in by_it if verdict not in near]
+    return Findings(subject, same[0] if same else None, tuple(near), tuple(others))
 
 
 def check_place(verdict: Verdict) -> None:
@@ -267,7 +308,8 @@ def check_place(verdict: Verdict) -> None:
                 f"Wanted a check that rests on no less than the one that is kept of the same, "
                 f"{other.simulations} simulations of {other.draws} draws, but got "
                 f"{verdict.simulations} of {verdict.draws}. "
-                f"Try --simulations {other.simulations} --draws {other.draws}."
+                f"Try --simulations {other.simulations} --draws {other.draws}"
+                f"{' --conformal' if other.factors else ''}."
             )
     folder = verdict_file(verdict.subject.prior_sha256).parent
     try:

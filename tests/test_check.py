@@ -12,8 +12,8 @@ from motion_clips import stepping
 from PIL import Image
 
 from hdagger import calibration
-from hdagger.calibration import Calibration, Plan, judge, plan, student
-from hdagger.diagnostics import central_interval, coverage, levels_shown
+from hdagger.calibration import Calibration, Plan, plan
+from hdagger.diagnostics import central_interval, coverage, levels_shown, student, student_reach
 from hdagger.domain import DOMAINS
 from hdagger.domains.motion.domain import MOTION
 from hdagger.domains.motion.files import write_motion
@@ -21,6 +21,7 @@ from hdagger.domains.motion.windows import SHAPE, to_signal
 from hdagger.domains.pictures.options import Damages
 from hdagger.domains.pictures.reading import read
 from hdagger.errors import FileError, HDaggerError, SettingError
+from hdagger.judging import LEVELS, Scores, judge
 from hdagger.measurement import Measurement
 from hdagger.priors import zoo
 from hdagger.recipe import Recipe
@@ -51,7 +52,7 @@ def randn(*shape, seed=0):
 
 
 def simulated(draws, chi2_dof=1.0):
-    return PosteriorSamples(draws, {"chi2_dof": chi2_dof})
+    return PosteriorSamples(draws, {"chi2_dof": chi2_dof, "nfe": 20, "seconds": 1.0})
 
 
 def watched(monkeypatch):
@@ -84,7 +85,7 @@ def test_a_check_judges_what_restore_draws(monkeypatch, pictures):
     assert found.subject.settings["data_variance"] == 0.25
     assert found.subject.prior_sha256 == zoo.card("photo").sha256
     each = [samples.provenance["chi2_dof"] for samples, _ in seen]
-    assert found.chi2_dof == pytest.approx(sum(each) / 2)
+    assert found.scores.chi2_dof == pytest.approx(sum(each) / 2)
     assert (found.truths, found.shape) == ("crops of pictures", (3, 8, 8))
 
 
@@ -174,7 +175,11 @@ def test_rounded_data_are_settled_as_restore_does_it(monkeypatch, pictures):
     seen = watched(monkeypatch)
     ready = plan(Recipe(steps=2, samples=19), "jpeg:10", None, 2, pictures, 8)
     found = ready.run()
-    assert (found.subject.method, found.subject.sigma_y, found.chi2_dof) == ("cells", 0, None)
+    assert (found.subject.method, found.subject.sigma_y, found.scores.chi2_dof) == (
+        "cells",
+        0,
+        None,
+    )
     assert all(samples.provenance["kept"] == 1 for samples, _ in seen)
 
 
@@ -212,31 +217,39 @@ WHITE = Prior(
 )
 
 
-def on_white_noise(recipe, simulations=12):
+def on_white_noise(recipe, simulations=12, conformal=False):
     """A check of white noise, whose truths are drawn through its denoiser."""
-    shape = (1, 16, 16)
-    return Plan(recipe, WHITE, PICTURES, shape, "average:2", 0.3, {}, simulations).run()
+    shape, given = (1, 16, 16), (WHITE, PICTURES)
+    return Plan(
+        recipe, *given, shape, "average:2", 0.3, {}, simulations, conformal=conformal
+    ).run()
 
 
 def test_error_bars_of_an_exact_method_are_found_right():
     exact = Recipe("pigdm", {"step_variance": 1.0}, steps=3, samples=39)
     found = on_white_noise(exact)
-    for level, held in found.covered.items():
+    for level, held in found.scores.covered.items():
         assert held == pytest.approx(level, abs=0.03), level
-    assert all(held == pytest.approx(0.9, abs=0.04) for held in found.thirds)
-    assert found.chi2_dof == pytest.approx(1, abs=0.1)
+    assert all(held == pytest.approx(0.9, abs=0.04) for held in found.scores.thirds)
+    assert found.scores.chi2_dof == pytest.approx(1, abs=0.1)
     assert found.p_value > 0.01
     assert "confident" not in found.words
+    for ratio in (*found.scores.bands["luma"], found.scores.texture):
+        assert ratio == pytest.approx(1, abs=0.06)
     narrow = on_white_noise(replace(exact, method="ddrm", settings={}, steps=20))
-    assert narrow.covered[0.9] < 0.85
+    assert narrow.scores.covered[0.9] < 0.85
     assert "over-confident" in narrow.words
-    assert narrow.crps > 1.005 * found.crps
-    assert narrow.energy > 1.005 * found.energy
+    assert narrow.scores.crps > 1.005 * found.scores.crps
+    assert narrow.scores.energy > 1.005 * found.scores.energy
+    assert all(ratio < 0.9 for ratio in narrow.scores.bands["luma"])
 
 
-@pytest.mark.parametrize(("count", "levels"), [(19, (0.5, 0.8, 0.9)), (39, (0.5, 0.8, 0.9, 0.95))])
+@pytest.mark.parametrize(
+    ("count", "levels"), [(2, LEVELS), (8, LEVELS), (19, (0.5, 0.8, 0.9)), (39, LEVELS)]
+)
 def test_exact_draws_cover_each_level_that_is_told(count, levels):
-    assert levels_shown(calibration.LEVELS, count) == levels
+    """By their ranks, or by Student's t where they are too few for that."""
+    assert count < 19 or levels_shown(LEVELS, count) == levels
     found = judge(simulated(randn(count, 1, 128, 128)), randn(1, 128, 128, seed=1), PICTURES, 0)
     assert tuple(found.covered) == levels
     for level, held in found.covered.items():
@@ -250,6 +263,17 @@ def test_a_level_that_few_draws_cannot_show_is_refused():
         central_interval(randn(18, 3), 0.9)
     low, high = central_interval(torch.arange(1.0, 20.0), 0.9)
     assert (float(low), float(high)) == (1.0, 19.0)
+
+
+def test_the_texture_and_the_closeness_of_samples_are_judged_by_what_it_is_of_the_truth():
+    """Samples twice as rough as the truth, whose mean misses it by less than each."""
+    found = judge(simulated(2 * randn(30, 3, 32, 32)), randn(3, 32, 32, seed=1), PICTURES, 0)
+    assert found.texture is not None
+    assert found.texture[0] == pytest.approx(4 * found.texture[1], rel=0.1)
+    assert found.psnr is not None
+    assert found.psnr[0] < found.psnr[1] - 1
+    assert list(found.bands) == ["luma", "red-green", "yellow-blue"]
+    assert (found.nfe, found.seconds) == (20, 1 / 30)
 
 
 def test_a_truth_on_the_end_of_its_interval_is_inside():
@@ -266,6 +290,8 @@ def test_what_the_data_tell_exactly_has_no_intervals_to_check():
     draws[..., 0] = 0.25
     truth = torch.tensor([0.25 + 1e-7, 9.0]).view(1, 1, 2)
     assert judge(simulated(draws), truth, PICTURES, 0).covered[0.9] == 0
+    exact = judge(simulated(draws), truth.where(truth > 1, 0.25), PICTURES, 0)
+    assert float(exact.missed[-1, 232]) == 1
     wrong = torch.tensor([0.35, 9.0]).view(1, 1, 2)
     assert judge(simulated(draws), wrong, PICTURES, 0).covered[0.9] == 0
     with pytest.raises(SettingError, match="leave something open"):
@@ -278,13 +304,20 @@ CALIBRATION = Calibration(
     shape=(3, 32, 32),
     simulations=12,
     draws=19,
-    covered={0.5: 0.5, 0.8: 0.8, 0.9: 0.9},
+    scores=Scores(
+        covered={0.5: 0.5, 0.8: 0.8, 0.9: 0.9},
+        thirds=None,
+        chi2_dof=1.0,
+        crps=0.1,
+        energy=0.4,
+        bands={},
+        texture=None,
+        psnr=None,
+        nfe=20,
+        seconds=0.5,
+    ),
     chance=0.04,
-    thirds=None,
-    chi2_dof=1.0,
     p_value=0.5,
-    crps=0.1,
-    energy=0.4,
 )
 
 
@@ -302,7 +335,8 @@ CALIBRATION = Calibration(
     ],
 )
 def test_the_words_say_what_was_found(held, chance, judged):
-    found = replace(CALIBRATION, covered=CALIBRATION.covered | {0.9: held}, chance=chance)
+    scores = replace(CALIBRATION.scores, covered={0.9: held})
+    found = replace(CALIBRATION, scores=scores, chance=chance)
     assert found.words == f"the 90 % intervals cover {100 * held:.0f} %: {judged}"
     assert found.verdict.coverage_90 == held
     assert found.words in found.svg()
@@ -315,15 +349,8 @@ def test_chance_is_what_repeated_checks_show(monkeypatch):
     given = lambda *_: replace(one, covered=one.covered | {0.9: next(held)})
     monkeypatch.setattr(calibration, "judge", given)
     found = plan(Recipe("ddim", prior="field", steps=1, samples=19), simulations=3, side=8).run()
-    assert found.covered[0.9] == pytest.approx(0.9)
-    assert found.chance == pytest.approx(student(2) * 0.1 / math.sqrt(3))
-
-
-@pytest.mark.parametrize(
-    ("freedom", "tabled"), [(1, 12.706), (2, 4.303), (11, 2.201), (39, 2.023)]
-)
-def test_few_simulations_have_wider_chance(freedom, tabled):
-    assert student(freedom) == pytest.approx(tabled, rel=0.04)
+    assert found.scores.covered[0.9] == pytest.approx(0.9)
+    assert found.chance == pytest.approx(student(2, 0.95) * 0.1 / math.sqrt(3))
 
 
 REFUSED = {
@@ -332,7 +359,8 @@ REFUSED = {
     "--sigma-y inf": "noise of 0 or more",
     "--simulations -5": "--simulations -5",
     "--simulations 1": "2 or more",
-    "--draws 18": "19 or more",
+    "--draws 1": "2 or more",
+    "--conformal --simulations 8": "9 simulations or more",
     "--size 0": "--size 0",
     "--size 100000": "8 to 1024",
     "--steps 0": "--steps 0",
@@ -349,6 +377,8 @@ REFUSED = {
     "--prior nobody": "a prior",
     "--domain music": "a domain",
     "--plot check.png": ".svg",
+    "--plot check.svg --operator none --operator average:2": "one operator",
+    "--operator none --operator magic:2": "an operator, one of",
     "--plot taken/check.svg": "cannot be written",
     "--pictures nowhere": "--prior photo",
     "--prior photo --pictures nowhere": "nowhere",
@@ -389,11 +419,32 @@ def test_auto_says_what_it_stood_for(run):
     assert out.startswith("auto stands for ddrm\n")
     assert "CRPS" in out
     assert "95 %" not in out
+    assert "fine texture" in out
     code, out, _ = run("check", "--method", "auto", *small, "--json")
     told = json.loads(out)
     assert told["method"] == "ddrm"
     assert told["settings"] == {"eta": 0.85, "eta_b": 1.0}
     assert list(told["coverage"]) == ["0.5", "0.8", "0.9"]
+
+
+def test_several_operators_are_one_table(run):
+    small = ("--size", 16, "--simulations", 2, "--draws", 2, "--steps", 2, "--method", "pigdm")
+    both = ("--operator", "average:2", "--operator", "gauss:1")
+    code, out, err = run("check", *small, *both)
+    assert code == 0, err
+    first, second, head, *rows = out.splitlines()
+    assert first.startswith("average:2: the 90 % intervals")
+    assert second.startswith("gauss:1: the 90 % intervals")
+    assert head.split() == ["average:2", "gauss:1"]
+    assert any(row.split()[0] == "CRPS" and len(row.split()) == 3 for row in rows)
+    code, out, _ = run("check", *small, *both, "--json")
+    told = [json.loads(line) for line in out.splitlines()]
+    alone = json.loads(run("check", *small, *both[2:], "--json")[1])
+    assert [row["operator"] for row in told] == ["average:2", "gauss:1"]
+    assert 0 <= alone["p_value"] <= 1
+    differ = {name for name in alone if alone[name] != told[1][name]}
+    assert differ <= {"seconds_a_sample"}
+    assert list(alone["coverage"]) == ["0.5", "0.8", "0.9", "0.95"]
 
 
 def test_a_check_is_kept_and_a_restoration_tells_it(run, monkeypatch, tmp_path, pictures):
@@ -420,6 +471,39 @@ def test_a_check_is_kept_and_a_restoration_tells_it(run, monkeypatch, tmp_path, 
     assert "--method ddrm --steps 2" in other.provenance["checked"]
     far = restore(replace(recipe, steps=9), measure(x, "average:2", {}, 0.1))
     assert "--method ddrm --set eta=0.5 --steps 9" in far.provenance["checked"]
+
+
+def test_a_promise_is_kept_and_a_restoration_tells_it_for_its_number_of_samples(
+    run, monkeypatch, tmp_path, pictures
+):
+    shutil.copy(zoo.card("photo").weights, tmp_path / "own.safetensors")
+    monkeypatch.chdir(tmp_path)
+    asked = ("--prior", "own.safetensors", "--steps", 2, "--method", "ddrm", "--conformal")
+    small = ("--size", 8, "--simulations", 20, "--draws", 4, "--operator", "average:2")
+    code, out, err = run("check", *asked, *small, "--pictures", pictures, "--store", "--json")
+    assert code == 0, err
+    factors = json.loads(out)["conformal_factors"]
+    assert len(factors) == 3
+    recipe = Recipe("ddrm", steps=2, samples=3, prior="own.safetensors")
+    measured = measure(PICTURES.truths(pictures, (3, 8, 8), 1, 0)[0], "average:2", {}, 0.1)
+    told = restore(recipe, measured).provenance
+    assert told["interval_90"] == pytest.approx(factors[1] * student_reach(3, 0.9))
+    assert f"Mean -+ {told['interval_90']:.2f} std holds 90 %" in told["checked"]
+    other = measure(PICTURES.truths(pictures, (3, 8, 8), 1, 0)[0], "average:2", {}, 0.12)
+    for asked, given in ((replace(recipe, samples=5), measured), (recipe, other)):
+        told = restore(asked, given).provenance
+        assert told["interval_90"] is None
+        assert "std holds" not in told["checked"]
+
+
+def test_the_factor_of_an_exact_method_is_near_one_and_that_of_a_narrow_one_is_not():
+    exact = Recipe("pigdm", {"step_variance": 1.0}, steps=3, samples=8)
+    found = on_white_noise(exact, 40, conformal=True)
+    assert found.plain_factors[-1] == pytest.approx(1, abs=0.03)
+    assert 1 < found.factors[-1] < 1.2
+    assert f"(factor {found.factors[-1]:.2f})" in found.promise
+    narrow = on_white_noise(replace(exact, method="ddrm", settings={}, steps=20), 20, True)
+    assert narrow.plain_factors[-1] > 1.15
 
 
 def test_a_jpeg_with_the_tables_of_a_quality_is_called_by_it():

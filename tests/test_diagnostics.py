@@ -13,9 +13,13 @@ from hdagger.diagnostics import (
     residual_chi2,
     sbc,
     sliced_wasserstein,
+    student,
+    student_interval,
+    student_reach,
     tarp,
     wasserstein,
 )
+from hdagger.errors import SettingError
 from hdagger.operators.spectral import Inpainting
 from hdagger.problem import Problem
 
@@ -128,3 +132,24 @@ def test_the_residual_counts_what_was_measured():
     chi2 = residual_chi2(x, problem)
     assert float(chi2.mean()) == pytest.approx(1, abs=0.05)
     assert float(chi2.var()) == pytest.approx(2 / 3, rel=0.1)
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 7, 18, 38, 401])
+@pytest.mark.parametrize("level", [0.5, 0.9, 0.95])
+def test_students_t_is_the_tabled_one(freedom, level):
+    stats = pytest.importorskip("scipy.stats")
+    exact = float(stats.t.ppf((1 + level) / 2, freedom))
+    assert student(freedom, level) == pytest.approx(exact, rel=1e-9)
+
+
+@pytest.mark.parametrize("count", [2, 3, 8])
+def test_students_interval_holds_another_draw_as_often_as_it_says(count):
+    low, high = student_interval(3 + 2 * randn(count, 60_000), 0.9)
+    another = 3 + 2 * randn(60_000, seed=1)
+    held = ((another >= low) & (another <= high)).double().mean()
+    assert float(held) == pytest.approx(0.9, abs=0.005)
+
+
+def test_one_draw_has_no_interval():
+    with pytest.raises(SettingError, match="2 draws"):
+        student_reach(1, 0.9)

@@ -123,6 +123,15 @@ def test_a_restoration_leaves_what_was_given_and_drawn(tmp_path):
     assert torch.equal(PosteriorSamples.load(tmp_path / "samples.npz").draws, DRAWS)
 
 
+def test_the_scale_of_the_spread_is_told_in_intervals_where_a_check_promises_them():
+    plain = spread_panel(PosteriorSamples(DRAWS, summary(interval_90=None)))
+    top = float(re.search(r"pale ([\d.]+)\)", plain.caption).group(1))
+    told = spread_panel(PosteriorSamples(DRAWS, summary(interval_90=2.5))).caption
+    reach = re.search(r"pale ([\d.]+), in 90 % intervals -\+ ([\d.]+)\)", told)
+    assert float(reach.group(1)) == top
+    assert float(reach.group(2)) == pytest.approx(2.5 * top, rel=0.05)
+
+
 def test_words_from_files_are_not_markup(tmp_path):
     evil = "<script>alert('x')</script>"
     samples = PosteriorSamples(DRAWS, summary(operator=evil, checked=evil))

@@ -98,6 +98,43 @@ def test_near_ones_are_told_as_near_with_what_is_apart(apart):
     assert words.endswith("71 %: over-confident. do it does it.")
 
 
+def test_the_nearest_of_the_near_ones_is_told_first():
+    far = replace(VERDICT, subject=replace(SUBJECT, sigma_y=0.12), simulations=400)
+    close = replace(VERDICT, subject=replace(SUBJECT, sigma_y=0.09))
+    for verdict in (far, close):
+        store(verdict)
+    asked = replace(SUBJECT, sigma_y=0.095)
+    assert found_on(asked).near == (close, far)
+    assert "(sigma_y 0.09, not 0.095)" in found_on(asked).words("do it")
+    masked = replace(SUBJECT, operator="average:4 | mask", arrays_sha256="ef")
+    assert masked.distance(replace(masked, arrays_sha256="01")) > masked.distance(
+        replace(masked, operator="average:3 | mask")
+    )
+
+
+def test_where_none_is_near_what_was_measured_is_named_and_what_was_found_is_not():
+    store(VERDICT)
+    words = found_on(replace(SUBJECT, operator="motion:15,30", sigma_y=0.02)).words("do it")
+    assert words == (
+        "The error bars of this have not been checked; what has been, of this method and prior, "
+        "is average:4 at sigma_y 0.1. do it does it."
+    )
+    assert "average" not in found_on(replace(SUBJECT, steps=21, settings={})).words("do it")
+
+
+def test_a_promise_survives_its_file_and_gives_way_to_none_without():
+    promise = replace(VERDICT, factors=(None, *(1 + 1 / k for k in range(2, 19))))
+    store(VERDICT)
+    store(promise)
+    assert found_on(SUBJECT).same == promise
+    with pytest.raises(SettingError, match="--draws 19 --conformal"):
+        store(replace(VERDICT, simulations=99))
+    small = replace(promise, shape=(3, 16, 16), simulations=9)
+    store(replace(VERDICT, shape=(3, 64, 64), simulations=99))
+    store(small)
+    assert found_on(SUBJECT).same == promise, "a promise is told before more simulations"
+
+
 def test_a_mask_in_two_steps_is_not_told_of_averages_in_twenty():
     store(VERDICT)
     masked = replace(SUBJECT, operator="mask", arrays_sha256="ef", steps=2)
@@ -178,6 +215,8 @@ BROKEN = {
     "words": json.dumps([ROW | {"words": "long " * 1000}]),
     "settings": json.dumps([ROW | {"subject": ROW["subject"] | {"settings": {"eta": [1]}}}]),
     "steps": json.dumps([ROW | {"subject": ROW["subject"] | {"steps": True}}]),
+    "factors": json.dumps([ROW | {"factors": [1.5, 0]}]),
+    "a factor": json.dumps([ROW | {"factors": 1.5}]),
     "sha256": json.dumps([ROW | {"subject": ROW["subject"] | {"prior_sha256": None}}]),
 }
 

@@ -1,13 +1,12 @@
 """Pictures as a domain: how a measured picture is put to a prior, and where a walk starts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
 
 from ...diagnostics import residual_summary
 from ...domain import Domain, Posed
@@ -22,6 +21,7 @@ from ...priors.zoo import Card
 from ...problem import Problem
 from ...samplers.base import Sampler
 from ...tensors import Signal
+from . import metrics
 from .bands import PictureBands
 from .dataset import Photographs
 from .hints import picture_levels
@@ -147,13 +147,20 @@ class Pictures(Domain):
         channels, side, _ = signal_shape
         return Photographs(folder, side, channels).draw(count, seed)
 
-    def bands(self, signal_shape: tuple[int, ...]) -> PictureBands:
+    def basis(self, signal_shape: tuple[int, ...]) -> PictureBands:
         return PictureBands(signal_shape)
 
     def activity(self, x: Tensor) -> Tensor:
-        """The standard deviation within 5 x 5 pixels."""
-        mean = lambda a: avg_pool2d(a, 5, stride=1, padding=2, count_include_pad=False)
-        return (mean(x.square()) - mean(x).square()).clamp(min=0).sqrt()
+        return metrics.activity(x)
+
+    def bands(self, x: Tensor) -> Mapping[str, Sequence[Tensor]]:
+        return metrics.bands(x)
+
+    def texture(self, x: Tensor) -> Tensor:
+        return metrics.laplacian(x)
+
+    def psnr(self, x: Tensor, truth: Tensor) -> float:
+        return metrics.psnr(x, truth)
 
 
 def in_their_cells(x: Signal, problem: Problem) -> tuple[Signal, dict[str, Any]]:

@@ -18,10 +18,16 @@ Write = Callable[[Path, Float[Tensor, "channels height width"]], None]
 
 
 def spread_panel(samples: PosteriorSamples) -> Panel:
-    """Where the samples disagree, as a heat map with its scale in the caption."""
+    """Where the samples disagree, as a heat map with its scale in the caption.
+
+    Where a check promises 90 % intervals, the scale is told in half of their width, too.
+    """
     spread = samples.std.mean(dim=0)
     top = max(float(spread.flatten().kthvalue(max(1, int(0.995 * spread.numel()))).values), 1e-6)
-    return Panel(f"where samples disagree (std: black 0, pale {top:.2g})", heat_map(spread, top))
+    reach = samples.provenance.get("interval_90")
+    interval = "" if reach is None else f", in 90 % intervals -+ {reach * top:.2g}"
+    caption = f"where samples disagree (std: black 0, pale {top:.2g}{interval})"
+    return Panel(caption, heat_map(spread, top))
 
 
 def write_restoration(
