@@ -89,8 +89,8 @@ def given_data(x0: Signal, C: Covariance, problem: Problem, sigma: Level, noise:
     residual = problem.residual(x0)
     length = inner(residual, residual).clamp(min=torch.finfo(x0.dtype).tiny)
     back = H.adjoint(residual)
-    seen = sigma * (inner(back, back) / length).sqrt()
-    deviation = problem.sigma_y or EXACT * float(seen.mean())
+    seen = sigma * (inner(back, back).view_as(length) / length).sqrt()
+    deviation = problem.sigma_y or EXACT * seen
     e = residual - H.seen(deviation * like(problem.y, noise))
 
     def through(C: Covariance, v: Data) -> Data:
