@@ -28,7 +28,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from .errors import FileError
-from .files import brief
+from .files import brief, fingerprint
 from .linalg import hartley
 from .priors import checkpoint
 from .priors.analytic import GaussianField
@@ -197,9 +197,11 @@ class Uncertainty(abc.ABC):
 
     Attributes:
         data_variance: The variance of one element of a clean signal.
+        sha256: Of the file that says it; empty for none.
     """
 
     data_variance: float
+    sha256: str = ""
 
     @abc.abstractmethod
     def at(self, sigma: Level, D: Signal, variance: Signal | None) -> Covariance:
@@ -276,6 +278,7 @@ class SpectralTable(Uncertainty):
     levels: Tensor
     nodes: Tensor
     spectra: Tensor
+    sha256: str = ""
 
     def at(self, sigma: Level, D: Signal, variance: Signal | None) -> LocalSpectra:
         grid = self.levels.log()
@@ -294,6 +297,7 @@ class SpectralTable(Uncertainty):
         return LocalSpectra(self.bands, spectra, shares, len(D))
 
     @classmethod
+    @torch.no_grad()
     def measured(
         cls,
         prior: Denoiser,
@@ -342,11 +346,8 @@ class SpectralTable(Uncertainty):
     def save(self, path: Path, prior_sha256: str, truths: str) -> None:
         """Writes the table, for the prior with these weights, to one safetensors file."""
         tensors = {"levels": self.levels, "nodes": self.nodes, "spectra": self.spectra}
-        build = {
-            "data_variance": self.data_variance,
-            "prior_sha256": prior_sha256,
-            "truths": truths,
-        }
+        build = {"data_variance": self.data_variance}
+        build |= {"prior_sha256": prior_sha256, "truths": truths}
         checkpoint.write(path, KIND, build, {name: t.float() for name, t in tensors.items()})
 
     @classmethod
@@ -371,7 +372,7 @@ class SpectralTable(Uncertainty):
             right = sorted_ and min(count - 1, classes, levels[0], variance) > 0
             if not right or not ((spectra > 0) & (spectra <= 1)).all():
                 raise ValueError("its numbers are no covariances")
-            return cls(variance, bands, levels, nodes, spectra)
+            return cls(variance, bands, levels, nodes, spectra, fingerprint(path))
         except (KeyError, TypeError, ValueError) as error:
             raise FileError(
                 f"Wanted the covariances of a prior, but {path} does not hold them "

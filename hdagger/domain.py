@@ -66,6 +66,9 @@ class Domain(abc.ABC):
     truths_are: ClassVar[str] = "signals from files"
     """What :meth:`truths` gives, in words."""
 
+    sharp_side: ClassVar[int | None] = None
+    """Side of the signals on which a prior of any size is calibrated; None where there is none."""
+
     @abc.abstractmethod
     def operator(
         self, text: str, signal_shape: tuple[int, ...], arrays: Mapping[str, Tensor]
@@ -149,8 +152,22 @@ class Domain(abc.ABC):
         what is not."""
         return dict(given)
 
-    def truths(self, folder: Path, signal_shape: tuple[int, ...], count: int, seed: int) -> Tensor:
+    def truths(
+        self,
+        folder: Path,
+        signal_shape: tuple[int, ...],
+        count: int,
+        seed: int,
+        shrunk: bool = True,
+    ) -> Tensor:
         """Clean signals from a folder of files, ``(count, *signal)``.
+
+        Args:
+            folder: Where the files are.
+            signal_shape: Of one.
+            count: How many.
+            seed: Which ones.
+            shrunk: Whether some may be smaller versions of what the files have.
 
         Raises:
             FileError: There are none.

@@ -4,26 +4,30 @@ import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .conformal import Interval
-from .covariance import Bands, Isotropic, SpectralTable, Uncertainty
-from .domain import DOMAINS, Posed
-from .errors import OperatorAbilityError
+from .covariance import Bands, ExactField, Isotropic, SpectralTable, Uncertainty
+from .domain import DOMAINS, Domain, Posed
+from .errors import FileError, OperatorAbilityError, SettingError
+from .files import whole_file, whole_folder
 from .measurement import Measurement
 from .operators.quantisation import Quantiser
 from .priors import zoo
+from .priors.analytic import GaussianField
 from .priors.base import Counted, LabelledDenoiser
+from .priors.latent import LatentDenoiser
 from .problem import Problem
 from .recipe import Plain, Recipe
 from .samplers import METHODS
 from .samplers.base import Sampler
 from .samples import PosteriorSamples
 from .settings import settings_of
-from .solving import Watch, solve, unwatched
+from .solving import BFLOAT16, Network, Watch, solve, unwatched
 from .verdicts import Subject, found_on
 
 PREFERRED = ("cells", "ddrm", "pigdm", "dps")
@@ -44,6 +48,15 @@ def best_for(problem: Problem, uncertainty: Uncertainty) -> Sampler[Any]:
         else:
             return method
     raise refusals[-1]
+
+
+def can_draw(problem: Problem, domain: Domain) -> bool:
+    """Whether ``"drawn"`` would work on a problem, were the prior's covariances measured."""
+    try:
+        METHODS["drawn"].require(problem)
+    except OperatorAbilityError:
+        return False
+    return domain.basis(problem.H.signal_shape) is not None
 
 
 def measure(
@@ -69,6 +82,9 @@ def how_to_check(subject: Subject, settings: Mapping[str, Plain], prior: str) ->
         f"--sigma-y {subject.sigma_y:.4g} --store"
     )
 
+
+MOST_TRUTHS = 1000
+"""Signals on which a prior is calibrated."""
 
 LARGE = 3 * 2**20
 """Numbers of a signal above which the state of the walk is in float32, half of the memory. Data
@@ -101,15 +117,82 @@ class Prior:
         return cls(card, network, zoo.sha256_of(card), device)
 
     def uncertainty(self, bands: Bands | None) -> Uncertainty:
-        """What was measured of its covariances, for signals with these bands.
+        """What is known of its covariances, or was measured, for signals with these bands.
 
         Raises:
             FileError: The file of them is broken, or belongs to other weights.
         """
+        if isinstance(self.network, GaussianField):
+            return ExactField(self.network)
         path = zoo.covariances(self.card)
         if bands is None or not path.is_file():
             return Isotropic(self.card.data_variance)
         return SpectralTable.load(path, self.sha256, bands)
+
+    def calibrate(
+        self,
+        folder: Path,
+        domain: str = "pictures",
+        count: int = 32,
+        side: int | None = None,
+        seed: int = 0,
+        watch: Watch = unwatched,
+    ) -> tuple[Path, str]:
+        """Measures its covariances on clean signals, and keeps them beside its weights.
+
+        The signals are as the files have them, none shrunk: what a network errs by depends on
+        how sharp they are.
+
+        Args:
+            folder: Whose files give the signals; the prior should not have been trained on them.
+            domain: Their kind.
+            count: How many, 2 or more.
+            side: Of a signal; by default the prior's own, or what suits the kind.
+            seed: Of the places in the files, and of the noise.
+            watch: Called after every batch of evaluations.
+
+        Returns:
+            The file, and on what was measured, in words.
+
+        Raises:
+            SettingError: The covariances of this prior cannot be told by frequency.
+            FileError: There are no such signals, or the file cannot be written.
+        """
+        if not 2 <= count <= MOST_TRUTHS:
+            raise SettingError(
+                f"Wanted 2 to {MOST_TRUTHS} signals to measure, but got {count}. Try 32."
+            )
+        DOMAINS.check(domain)
+        kind, card = DOMAINS[domain], self.card
+        if isinstance(self.network, LatentDenoiser):
+            raise SettingError(
+                f"Wanted a prior of signals, but {card.name} is one of codes, of which no data "
+                "are linear. Its methods work without covariances."
+            )
+        shape = kind.truth_shape(card, side or (None if card.size else kind.sharp_side))
+        bands = kind.basis(shape)
+        if bands is None:
+            raise SettingError(
+                f"Wanted signals whose errors can be told by frequency, but {domain} has no such "
+                "basis yet. Its methods work without covariances."
+            )
+        path = zoo.covariances(card)
+        about = f"{count} {kind.truths_are}, {' x '.join(map(str, shape))}, seed {seed}"
+        try:
+            with whole_folder(path.parent):
+                pass
+        except FileError as error:
+            raise FileError(
+                f"Wanted to keep covariances beside the weights, but {path.parent} cannot be "
+                f"written. Copy {card.weights.name} to a folder that can, and name that file."
+            ) from error
+        truths = kind.truths(folder, shape, count, seed, shrunk=False).float().to(self.device)
+        network = Network(self.network, self.device == "cpu" and BFLOAT16)
+        within = card.sigma_min, card.sigma_max
+        table = SpectralTable.measured(network, truths, bands, seed, within, watch)
+        with whole_file(path) as partial:
+            table.save(partial, self.sha256, about)
+        return path, about
 
 
 @dataclass(frozen=True)
@@ -218,9 +301,12 @@ def prepare(recipe: Recipe, measurement: Measurement, prior: Prior) -> Restorati
         arrays_sha256=spelled.arrays_sha256,
         label=None if recipe.label is None else card.number(recipe.label),
         guidance=recipe.guidance,
+        covariance_sha256=getattr(getattr(method, "uncertainty", None), "sha256", ""),
     )
     found = found_on(subject)
     checked = found.words(how_to_check(subject, recipe.settings, card.name))
+    if not chosen and isinstance(uncertainty, Isotropic) and can_draw(posed.problem, domain):
+        checked = f"{checked} {zoo.how_to_calibrate(card)} would give it error bars that hold."
     interval = Interval.of(found.same, ran.samples)
     if interval is not None:
         checked = f"{checked} {interval}"

@@ -24,6 +24,9 @@ SHIPPED = Path(__file__).parent / "priors" / "bundled"
 DRAWN = "draws of the prior"
 """Truths that the prior made itself, which show nothing of how true the prior is."""
 
+OPTIONAL = ("arrays_sha256", "label", "guidance", "covariance_sha256")
+"""Fields of a subject that a file may leave out."""
+
 APART = 1.5
 """Numbers of a measurement up to this factor apart are near each other."""
 
@@ -47,6 +50,7 @@ class Subject:
             nothing.
         label: The class that was drawn towards; None for any.
         guidance: How far.
+        covariance_sha256: Of the prior's covariances, if the method draws from them.
     """
 
     prior_sha256: str
@@ -59,6 +63,7 @@ class Subject:
     arrays_sha256: str = ""
     label: int | None = None
     guidance: float = 1.0
+    covariance_sha256: str = ""
 
     def is_same(self, other: "Subject") -> bool:
         """Whether what was found of one holds for the other as it stands."""
@@ -191,14 +196,15 @@ class Verdict:
             ValueError: It made something else.
         """
         found = _table(row, cls, "factors")
-        about = _table(found["subject"], Subject, "arrays_sha256", "label", "guidance")
+        about = _table(found["subject"], Subject, *OPTIONAL)
         shape, settings = found["shape"], about["settings"]
         factors = found.get("factors", [])
         if not all(isinstance(each, list) for each in (shape, factors)):
             raise ValueError("no shape, or no factors")
         if not isinstance(settings, dict):
             raise ValueError("no settings")
-        texts = ("prior_sha256", "domain", "operator", "method", "arrays_sha256")
+        texts = ("prior_sha256", "domain", "operator", "method")
+        texts += ("arrays_sha256", "covariance_sha256")
         parts = (
             *(_is_text(about.get(name, "")) for name in texts),
             *(_is_text(found[name]) for name in ("truths", "words")),

@@ -5,8 +5,8 @@ known; what is off is the sampler's. The averages of 4x4 blocks (``sr4``) or 30 
 (``inpaint30``) are measured with sigma_y = 0.1. Four measurements, 64 samples of each.
 
 A pixel has variance 1, but the average of 4x4 of them has nearly that variance too, 16 times
-that of independent ones; PiGDM is run with both for the variance of the data. The drawn steps know the
-field's covariances, as they know those of a network that were measured.
+that of independent ones; PiGDM is run with both for the variance of the data. The drawn steps
+know the field's covariances, as they know those of a network that were measured.
 
 ``mean_error``: distance of the samples' mean from the posterior's, in posterior standard
 deviations (root mean square; what 64 samples leave is subtracted). ``variance_ratio``: the

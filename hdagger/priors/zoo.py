@@ -7,6 +7,7 @@ Bundled ones lie in the package, a user's own in ``hdagger/priors`` under ``XDG_
 
 import json
 import re
+import shlex
 import tomllib
 from collections import OrderedDict
 from collections.abc import Callable
@@ -397,6 +398,19 @@ def checked_weights(card: Card) -> Path:
 def covariances(card: Card) -> Path:
     """The file with the covariances of a prior, which may not be there."""
     return card.weights.with_suffix(".covariance.safetensors")
+
+
+def is_calibrated(card: Card) -> bool | None:
+    """Whether its covariances were measured; None where that is not for its kind."""
+    if covariances(card).is_file():
+        return True
+    kind, _ = checkpoint.read_kind(card.weights)
+    return None if kind in ("latent", "motion") or kind in CLASSIFIERS else False
+
+
+def how_to_calibrate(card: Card) -> str:
+    """The command that measures the covariances of a prior."""
+    return f"hdagger priors calibrate {shlex.quote(card.name)} --pictures FOLDER"
 
 
 def sha256_of(card: Card) -> str:

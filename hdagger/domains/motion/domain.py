@@ -92,7 +92,14 @@ class Motions(Domain):
         known[10:50] = False
         return {"frames": known, **given} if "frames" in text else dict(given)
 
-    def truths(self, folder: Path, signal_shape: tuple[int, ...], count: int, seed: int) -> Tensor:
+    def truths(
+        self,
+        folder: Path,
+        signal_shape: tuple[int, ...],
+        count: int,
+        seed: int,
+        shrunk: bool = True,
+    ) -> Tensor:
         """Windows of two seconds, at random places of the clips."""
         return windows_in(folder, count, seed)
 

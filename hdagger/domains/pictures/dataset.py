@@ -16,7 +16,7 @@ from .writing import to_image
 
 
 class Photographs:
-    """Random crops of the pictures in a folder, at full size, a half, a quarter and an eighth.
+    """Random crops of the pictures in a folder, at full size, a half, a quarter, and so on.
 
     A picture is drawn in proportion to the square root of its area. The pyramid is held in
     memory, 4 bytes for each pixel of the files.
@@ -27,13 +27,20 @@ class Photographs:
         channels: 3 for colour, 1 for gray.
         classes: How many labels there are, numbered as their folders are sorted; 0 for none.
         mirror: Whether half of the crops are mirrored.
+        scales: How many sizes there are of a picture, the full one included.
 
     Raises:
         FileError: There is no picture as large as a crop, or not a folder for each label.
     """
 
     def __init__(
-        self, folder: Path, crop: int, channels: int = 3, classes: int = 0, mirror: bool = True
+        self,
+        folder: Path,
+        crop: int,
+        channels: int = 3,
+        classes: int = 0,
+        mirror: bool = True,
+        scales: int = 4,
     ) -> None:
         self.folder, self.crop = folder, crop
         self.channels = channels
@@ -52,7 +59,9 @@ class Photographs:
             for path in sorted(place.glob("*")):
                 if path.suffix.lower() in PICTURE_SUFFIXES:
                     image = to_image(read_picture(path).pixels)
-                    pyramid = _pyramid(image.convert("RGB" if channels == 3 else "L"), crop)
+                    pyramid = _pyramid(
+                        image.convert("RGB" if channels == 3 else "L"), crop, scales
+                    )
                     self.pictures.extend(pyramid)
                     self.labels.extend([label] * len(pyramid))
         self._keep(range(len(self.pictures)))
@@ -63,7 +72,7 @@ class Photographs:
         if not self.pictures:
             raise FileError(
                 f"Wanted pictures of at least {self.crop} x {self.crop} pixels, but {self.folder} "
-                "has none. Gather some with scripts/gather_photos.py."
+                "has none. Gather some with scripts/gather_photos.py, or take smaller crops."
             )
         areas = np.array([picture.shape[0] * picture.shape[1] for picture in self.pictures])
         self.shares = np.sqrt(areas) / np.sqrt(areas).sum()
@@ -100,9 +109,9 @@ class Photographs:
         return pixels, torch.tensor([self.labels[index] for index in chosen])
 
 
-def _pyramid(image: Image.Image, smallest: int) -> list[np.ndarray]:
+def _pyramid(image: Image.Image, smallest: int, scales: int) -> list[np.ndarray]:
     levels: list[np.ndarray] = []
-    while min(image.size) >= smallest and len(levels) < 4:
+    while min(image.size) >= smallest and len(levels) < scales:
         levels.append(np.asarray(image).reshape(image.height, image.width, -1))
         image = image.resize((image.width // 2, image.height // 2), Image.Resampling.LANCZOS)
     return levels

@@ -39,6 +39,7 @@ class Pictures(Domain):
 
     name = "pictures"
     truths_are = "crops of pictures"
+    sharp_side = 96
 
     def operator(
         self, text: str, signal_shape: tuple[int, ...], arrays: Mapping[str, Tensor]
@@ -142,10 +143,22 @@ class Pictures(Domain):
         generator = torch.Generator().manual_seed(seed)
         return {**given, "mask": torch.rand(shown[1:], generator=generator) < 0.5}
 
-    def truths(self, folder: Path, signal_shape: tuple[int, ...], count: int, seed: int) -> Tensor:
-        """Random crops of pictures, at full size, a half, a quarter and an eighth."""
+    def truths(
+        self,
+        folder: Path,
+        signal_shape: tuple[int, ...],
+        count: int,
+        seed: int,
+        shrunk: bool = True,
+    ) -> Tensor:
+        """Random crops of pictures, at full size, or also a half, a quarter and an eighth."""
         channels, side, _ = signal_shape
-        return Photographs(folder, side, channels).draw(count, seed)
+        if channels not in (1, 3):
+            raise SettingError(
+                f"Wanted a prior of gray or colour pictures, but its signals have {channels} "
+                "channels. Say with --domain of which kind they are."
+            )
+        return Photographs(folder, side, channels, scales=4 if shrunk else 1).draw(count, seed)
 
     def basis(self, signal_shape: tuple[int, ...]) -> PictureBands:
         return PictureBands(signal_shape)
