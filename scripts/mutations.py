@@ -17,6 +17,7 @@ from pathlib import Path
 from mutation import Mutation
 from mutations_check import CHECK_MUTATIONS
 from mutations_core import CORE_MUTATIONS
+from mutations_drawn import DRAWN_MUTATIONS
 from mutations_motion import MOTION_MUTATIONS
 from mutations_pipeline import PIPELINE_MUTATIONS
 from rich.console import Console
@@ -24,7 +25,13 @@ from rich.table import Table
 
 ROOT = Path(__file__).parents[1]
 
-MUTATIONS = (*CORE_MUTATIONS, *PIPELINE_MUTATIONS, *CHECK_MUTATIONS, *MOTION_MUTATIONS)
+MUTATIONS = (
+    *CORE_MUTATIONS,
+    *DRAWN_MUTATIONS,
+    *PIPELINE_MUTATIONS,
+    *CHECK_MUTATIONS,
+    *MOTION_MUTATIONS,
+)
 
 
 def is_red(tests: str, planted: Mutation | None = None) -> bool:
