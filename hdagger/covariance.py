@@ -28,8 +28,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from .errors import FileError
-from .files import brief
+from .files import brief, fingerprint
+from .linalg import hartley
 from .priors import checkpoint
+from .priors.analytic import GaussianField
 from .priors.base import Denoiser, moments
 from .tensors import Data, Level, Noise, SampleNoise, Signal
 
@@ -64,13 +66,15 @@ class Covariance(abc.ABC):
         return self
 
     def near_inverse(
-        self, system: Callable[[Data], Data], least: float, e: Data, noise: Noise
+        self, system: Callable[[Data], Data], least: float | Tensor, e: Data, noise: Noise
     ) -> Callable[[Data], Data] | None:
         """A cheap map close to the inverse of a system, symmetric and positive; None for none.
 
+        Each row has its own, so that a sample is the same whatever the batch.
+
         Args:
             system: v -> (H C H' + least I) v, with a typical C, on data of the shape of e.
-            least: sigma_y^2.
+            least: sigma_y^2, one for all or one for each row, ``(batch, 1, ...)``.
             e: Data.
             noise: Draws the standard normals.
         """
@@ -117,11 +121,11 @@ class Bands(abc.ABC):
         """Coefficients z whose T' c^1/2 z is a draw of N(0, T' c T)."""
 
     @abc.abstractmethod
-    def product(self, u: Signal, v: Signal) -> Float[Tensor, " bands"]:
-        """The mean product of two signals' coefficients in each band, over the rows too."""
+    def product(self, u: Signal, v: Signal) -> Float[Tensor, "batch bands"]:
+        """The mean product of two signals' coefficients in each band."""
 
-    def power(self, e: Signal) -> Float[Tensor, " bands"]:
-        """The mean square of the coefficients in each band, over the rows too."""
+    def power(self, e: Signal) -> Float[Tensor, "batch bands"]:
+        """The mean square of the coefficients in each band."""
         return self.product(e, e)
 
     @abc.abstractmethod
@@ -139,7 +143,7 @@ class LocalSpectra(Covariance):
 
     Attributes:
         bands: T.
-        spectra: c_k, ``(classes, *coefficients)``.
+        spectra: c_k, ``(classes, batch or 1, *coefficients)``.
         shares: R_k, ``(classes, batch, ...)``, in a shape that multiplies signals; the squares
             add up to 1.
         rows: Of the batch.
@@ -152,7 +156,7 @@ class LocalSpectra(Covariance):
 
     def times(self, v: Signal) -> Signal:
         z = self.bands.forward((self.shares * v).flatten(0, 1)).unflatten(0, (-1, self.rows))
-        return self._gathered(self.spectra[:, None] * z)
+        return self._gathered(self.spectra * z)
 
     def draw(self, noise: Noise) -> Signal:
         roots = self.spectra.sqrt()
@@ -161,13 +165,13 @@ class LocalSpectra(Covariance):
         )
 
     def typical(self) -> "LocalSpectra":
-        weights = self.shares.square().flatten(1).mean(1)
-        spectrum = torch.tensordot(weights, self.spectra, 1)[None]
+        weights = self.shares.square().flatten(2).mean(2)
+        weights = weights.view(*weights.shape, *[1] * (self.spectra.ndim - 2))
         ones = self.shares.new_ones(1, *[1] * (self.shares.ndim - 1))
-        return LocalSpectra(self.bands, spectrum, ones, self.rows)
+        return LocalSpectra(self.bands, (weights * self.spectra).sum(0)[None], ones, self.rows)
 
     def near_inverse(
-        self, system: Callable[[Data], Data], least: float, e: Data, noise: Noise
+        self, system: Callable[[Data], Data], least: float | Tensor, e: Data, noise: Noise
     ) -> Callable[[Data], Data] | None:
         """The inverse of what the system does to each band of the data.
 
@@ -177,8 +181,9 @@ class LocalSpectra(Covariance):
         if bands is None or e.is_complex():
             return None
         probe = noise(tuple(e.shape))
-        gain = (bands.product(probe, system(probe)) / bands.power(probe)).clamp(min=least).to(e)
-        inverse = 1 / gain[bands.band]
+        least = torch.as_tensor(least, dtype=e.dtype).reshape(-1, 1)
+        gain = (bands.product(probe, system(probe)) / bands.power(probe)).to(e)
+        inverse = 1 / torch.maximum(gain, least.to(e))[:, bands.band]
         return lambda v: bands.inverse(inverse * bands.forward(v))
 
     def _gathered(self, z: Tensor) -> Signal:
@@ -192,9 +197,11 @@ class Uncertainty(abc.ABC):
 
     Attributes:
         data_variance: The variance of one element of a clean signal.
+        sha256: Of the file that says it; empty for none.
     """
 
     data_variance: float
+    sha256: str = ""
 
     @abc.abstractmethod
     def at(self, sigma: Level, D: Signal, variance: Signal | None) -> Covariance:
@@ -219,6 +226,37 @@ class Isotropic(Uncertainty):
 
 
 @dataclass(frozen=True)
+class Stationary(Covariance):
+    """C = F diag(variance) F, F being the Hartley transform: alike everywhere on a torus.
+
+    Attributes:
+        variance: Of each coefficient, ``(height, width)``.
+        shape: Of the signals, the batch included.
+    """
+
+    variance: Tensor
+    shape: tuple[int, ...]
+
+    def times(self, v: Signal) -> Signal:
+        return hartley(self.variance * hartley(v))
+
+    def draw(self, noise: Noise) -> Signal:
+        return hartley(self.variance.sqrt() * noise(self.shape))
+
+
+@dataclass(frozen=True)
+class ExactField(Uncertainty):
+    """The covariances of a Gaussian random field, which its denoiser's errors have exactly."""
+
+    field: GaussianField
+    data_variance: float = 1.0
+
+    def at(self, sigma: Level, D: Signal, variance: Signal | None) -> Stationary:
+        power = self.field.power.to(D)
+        return Stationary(sigma**2 * power / (sigma**2 + power), tuple(D.shape))
+
+
+@dataclass(frozen=True)
 class SpectralTable(Uncertainty):
     """Spectra of a denoiser's error by level and class of place, as they were measured.
 
@@ -240,6 +278,7 @@ class SpectralTable(Uncertainty):
     levels: Tensor
     nodes: Tensor
     spectra: Tensor
+    sha256: str = ""
 
     def at(self, sigma: Level, D: Signal, variance: Signal | None) -> LocalSpectra:
         grid = self.levels.log()
@@ -249,21 +288,23 @@ class SpectralTable(Uncertainty):
         above = float((held / sigma.to(held)).clamp(max=1) ** 2)
         nodes = torch.lerp(self.nodes[k - 1], self.nodes[k], t).to(D)
         spectra = torch.lerp(self.spectra[k - 1].log(), self.spectra[k].log(), t).exp().to(D)
-        if variance is None:
+        if variance is None or len(nodes) == 1:
             shares = D.new_full((len(nodes), *[1] * D.ndim), len(nodes) ** -0.5)
         else:
             place = (self.bands.around(variance) / (above * sigma**2)).log()
             shares = shares_of(place, nodes)
-        spectra = sigma**2 * above * (WIDER * spectra).clamp(max=1)[:, self.bands.band]
+        spectra = sigma**2 * above * (WIDER * spectra).clamp(max=1)[:, None, self.bands.band]
         return LocalSpectra(self.bands, spectra, shares, len(D))
 
     @classmethod
+    @torch.no_grad()
     def measured(
         cls,
         prior: Denoiser,
         truths: Signal,
         bands: Bands,
         seed: int = 0,
+        within: tuple[float, float] = LEVELS[:2],
         watch: Callable[[int, int], None] = lambda done, total: None,
     ) -> "SpectralTable":
         """The table of a prior, from its errors on clean signals that it was not trained on.
@@ -273,10 +314,12 @@ class SpectralTable(Uncertainty):
             truths: ``(count, *signal)``, some dozens.
             bands: The transform, for signals of this size.
             seed: Of the noise.
+            within: The levels that the prior was trained on, of which none outside is measured.
             watch: Called after every batch.
         """
         low, high, count = LEVELS
-        levels = torch.linspace(math.log(low), math.log(high), count, dtype=torch.float64).exp()
+        ends = math.log(max(low, within[0])), math.log(min(high, within[1]))
+        levels = torch.linspace(*ends, count, dtype=torch.float64).exp()
         parts = truths.split(8)
         noise = SampleNoise(seed, [(k,) for k in range(len(truths))])
         nodes, spectra = [], []
@@ -294,7 +337,7 @@ class SpectralTable(Uncertainty):
             middle = middles(place) if place is not None else torch.zeros(1)
             ones = error.new_ones(1, 1, *[1] * (error.ndim - 1))
             shares = ones if place is None else shares_of(place, middle)
-            power = [bands.power(R * error) / R.square().mean() for R in shares]
+            power = [bands.power(R * error).mean(0) / R.square().mean().cpu() for R in shares]
             nodes.append(middle)
             spectra.append(torch.stack(power).clamp(1e-12, 1))
         variance = float(truths.double().var())
@@ -324,11 +367,15 @@ class SpectralTable(Uncertainty):
             if build["prior_sha256"] != prior_sha256:
                 raise ValueError("it belongs to other weights")
             levels, nodes, spectra = (tensors[n].double() for n in ("levels", "nodes", "spectra"))
-            if spectra.shape != (*nodes.shape, bands.count) or nodes.shape[:1] != levels.shape:
+            count, classes = nodes.shape
+            if levels.shape != (count,) or spectra.shape != (count, classes, bands.count):
                 raise ValueError("it is for other signals")
-            if not ((spectra > 0) & (spectra <= 1)).all() or not (levels.diff() > 0).all():
+            variance = float(build["data_variance"])
+            sorted_ = all((t.diff() > 0).all() and t.isfinite().all() for t in (levels, nodes))
+            right = sorted_ and min(count - 1, classes, levels[0], variance) > 0
+            if not right or not ((spectra > 0) & (spectra <= 1)).all():
                 raise ValueError("its numbers are no covariances")
-            return cls(float(build["data_variance"]), bands, levels, nodes, spectra)
+            return cls(variance, bands, levels, nodes, spectra, fingerprint(path))
         except (KeyError, TypeError, ValueError) as error:
             raise FileError(
                 f"Wanted the covariances of a prior, but {path} does not hold them "
@@ -339,7 +386,7 @@ class SpectralTable(Uncertainty):
 def middles(place: Tensor) -> Float[Tensor, " classes"]:
     """The middle of each class, if as many places belong to each."""
     marks = (torch.arange(CLASSES, dtype=torch.float64) + 0.5) / CLASSES
-    found = place.double().flatten().sort().values[(marks * place.numel()).long()]
+    found = place.double().cpu().flatten().sort().values[(marks * place.numel()).long()]
     return found + 1e-3 * torch.arange(CLASSES)
 
 

@@ -21,6 +21,7 @@ from .problem import Problem
 from .recipe import Plain, Recipe
 from .samplers import METHODS
 from .samplers.base import Sampler
+from .samplers.drawn import Drawn
 from .samples import PosteriorSamples
 from .settings import settings_of
 from .solving import Watch, solve, unwatched
@@ -216,6 +217,7 @@ def prepare(recipe: Recipe, measurement: Measurement, prior: Prior) -> Restorati
         settings=dict(ran.settings),
         steps=steps,
         arrays_sha256=spelled.arrays_sha256,
+        covariance_sha256=uncertainty.sha256 if isinstance(method, Drawn) else "",
         label=None if recipe.label is None else card.number(recipe.label),
         guidance=recipe.guidance,
     )

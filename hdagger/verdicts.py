@@ -47,6 +47,7 @@ class Subject:
             nothing.
         label: The class that was drawn towards; None for any.
         guidance: How far.
+        covariance_sha256: Of the prior's covariances, if the method draws from them.
     """
 
     prior_sha256: str
@@ -59,6 +60,7 @@ class Subject:
     arrays_sha256: str = ""
     label: int | None = None
     guidance: float = 1.0
+    covariance_sha256: str = ""
 
     def is_same(self, other: "Subject") -> bool:
         """Whether what was found of one holds for the other as it stands."""

@@ -1,5 +1,6 @@
 """The law of an affine sampler, without Monte Carlo."""
 
+import itertools
 import math
 
 import torch
@@ -15,18 +16,17 @@ def exact_moments(method, prior, y, H, sigma_y, levels):
     may be an array, and y complex.
     """
     problem = Problem.of(y, H, sigma_y)
-    draws = _count_draws(method, prior, problem, levels)
-    calls = iter(range(draws))
-    n = math.prod(H.signal_shape)
+    sizes = _sizes_of_draws(method, prior, problem, levels)
+    calls = itertools.pairwise([0, *itertools.accumulate(sizes)])
 
     def unit_vectors(shape):
         block = _zeros(shape)
-        k = next(calls)
-        block[k * n : (k + 1) * n] = torch.eye(n, dtype=torch.float64).view(n, *shape[1:])
+        first, last = next(calls)
+        block[first:last] = torch.eye(last - first, dtype=torch.float64).view(-1, *shape[1:])
         return block
 
     mean = method.sample(prior, problem, levels, _zeros)
-    columns = method.sample(prior, problem.rows(n * draws), levels, unit_vectors) - mean
+    columns = method.sample(prior, problem.rows(sum(sizes)), levels, unit_vectors) - mean
     columns = columns.flatten(1)
     return mean.flatten(), columns.T @ columns
 
@@ -35,13 +35,13 @@ def _zeros(shape):
     return torch.zeros(shape, dtype=torch.float64)
 
 
-def _count_draws(method, prior, problem, levels):
-    count = 0
+def _sizes_of_draws(method, prior, problem, levels):
+    """How many numbers are drawn at once, for each time."""
+    sizes = []
 
     def counting(shape):
-        nonlocal count
-        count += 1
+        sizes.append(math.prod(shape[1:]))
         return _zeros(shape)
 
     method.sample(prior, problem, levels, counting)
-    return count
+    return sizes

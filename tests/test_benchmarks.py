@@ -72,6 +72,15 @@ def test_every_method_of_the_benchmarks_runs():
         assert found["nfe"] == 2 * field.COSTS.get(method, 1) - (method == "tmpd, heun"), method
 
 
+@pytest.mark.parametrize("task", field.operators())
+def test_drawn_steps_have_the_right_error_bars_at_20_evaluations(task):
+    row = field.one(task, "drawn", 20, measurements=4, samples=64, seed=0)
+    assert row["nfe"] == 20
+    assert row["mean_error"] < 0.05
+    for name, right in (("variance_ratio", 1.0), ("chi2_dof", 1.0), ("coverage_90", 0.9)):
+        assert row[name] == pytest.approx(right, rel=0.03), name
+
+
 def test_the_rows_of_the_field_benchmark():
     found = field.one("sr4", "ddrm", 10, measurements=4, samples=64, seed=0)
     assert list(found) == FIELD_FOUND

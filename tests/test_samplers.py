@@ -173,7 +173,7 @@ def test_the_state_takes_a_gray_or_odd_sized_signal(name):
     assert draw(method, prior, H, y, rows, sigma_y).shape == (len(rows), 1, 5, 7)
 
 
-@pytest.mark.parametrize("name", ["ddrm", "projection", "projection, last 2"])
+@pytest.mark.parametrize("name", ["ddrm", "drawn", "projection", "projection, last 2"])
 @pytest.mark.parametrize(
     "H",
     [

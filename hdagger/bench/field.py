@@ -5,7 +5,8 @@ known; what is off is the sampler's. The averages of 4x4 blocks (``sr4``) or 30 
 (``inpaint30``) are measured with sigma_y = 0.1. Four measurements, 64 samples of each.
 
 A pixel has variance 1, but the average of 4x4 of them has nearly that variance too, 16 times
-that of independent ones; PiGDM is run with both for the variance of the data.
+that of independent ones; PiGDM is run with both for the variance of the data. The drawn steps
+know the field's covariances, as they know those of a network that were measured.
 
 ``mean_error``: distance of the samples' mean from the posterior's, in posterior standard
 deviations (root mean square; what 64 samples leave is subtracted). ``variance_ratio``: the
@@ -24,6 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..covariance import ExactField
 from ..diagnostics import central_interval, residual_chi2
 from ..domains.pictures.resample import BlockAverage
 from ..operators.base import LinearOperator
@@ -34,6 +36,7 @@ from ..problem import Problem
 from ..samplers.base import Sampler
 from ..samplers.ddim import DDIM
 from ..samplers.ddrm import DDRM
+from ..samplers.drawn import Drawn
 from ..samplers.guidance import DPS, ReconstructionGuidance
 from ..samplers.pigdm import PiGDM
 from ..samplers.tmpd import TMPD
@@ -63,6 +66,7 @@ _PIGDM = PiGDM(data_variance=16.0, jacobian="vjp")
 CONTENDERS: Mapping[str, Sampler[Any]] = {
     "ddim (no data)": DDIM(),
     "ddrm": DDRM(eta=0.85),
+    "drawn": Drawn(uncertainty=ExactField(GaussianField(SHAPE[1]))),
     "reconstruction": ReconstructionGuidance(),
     "dps": DPS(),
     "pigdm, paper": replace(_PIGDM, data_variance=1.0, weighting="paper"),

@@ -102,8 +102,9 @@ def given_data(D: Signal, C: Covariance, problem: Problem, sigma: Level, noise: 
     assert isinstance(H, LinearOperator)
     residual = problem.residual(x0)
     back, tiny = H.adjoint(residual), torch.finfo(D.dtype).tiny
-    seen = sigma * (inner(back, back) / inner(residual, residual).clamp(min=tiny)).sqrt()
-    deviation = problem.sigma_y or EXACT * float(seen.mean())
+    length = inner(residual, residual).clamp(min=tiny)
+    seen = sigma * (inner(back, back).view_as(length) / length).sqrt()
+    deviation = problem.sigma_y or EXACT * seen
     e = residual - H.seen(deviation * like(problem.y, noise))
     near = C.near_inverse(partial(system, H, C.typical(), deviation), deviation**2, e, noise)
     goal = ACCURACY * (deviation**2 + (seen / 3) ** 2).sqrt() * H.rank**0.5
@@ -147,7 +148,7 @@ def at_rank(drawn: Tensor, mean: Tensor, deviation: Tensor, low: Tensor, high: T
     return torch.minimum(torch.maximum(found, low), high)
 
 
-def system(H: LinearOperator, C: Covariance, deviation: float, v: Data) -> Data:
+def system(H: LinearOperator, C: Covariance, deviation: float | Tensor, v: Data) -> Data:
     """(H C H' + deviation^2 I) v."""
     return H.seen(H(C.times(H.adjoint(v)))) + deviation**2 * v
 

@@ -73,15 +73,16 @@ class PictureBands(Bands):
         rows, columns = torch.arange(height) / height, torch.arange(width) / width
         return dct_matrix(height), dct_matrix(width), self._banded(rows, columns)
 
-    def product(self, u: Signal, v: Signal) -> Float[Tensor, " bands"]:
+    def product(self, u: Signal, v: Signal) -> Float[Tensor, "batch bands"]:
         rows, columns, band = self._cosines
         a, b = (rows @ self._mixed(e.double().cpu()) @ columns.mT for e in (u, v))
         held = torch.bincount(band.flatten(), minlength=self.count)
-        total = torch.bincount(band.flatten(), (a * b).mean(0).flatten(), self.count)
+        total = a.new_zeros(len(a), self.count)
+        total.index_add_(1, band.flatten(), (a * b).flatten(1))
         full = held.nonzero()[:, 0]
         below = (torch.searchsorted(full, torch.arange(self.count), right=True) - 1).clamp(min=0)
         nearest = full[below]  # a small picture has no frequency in some rings
-        return total[nearest] / held[nearest]
+        return total[:, nearest] / held[nearest]
 
     def around(self, variance: Signal) -> Tensor:
         reach = math.ceil(3 * AROUND)

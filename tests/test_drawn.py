@@ -1,0 +1,184 @@
+"""Drawn steps under a Gaussian prior, whose covariances are exact: the posterior in any steps.
+
+No Monte Carlo: see exact_moments.py. The linear systems are solved to rounding.
+"""
+
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from exact_moments import exact_moments
+from test_measured_data import COLOURED, COMPLEX, MATRIX, OTHER, SIGNAL, Y2, Rows, Y
+
+from hdagger.covariance import (
+    Covariance,
+    ExactField,
+    Isotropic,
+    SpectralTable,
+    Uncertainty,
+)
+from hdagger.domains.pictures.bands import PictureBands
+from hdagger.domains.pictures.resample import BlockAverage
+from hdagger.errors import OperatorAbilityError
+from hdagger.operators.nonlinear import Clip
+from hdagger.operators.spectral import Dense, Identity, Inpainting
+from hdagger.priors.analytic import GaussianField, GaussianPrior
+from hdagger.problem import Problem
+from hdagger.samplers import drawn
+from hdagger.samplers.drawn import Drawn
+from hdagger.samplers.walk import karras_levels
+from hdagger.solving import solve
+from hdagger.tensors import Level, SampleNoise, Signal
+
+F64 = torch.float64
+SIGMA_Y, HIGH = 0.3, 1e6
+H = Rows(MATRIX[:4] + 0.5 * torch.eye(4, 6, dtype=F64))
+DATA = torch.tensor([1.5, -0.7, 0.4, 2.0], dtype=F64)
+
+
+@dataclass(frozen=True)
+class Whole(Covariance):
+    """Any matrix."""
+
+    matrix: torch.Tensor
+    rows: int
+
+    def times(self, v):
+        return v @ self.matrix
+
+    def draw(self, noise):
+        values, vectors = torch.linalg.eigh(self.matrix)
+        return noise((self.rows, len(values))) * values.clamp(min=0).sqrt() @ vectors.T
+
+
+@dataclass(frozen=True)
+class Exact(Uncertainty):
+    """C = S - S (S + sigma^2 I)^-1 S = sigma^2 (S + sigma^2 I)^-1 S."""
+
+    prior: GaussianPrior
+    data_variance: float = 1.0
+
+    def at(self, sigma: Level, D: Signal, variance: Signal | None) -> Whole:
+        S = self.prior.cov
+        C = sigma**2 * torch.linalg.solve(S + sigma**2 * torch.eye(len(S), dtype=F64), S)
+        return Whole((C + C.T) / 2, len(D))
+
+
+EXACT = Drawn(uncertainty=Exact(COLOURED))
+
+
+@pytest.fixture(autouse=True)
+def systems_solved_to_rounding(monkeypatch):
+    monkeypatch.setattr(drawn, "ACCURACY", 1e-13)
+
+
+def assert_law(y, H, sigma_y, expected, eta=0.75, count=3):
+    levels = karras_levels(count, low=0.02, high=HIGH)
+    found = exact_moments(replace(EXACT, eta=eta), COLOURED, y, H, sigma_y, levels)
+    for actual, wanted in zip(found, expected, strict=True):
+        torch.testing.assert_close(actual, wanted, rtol=0, atol=1e-5)  # a start without a mean
+
+
+@pytest.mark.parametrize("count", [1, 3, 20])
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_the_samples_have_the_law_of_the_posterior_in_any_steps(eta, count):
+    expected = COLOURED.posterior(H.matrix, DATA, SIGMA_Y)
+    assert_law(DATA, H, SIGMA_Y, expected, eta, count)
+
+
+def test_without_data_that_say_anything_they_have_the_law_of_the_prior():
+    nothing = Rows(torch.zeros(1, 6, dtype=F64))
+    assert_law(torch.zeros(1, dtype=F64), nothing, 1.0, (COLOURED.mean, COLOURED.cov))
+
+
+@pytest.mark.parametrize("count", [1, 20])
+def test_complex_data_lead_to_the_exact_posterior(count):
+    expected = COLOURED.posterior(MATRIX, Y2, SIGMA_Y)
+    assert_law(Y, COMPLEX, SIGMA_Y, expected, count=count)
+
+
+def test_noise_that_differs_leads_to_the_exact_posterior():
+    seen = OTHER.isfinite()
+    matrix = torch.eye(6, dtype=F64)[seen] / OTHER[seen, None]
+    expected = COLOURED.posterior(matrix, SIGNAL[seen] / OTHER[seen], 1.0)
+    for junk in (0.0, 1e30, float("nan")):
+        assert_law(torch.where(seen, SIGNAL, junk), Identity((6,)), OTHER, expected)
+
+
+@pytest.mark.parametrize(("deviation", "off"), [(drawn.EXACT, 0.02), (1e-5, 5e-5)])
+def test_exact_data_lead_to_the_exact_posterior(deviation, off, monkeypatch):
+    """But for what the deviation leaves that they are taken to have."""
+    monkeypatch.setattr(drawn, "EXACT", deviation)
+    matrix = H.matrix
+    expected = COLOURED.posterior(matrix, DATA, 0.0)
+    levels = karras_levels(20, low=0.02, high=HIGH)
+    found = exact_moments(EXACT, COLOURED, DATA, Dense(matrix), 0.0, levels)
+    for actual, wanted in zip(found, expected, strict=True):
+        torch.testing.assert_close(actual, wanted, rtol=0, atol=off)
+
+
+@pytest.mark.parametrize("accuracy", [0.05, 1e-6])
+def test_exact_data_are_met_to_rounding(accuracy, monkeypatch):
+    monkeypatch.setattr(drawn, "ACCURACY", accuracy)
+    y = H(SIGNAL[None])[0]
+    found = solve(COLOURED, Problem.of(y, H, 0.0), EXACT, samples=5)
+    assert (H(found.draws) - y).abs().max() < 1e-12
+    picture = BlockAverage((1, 8, 8), 2)
+    x0 = GaussianField(8).sample(1, SampleNoise(1, [(0,)]))
+    problem = Problem.of(picture(x0)[0], picture, 0.0)
+    known = ExactField(GaussianField(8))
+    found = solve(GaussianField(8), problem, Drawn(), samples=5, uncertainty=known)
+    assert (picture(found.draws) - problem.y).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("sigma_y", [0.0, 0.1])
+def test_a_sample_of_a_table_does_not_depend_on_its_batch(sigma_y, monkeypatch):
+    """Neither by the preconditioner nor by the deviation that exact data are taken to have."""
+    monkeypatch.setattr(drawn, "ACCURACY", 0.05)
+    field, bands = GaussianField(12), PictureBands((1, 12, 12))
+    truths = field.sample(8, SampleNoise(0, [(k,) for k in range(8)]))
+    table = SpectralTable.measured(field, truths, bands)
+    H = BlockAverage((1, 12, 12), 2)
+    problem = Problem.of(H(truths)[0], H, sigma_y)
+    draw = lambda batch: (
+        solve(field, problem, Drawn(), samples=5, batch=batch, uncertainty=table).draws
+    )
+    torch.testing.assert_close(draw(1), draw(5), rtol=0, atol=1e-10)
+
+
+def test_an_open_uncertainty_is_that_of_the_prior_and_a_given_one_stays():
+    problem, known = Problem.of(DATA, H, SIGMA_Y), Isotropic(2.0)
+    assert Drawn().fitted(problem, known).uncertainty is known
+    assert EXACT.fitted(problem, known) is EXACT
+    white = GaussianPrior(torch.zeros(6), 2 * torch.eye(6))
+    levels = karras_levels(3, low=0.02, high=HIGH)
+    given = exact_moments(replace(EXACT, uncertainty=known), white, DATA, H, SIGMA_Y, levels)
+    for actual, wanted in zip(given, white.posterior(H.matrix, DATA, SIGMA_Y), strict=True):
+        torch.testing.assert_close(actual, wanted, rtol=0, atol=1e-6)
+
+
+def test_a_prior_that_is_taken_for_white_is_found_out():
+    """Else the tests above could not tell an exact covariance from any other."""
+    levels = karras_levels(20, low=0.02, high=HIGH)
+    method = replace(EXACT, uncertainty=Isotropic(1.0))
+    _, cov = exact_moments(method, COLOURED, DATA, H, SIGMA_Y, levels)
+    expected = COLOURED.posterior(H.matrix, DATA, SIGMA_Y)[1]
+    assert (cov - expected).norm() > 0.1 * expected.norm()
+
+
+def test_hidden_data_have_no_influence():
+    seen = torch.tensor([True, False, True, True, False, True])
+    clean, found = Inpainting(seen)(SIGNAL[None])[0], []
+    for junk in (0.0, 7.0):
+        noise = torch.where(seen, 0.3, torch.inf).double()
+        problem = Problem.of(torch.where(seen, SIGNAL, junk), Rows(torch.eye(6).double()), noise)
+        found.append(solve(COLOURED, problem, EXACT, samples=3).draws)
+    assert torch.equal(*found)
+    left = Problem.of(clean[seen], Rows(torch.eye(6, dtype=F64)[seen]), SIGMA_Y)
+    assert left.H.rank == problem.H.rank == 4
+
+
+def test_what_is_not_linear_is_refused_with_a_method_to_use():
+    problem = Problem.of(SIGNAL.clamp(-1, 1), Clip((6,)), SIGMA_Y)
+    with pytest.raises(OperatorAbilityError, match="Use DPS"):
+        solve(COLOURED, problem, EXACT)
