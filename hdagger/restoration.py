@@ -110,7 +110,8 @@ class Prior:
         path = zoo.covariances(self.card)
         if bands is None or not path.is_file():
             return Isotropic(self.card.data_variance)
-        return SpectralTable.load(path, self.sha256, bands)
+        table = SpectralTable.load(path, self.sha256, bands)
+        return replace(table, data_variance=self.card.data_variance)
 
 
 @dataclass(frozen=True)

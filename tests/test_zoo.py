@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from test_huggingface import folder_of, pipeline  # noqa: F401
 
 from hdagger import Measurement, Recipe, restore
+from hdagger.covariance import Isotropic
 from hdagger.domains.pictures import prior_checks as checks
 from hdagger.errors import FileError, SettingError
 from hdagger.operators.decoded import Decoded
@@ -184,7 +185,7 @@ def test_every_sampler_goes_to_its_label(method):
     problem = Problem(torch.full((60, 1), 0.3, dtype=F64), H, 0.5)
     levels = karras_levels(60, low=0.01, high=20.0)
     found = [
-        METHODS[method].fitted(problem, 1.0).sample(prior, problem, levels, draws)
+        METHODS[method].fitted(problem, Isotropic()).sample(prior, problem, levels, draws)
         for prior, draws in zip(
             (
                 ClassifierFree(OfTheMixture(), label),

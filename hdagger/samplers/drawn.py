@@ -59,7 +59,7 @@ class Drawn(Sampler[Signal]):
 
     Attributes:
         eta: Share of fresh noise. For Gaussians the law is right for any; fresh noise heals the
-            errors of a network, old noise keeps fine texture.
+            errors of a network.
         uncertainty: The prior's covariances; left open, what is known of the prior.
     """
 
@@ -67,7 +67,6 @@ class Drawn(Sampler[Signal]):
     instead = "DPS"
     rough_calls = True
 
-    eta: float = 0.75
     uncertainty: Uncertainty | None = None
 
     def fitted(self, problem: Problem, uncertainty: Uncertainty) -> "Drawn":
