@@ -100,7 +100,7 @@ def one(
     """A method judged on the middle of a picture; None where it cannot work on the task."""
     shape, last = (3, side, side), parse(task)[-1].name
     truth = middle_of(path, signal_shape_for(task, shape) if last in BLURS else shape)
-    arrays = PICTURES.arrays(task, tuple(truth.shape), item)
+    arrays = PICTURES.arrays(task, tuple(truth.shape), {}, item)
     measurement = PICTURES.measure(truth, task, arrays, sigma_y, item=item)
     recipe = Recipe("auto" if method in PEERS else method, samples=draws, prior=prior)
     try:

@@ -25,6 +25,7 @@ from .problem import Problem
 from .recipe import Plain, Recipe
 from .samplers import METHODS
 from .samplers.base import Sampler
+from .samplers.drawn import Drawn
 from .samples import PosteriorSamples
 from .settings import settings_of
 from .solving import BFLOAT16, Network, Watch, solve, unwatched
@@ -127,7 +128,8 @@ class Prior:
         path = zoo.covariances(self.card)
         if bands is None or not path.is_file():
             return Isotropic(self.card.data_variance)
-        return SpectralTable.load(path, self.sha256, bands)
+        table = SpectralTable.load(path, self.sha256, bands)
+        return replace(table, data_variance=self.card.data_variance)
 
     def calibrate(
         self,
@@ -299,6 +301,7 @@ def prepare(recipe: Recipe, measurement: Measurement, prior: Prior) -> Restorati
         settings=dict(ran.settings),
         steps=steps,
         arrays_sha256=spelled.arrays_sha256,
+        covariance_sha256=uncertainty.sha256 if isinstance(method, Drawn) else "",
         label=None if recipe.label is None else card.number(recipe.label),
         guidance=recipe.guidance,
         covariance_sha256=getattr(getattr(method, "uncertainty", None), "sha256", ""),

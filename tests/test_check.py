@@ -176,7 +176,7 @@ def test_rounded_data_are_settled_as_restore_does_it(monkeypatch, pictures):
     ready = plan(Recipe(steps=2, samples=19), "jpeg:10", None, 2, pictures, 8)
     found = ready.run()
     assert (found.subject.method, found.subject.sigma_y, found.scores.chi2_dof) == (
-        "cells",
+        "drawn",
         0,
         None,
     )

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 
+from hdagger.covariance import Isotropic, SpectralTable
+from hdagger.domains.pictures.domain import PICTURES
 from hdagger.domains.pictures.jpeg import Jpeg
 from hdagger.domains.pictures.resample import BlockAverage
 from hdagger.errors import HDaggerError, SettingError
@@ -22,7 +24,7 @@ from hdagger.operators.spectral import Identity, Inpainting
 from hdagger.priors import zoo
 from hdagger.problem import Problem
 from hdagger.recipe import Recipe, settings_said
-from hdagger.restoration import best_for, measure, restore
+from hdagger.restoration import Prior, best_for, measure, restore
 from hdagger.samplers import METHODS
 from hdagger.samplers.cells import Cells
 from hdagger.samplers.ddrm import DDRM
@@ -108,8 +110,7 @@ def test_a_jpeg_by_name_is_cells_by_hand_and_settled():
     noise = torch.randn(3, 24, 24, generator=torch.Generator().manual_seed(4))
     rough = (PICTURE / 2 + 0.2 * noise).clamp(-1, 1)
     measurement = measure(rough, "jpeg:75", {}, sigma_y=0.0)
-    drawn = restore(Recipe(steps=3, samples=1), measurement)
-    assert drawn.provenance["method"] == "cells"
+    drawn = restore(Recipe("cells", steps=3, samples=1), measurement)
     H = Jpeg((3, 24, 24), 75)
     levels = karras_levels(3, low=min(0.1, H.signal_error / 8), high=8.0)
     raw = by_hand(Cells(), H, measurement.y, 0.0, levels, 1)
@@ -199,13 +200,22 @@ def test_more_samples_extend_the_ones_before():
     assert not torch.equal(two.draws, item.draws)
 
 
+NOTHING_MEASURED = Isotropic(0.25)
+
+
 def test_auto_takes_what_can_work_on_the_problem():
-    def chosen(H, sigma_y=0.0):
-        return METHODS.name_of(best_for(Problem(torch.zeros(1, *H.data_shape), H, sigma_y)))
+    def chosen(H, sigma_y=0.0, known=NOTHING_MEASURED):
+        problem = Problem(torch.zeros(1, *H.data_shape), H, sigma_y)
+        return METHODS.name_of(best_for(problem, known))
 
     shape = (3, 16, 16)
     assert chosen(Identity(shape), 0.1) == "ddrm"
     assert chosen(Jpeg(shape, 50)) == "cells"
+    table = Prior.of(Recipe()).uncertainty(PICTURES.basis(shape))
+    assert isinstance(table, SpectralTable)
+    assert table.data_variance == 0.25
+    assert chosen(Identity(shape), 0.1, table) == chosen(Jpeg(shape, 50), 0.0, table) == "drawn"
+    assert chosen(Clip(shape), 0.1, table) == "dps"
     assert chosen(Clip(shape)) == "pigdm"
     assert chosen(Clip(shape), 0.1) == "dps"
     assert chosen(BlockAverage(shape, 2) @ Clip(shape) @ BlockAverage((3, 32, 32), 2)) == "dps"
@@ -223,9 +233,9 @@ def test_a_recipe_says_what_was_run_and_runs_again(tmp_path):
     measurement = measure(PICTURE, "average:2", {}, sigma_y=0.1)
     first = restore(Recipe(samples=2, seed=5), measurement)
     ran = Recipe(**first.provenance["recipe"])
-    assert ran.method == "ddrm"
+    assert ran.method == "drawn"
     assert ran.steps == 20
-    assert ran.settings == {"eta": 0.85, "eta_b": 1.0}
+    assert ran.settings == {"eta": 1.0}
     (tmp_path / "recipe.toml").write_text(ran.to_toml())
     again = Recipe.from_toml(tmp_path / "recipe.toml")
     assert again == ran
@@ -260,7 +270,7 @@ def test_settings_change_the_samples():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"method": "magic"}, "one of auto, ddrm"),
+        ({"method": "magic"}, "one of auto, drawn"),
         ({"method": "ddrm", "settings": {"strength": 1}}, "one of eta, eta_b"),
         ({"method": "ddrm", "settings": {"eta": "much"}}, "a number"),
         ({"method": "pigdm", "settings": {"solver": "rk4"}}, "euler or heun or multistep"),

@@ -136,9 +136,12 @@ def test_moments_of_white_pixels_are_those_of_a_gaussian():
     assert 0.95 * known < variance.mean() < 1.25 * known
 
 
-def test_a_prior_without_spread_says_so():
-    with pytest.raises(SettingError, match="spread = true"):
-        small_network().moments(torch.zeros(1, 3, 8, 8), torch.tensor(0.5))
+def test_a_prior_without_spread_tells_no_variance():
+    x, sigma = torch.randn(1, 3, 8, 8), torch.tensor(0.5)
+    network = small_network()
+    D, variance = network.moments(x, sigma)
+    assert variance is None
+    assert torch.equal(D, network(x, sigma))
 
 
 class Local:

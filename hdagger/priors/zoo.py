@@ -397,7 +397,7 @@ def checked_weights(card: Card) -> Path:
 
 def covariances(card: Card) -> Path:
     """The file with the covariances of a prior, which may not be there."""
-    return card.weights.with_suffix(".covariance.safetensors")
+    return card.weights.parent / f"{card.weights.stem}.covariance.safetensors"
 
 
 def is_calibrated(card: Card) -> bool | None:

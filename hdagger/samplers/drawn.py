@@ -21,10 +21,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from ..covariance import Covariance, Uncertainty
 from ..linalg import conjugate_gradients, inner
 from ..operators.base import LinearOperator
+from ..operators.quantisation import Quantiser
 from ..priors.base import Denoiser, moments
 from ..problem import Problem
 from ..tensors import Data, Level, Noise, Signal
@@ -37,6 +39,15 @@ which sigma is in the data; .03 gives the same scores."""
 
 ITERATIONS = 60
 
+PROBES = 8
+"""Draws from which the deviation of a coefficient is estimated, to about a quarter."""
+
+BORDER = 0.05
+"""How well a coefficient is brought to its place in a cell, in steps."""
+
+FARTHEST = 30.0
+"""Deviations from the mean up to which a Gaussian's tail is told in float64."""
+
 EXACT = 1e-3
 """Deviation of the noise that data without any are taken to have, over that which sigma is in the
 data; the last step then meets them exactly."""
@@ -48,7 +59,7 @@ class Drawn(Sampler[Signal]):
 
     Attributes:
         eta: Share of fresh noise. For Gaussians the law is right for any; fresh noise heals the
-            errors of a network, old noise keeps fine texture.
+            errors of a network.
         uncertainty: The prior's covariances; left open, what is known of the prior.
     """
 
@@ -56,11 +67,14 @@ class Drawn(Sampler[Signal]):
     instead = "DPS"
     rough_calls = True
 
-    eta: float = 0.75
     uncertainty: Uncertainty | None = None
 
     def fitted(self, problem: Problem, uncertainty: Uncertainty) -> "Drawn":
         return self if self.uncertainty else replace(self, uncertainty=uncertainty)
+
+    def require(self, problem: Problem) -> None:
+        if not isinstance(problem.H, Quantiser):
+            super().require(problem)
 
     def start(self, problem: Problem, sigma: Level, noise: Noise) -> Signal:
         return sigma * noise((len(problem.y), *problem.H.signal_shape))
@@ -71,36 +85,71 @@ class Drawn(Sampler[Signal]):
         assert self.uncertainty is not None, "fitted"
         D, variance = moments(prior, x, step.sigma)
         C = self.uncertainty.at(step.sigma, D, variance)
-        z = given_data(D + C.draw(noise), C, problem, step.sigma, noise)
-        return step.move(z, x, noise)
+        given = given_cells if isinstance(problem.H, Quantiser) else given_data
+        return step.move(given(D, C, problem, step.sigma, noise), x, noise)
 
     def finish(self, x: Signal, /, problem: Problem) -> Signal:
-        if problem.sigma_y > 0:
-            return x
         H = problem.H
-        assert isinstance(H, LinearOperator)
+        if problem.sigma_y > 0 or not isinstance(H, LinearOperator):
+            return x
         return x + H.pinv(problem.residual(x))
 
 
-def given_data(x0: Signal, C: Covariance, problem: Problem, sigma: Level, noise: Noise) -> Signal:
-    """A draw of N(D, C) made one of the same Gaussian given the data: Matheron's rule."""
-    H = problem.H
+def given_data(D: Signal, C: Covariance, problem: Problem, sigma: Level, noise: Noise) -> Signal:
+    """A draw of N(D, C) given the data: Matheron's rule."""
+    H, x0 = problem.H, D + C.draw(noise)
     assert isinstance(H, LinearOperator)
     residual = problem.residual(x0)
-    length = inner(residual, residual).clamp(min=torch.finfo(x0.dtype).tiny)
-    back = H.adjoint(residual)
+    back, tiny = H.adjoint(residual), torch.finfo(D.dtype).tiny
+    length = inner(residual, residual).clamp(min=tiny)
     seen = sigma * (inner(back, back).view_as(length) / length).sqrt()
     deviation = problem.sigma_y or EXACT * seen
     e = residual - H.seen(deviation * like(problem.y, noise))
-
-    def through(C: Covariance, v: Data) -> Data:
-        return H.seen(H(C.times(H.adjoint(v)))) + deviation**2 * v
-
-    near = C.near_inverse(partial(through, C.typical()), deviation**2, e, noise)
+    near = C.near_inverse(partial(system, H, C.typical(), deviation), deviation**2, e, noise)
     goal = ACCURACY * (deviation**2 + (seen / 3) ** 2).sqrt() * H.rank**0.5
-    share = goal / inner(e, e).sqrt().clamp(min=torch.finfo(x0.dtype).tiny)
-    solution = conjugate_gradients(partial(through, C), e, ITERATIONS, share, near=near)
-    return x0 + C.times(H.adjoint(solution))
+    share = goal / inner(e, e).sqrt().clamp(min=tiny)
+    S = partial(system, H, C, deviation)
+    return x0 + C.times(H.adjoint(conjugate_gradients(S, e, ITERATIONS, share, near=near)))
+
+
+def given_cells(D: Signal, C: Covariance, problem: Problem, sigma: Level, noise: Noise) -> Signal:
+    """A draw of N(D, C) given the cells that hold its coefficients.
+
+    Each coefficient of a draw moves to where its rank among all draws is its rank among those in
+    the cell; the signal follows the coefficients.
+    """
+    H, x0 = problem.H, D + C.draw(noise)
+    assert isinstance(H, Quantiser)
+    L = H.linear
+    mean, drawn = L(D), L(x0)
+    probes = [L(C.draw(noise)) for _ in range(PROBES)]
+    deviation = torch.stack([drawn - mean, *probes]).square().mean(0).sqrt()
+    deviation = deviation.clamp(min=1e-6)
+    middle = H.middle(drawn, problem.y)
+    e = at_rank(drawn, mean, deviation, middle - 0.5, middle + 0.5) - drawn
+    S = partial(system, L, C, BORDER)
+    near = lambda v: v / (deviation**2 + BORDER**2)
+    return x0 + C.times(L.adjoint(conjugate_gradients(S, e, ITERATIONS, BORDER, near=near)))
+
+
+def at_rank(drawn: Tensor, mean: Tensor, deviation: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Draws of N(mean, deviation^2) made draws of the same in [low, high], of the same rank.
+
+    More than thirty deviations away from the mean, it is the border.
+    """
+    z, a, b = ((edge - mean) / deviation for edge in (drawn, low, high))
+    above = a + b > 0
+    z, a, b = (torch.where(above, -first, second) for first, second in ((z, z), (b, a), (a, b)))
+    a, b = a.clamp(-FARTHEST, FARTHEST), b.clamp(-FARTHEST, FARTHEST)
+    rank, least, most = (torch.special.ndtr(edge.double()) for edge in (z, a, b))
+    moved = torch.special.ndtri(least + rank * (most - least)).to(z)
+    found = mean + deviation * torch.where(above, -moved, moved)
+    return torch.minimum(torch.maximum(found, low), high)
+
+
+def system(H: LinearOperator, C: Covariance, deviation: float | Tensor, v: Data) -> Data:
+    """(H C H' + deviation^2 I) v."""
+    return H.seen(H(C.times(H.adjoint(v)))) + deviation**2 * v
 
 
 def like(y: Data, noise: Noise) -> Data:
