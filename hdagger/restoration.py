@@ -304,7 +304,6 @@ def prepare(recipe: Recipe, measurement: Measurement, prior: Prior) -> Restorati
         covariance_sha256=uncertainty.sha256 if isinstance(method, Drawn) else "",
         label=None if recipe.label is None else card.number(recipe.label),
         guidance=recipe.guidance,
-        covariance_sha256=getattr(getattr(method, "uncertainty", None), "sha256", ""),
     )
     found = found_on(subject)
     checked = found.words(how_to_check(subject, recipe.settings, card.name))

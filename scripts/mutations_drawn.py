@@ -118,7 +118,7 @@ DRAWN_MUTATIONS = (
     Mutation(
         "verdicts: one table's for another",
         "restoration.py",
-        'covariance_sha256=getattr(getattr(method, "uncertainty", None), "sha256", ""),',
+        'covariance_sha256=uncertainty.sha256 if isinstance(method, Drawn) else "",',
         'covariance_sha256="",',
         "test_calibrate.py -k belongs_to_the_table",
     ),

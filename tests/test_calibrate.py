@@ -82,7 +82,8 @@ def test_a_table_is_decided_by_its_seed_and_is_that_of_the_network_as_it_runs(ru
     table = prior.uncertainty(PictureBands((1, 30, 20)))
     assert isinstance(table, SpectralTable)
     assert table.nodes.shape == (14, 3)
-    assert table.data_variance == pytest.approx(1 / 3, rel=0.1)
+    assert table.data_variance == prior.card.data_variance
+    assert about["data_variance"] == pytest.approx(1 / 3, rel=0.1)
 
 
 def test_a_file_of_weights_has_its_table_beside_it_and_only_crops_at_full_size(run, monkeypatch):

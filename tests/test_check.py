@@ -416,13 +416,13 @@ def test_auto_says_what_it_stood_for(run):
     small = ("--size", 8, "--simulations", 2, "--draws", 19, "--steps", 2)
     code, out, err = run("check", "--method", "auto", *small)
     assert code == 0, err
-    assert out.startswith("auto stands for ddrm\n")
+    assert out.startswith("auto stands for drawn\n")
     assert "CRPS" in out
     assert "95 %" not in out
     assert "fine texture" in out
     code, out, _ = run("check", "--method", "auto", *small, "--json")
     told = json.loads(out)
-    assert told["method"] == "ddrm"
+    assert told["method"] == "drawn"
     assert told["settings"] == {"eta": 0.85, "eta_b": 1.0}
     assert list(told["coverage"]) == ["0.5", "0.8", "0.9"]
 
