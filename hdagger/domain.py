@@ -158,7 +158,7 @@ class Domain(abc.ABC):
         signal_shape: tuple[int, ...],
         count: int,
         seed: int,
-        shrunk: bool = True,
+        in_turn: bool = False,
     ) -> Tensor:
         """Clean signals from a folder of files, ``(count, *signal)``.
 
@@ -167,7 +167,8 @@ class Domain(abc.ABC):
             signal_shape: Of one.
             count: How many.
             seed: Which ones.
-            shrunk: Whether some may be smaller versions of what the files have.
+            in_turn: Whether each file gives as many, as it is and its middle first, on which a
+                prior is calibrated; else they lie anywhere, and may be shrunk.
 
         Raises:
             FileError: There are none.

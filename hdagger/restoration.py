@@ -142,8 +142,8 @@ class Prior:
     ) -> tuple[Path, str]:
         """Measures its covariances on clean signals, and keeps them beside its weights.
 
-        The signals are as the files have them, none shrunk: what a network errs by depends on
-        how sharp they are.
+        The signals are as the files have them, none shrunk, as many of each file, their middles
+        first: what a network errs by depends on how sharp they are and on how much they show.
 
         Args:
             folder: Whose files give the signals; the prior should not have been trained on them.
@@ -188,7 +188,7 @@ class Prior:
                 f"Wanted to keep covariances beside the weights, but {path.parent} cannot be "
                 f"written. Copy {card.weights.name} to a folder that can, and name that file."
             ) from error
-        truths = kind.truths(folder, shape, count, seed, shrunk=False).float().to(self.device)
+        truths = kind.truths(folder, shape, count, seed, in_turn=True).float().to(self.device)
         network = Network(self.network, self.device == "cpu" and BFLOAT16)
         within = card.sigma_min, card.sigma_max
         table = SpectralTable.measured(network, truths, bands, seed, within, watch)

@@ -109,11 +109,11 @@ DRAWN_MUTATIONS = (
         "test_covariance.py -k moments_go_through",
     ),
     Mutation(
-        "calibrate: pictures shrunk",
+        "calibrate: pictures shrunk, anywhere",
         "restoration.py",
-        "shrunk=False",
-        "shrunk=True",
-        "test_calibrate.py -k full_size",
+        "in_turn=True",
+        "in_turn=False",
+        "test_calibrate.py -k middles",
     ),
     Mutation(
         "verdicts: one table's for another",

@@ -13,7 +13,6 @@ from test_huggingface import pipeline  # noqa: F401
 
 from hdagger.covariance import SpectralTable
 from hdagger.domains.pictures.bands import PictureBands
-from hdagger.domains.pictures.dataset import Photographs
 from hdagger.errors import FileError
 from hdagger.priors import checkpoint, zoo
 from hdagger.priors.latent import LatentDenoiser
@@ -86,17 +85,24 @@ def test_a_table_is_decided_by_its_seed_and_is_that_of_the_network_as_it_runs(ru
     assert about["data_variance"] == pytest.approx(1 / 3, rel=0.1)
 
 
-def test_a_file_of_weights_has_its_table_beside_it_and_only_crops_at_full_size(run, monkeypatch):
-    seen = []
-    cut = Photographs.draw
-    monkeypatch.setattr(
-        Photographs, "draw", lambda self, *a: seen.append(self.pictures) or cut(self, *a)
-    )
+def test_a_file_of_weights_has_its_table_beside_it(run):
     code, out, err = run("priors", "calibrate", "file.safetensors", *QUICK)
     assert code == 0, err
     assert "hdagger check --prior file.safetensors" in out
     assert Path("file.covariance.safetensors").is_file()
-    assert [picture.shape for picture in seen[0]] == [(40, 50, 1)] * 3
+
+
+def test_the_middles_at_full_size_come_first_and_then_any_place(home, monkeypatch):
+    whole = [torch.from_numpy(np.array(Image.open(f"pictures/{k}.png"))) for k in range(3)]
+    middles = [picture[12:28, 17:33] / 127.5 - 1 for picture in whole]
+    measured, seen = SpectralTable.measured, []
+    watching = lambda *given: seen.append(given[1][:, 0].cpu()) or measured(*given)
+    monkeypatch.setattr(SpectralTable, "measured", watching)
+    Prior.of(Recipe(prior="tiny")).calibrate(Path("pictures"), count=5, side=16)
+    (crops,) = seen
+    found = [[torch.equal(crop, middle) for middle in middles] for crop in crops]
+    assert [sum(column) for column in zip(*found[:3], strict=True)] == [1, 1, 1]
+    assert not any(map(any, found[3:]))
 
 
 def test_small_pictures_take_a_small_size(run):

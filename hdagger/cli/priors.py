@@ -194,8 +194,9 @@ def calibrate(
     """Measure what a prior leaves open, for error bars that hold: once for each prior.
 
     How far its predictions are off, by noise level, by frequency, and by how sure it is of a
-    place, on crops at full resolution. What comes out is kept beside its weights, as
-    *NAME.covariance.safetensors*; from then on ``restore`` takes the method *drawn* with it.
+    place, on crops at full resolution, the middle of each picture first. What comes out is kept
+    beside its weights, as *NAME.covariance.safetensors*; from then on ``restore`` takes the
+    method *drawn* with it.
 
     Examples:
 

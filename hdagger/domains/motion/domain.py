@@ -98,7 +98,7 @@ class Motions(Domain):
         signal_shape: tuple[int, ...],
         count: int,
         seed: int,
-        shrunk: bool = True,
+        in_turn: bool = False,
     ) -> Tensor:
         """Windows of two seconds, at random places of the clips."""
         return windows_in(folder, count, seed)

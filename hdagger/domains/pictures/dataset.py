@@ -105,8 +105,23 @@ class Photographs:
             top, left = (rng.integers(side - self.crop + 1) for side in picture.shape[:2])
             crop = picture[top : top + self.crop, left : left + self.crop]
             crops[place] = crop[:, ::-1] if self.mirror and rng.random() < 0.5 else crop
-        pixels = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 127.5 - 1
-        return pixels, torch.tensor([self.labels[index] for index in chosen])
+        return _pixels(crops), torch.tensor([self.labels[index] for index in chosen])
+
+    def in_turn(self, count: int, seed: int) -> Float[Tensor, "count channels crop crop"]:
+        """``count`` crops, as many of each picture: first their middles, then random places."""
+        rng = np.random.default_rng(seed)
+        order, crops = rng.permutation(len(self.pictures)), []
+        for k in range(count):
+            picture = self.pictures[order[k % len(order)]]
+            room = [side - self.crop for side in picture.shape[:2]]
+            top, left = (r // 2 if k < len(order) else rng.integers(r + 1) for r in room)
+            crops.append(picture[top : top + self.crop, left : left + self.crop])
+        return _pixels(np.stack(crops))
+
+
+def _pixels(crops: np.ndarray) -> Tensor:
+    """Bytes, ``(count, rows, columns, channels)``, as channels in [-1, 1]."""
+    return torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def _pyramid(image: Image.Image, smallest: int, scales: int) -> list[np.ndarray]:

@@ -149,16 +149,18 @@ class Pictures(Domain):
         signal_shape: tuple[int, ...],
         count: int,
         seed: int,
-        shrunk: bool = True,
+        in_turn: bool = False,
     ) -> Tensor:
-        """Random crops of pictures, at full size, or also a half, a quarter and an eighth."""
+        """Crops of pictures: the middles, or random ones at full size, a half, a quarter, ..."""
         channels, side, _ = signal_shape
         if channels not in (1, 3):
             raise SettingError(
                 f"Wanted a prior of gray or colour pictures, but its signals have {channels} "
                 "channels. Say with --domain of which kind they are."
             )
-        return Photographs(folder, side, channels, scales=4 if shrunk else 1).draw(count, seed)
+        if in_turn:
+            return Photographs(folder, side, channels, scales=1).in_turn(count, seed)
+        return Photographs(folder, side, channels).draw(count, seed)
 
     def basis(self, signal_shape: tuple[int, ...]) -> PictureBands:
         return PictureBands(signal_shape)
