@@ -41,11 +41,6 @@ LEVELS = (0.01, 80.0, 14)
 CLASSES = 3
 """Into how many classes the places of a signal are sorted, where a network tells its variance."""
 
-WIDER = 1.1
-"""C over the error that was measured. A walk's errors add up, and the measurement sees one level.
-With 1 the 90 % intervals of held-out photographs (block averages, blurs) cover 83 to 87 %, with
-1.15 86 to 89 %; those of other photographs 89 and 91 %, where 1.15 draws grain."""
-
 KIND = "spectral-covariance"
 """What a file of such a table says that it holds."""
 
@@ -293,7 +288,7 @@ class SpectralTable(Uncertainty):
         else:
             place = (self.bands.around(variance) / (above * sigma**2)).log()
             shares = shares_of(place, nodes)
-        spectra = sigma**2 * above * (WIDER * spectra).clamp(max=1)[:, None, self.bands.band]
+        spectra = sigma**2 * above * spectra[:, None, self.bands.band]
         return LocalSpectra(self.bands, spectra, shares, len(D))
 
     @classmethod

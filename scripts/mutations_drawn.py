@@ -46,10 +46,10 @@ DRAWN_MUTATIONS = (
         "test_covariance.py -k its_draws_have_it",
     ),
     Mutation(
-        "covariance: more than sigma^2",
+        "covariance: a share taken for a variance",
         "covariance.py",
-        "(WIDER * spectra).clamp(max=1)",
-        "(WIDER * spectra)",
+        "sigma**2 * above * spectra[",
+        "above * spectra[",
         "test_covariance.py -k exact_at_its_levels",
     ),
     Mutation(

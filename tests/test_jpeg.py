@@ -219,7 +219,7 @@ FILES = {
 def test_a_file_is_restored_to_a_picture_it_could_have_come_from(tmp_path, run, name):
     path = save(tmp_path / "a.jpg", **FILES[name])
     out = tmp_path / "out"
-    code, text, _ = run("restore", path, "-o", out, "--samples", 1, "--steps", 2, "--json")
+    code, text, _ = run("restore", path, "-o", out, "--samples", 1, "--steps", 6, "--json")
     assert code == 0
     assert json.loads(text)["kept"] >= 0.999
     assert (out / "report.html").exists()
