@@ -28,8 +28,8 @@ from hdagger.report import Panel, Section, residual_words, table, write_page
 
 PHOTO = Path(__file__).with_name("bee.png")
 RECIPES = [
-    Recipe(method="ddrm", steps=20, samples=4),
-    Recipe(method="pigdm", steps=30, samples=3),
+    Recipe(method="drawn", steps=20, samples=6),
+    Recipe(method="ddrm", steps=20, samples=3),
 ]
 PATIENCE = "Bees do not ask what a flower was before the wind came. They find it again. "
 

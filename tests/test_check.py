@@ -405,11 +405,13 @@ def test_nonsense_is_refused_in_one_line_before_any_work(run, monkeypatch, optio
 
 
 def test_a_weaker_check_is_refused_before_any_work(run, monkeypatch, pictures):
+    small = ("--size", 8, "--steps", 2, "--draws", 19, "--pictures", pictures, "--store")
+    small = ("--prior", "photo", "--method", "ddrm", *small)
+    assert run("check", *small, "--simulations", 3)[0] == 0
     monkeypatch.setattr("hdagger.restoration.solve", None)
-    small = ("--simulations", 2, "--draws", 19, "--pictures", pictures)
-    code, _, err = run("check", "--prior", "photo", "--method", "tmpd", *small, "--store")
+    code, _, err = run("check", *small, "--simulations", 2)
     assert code == 2
-    assert "12 simulations of 19 draws" in err
+    assert "3 simulations of 19 draws" in err
 
 
 def test_auto_says_what_it_stood_for(run):
