@@ -20,7 +20,7 @@ References:
 import abc
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -60,10 +60,14 @@ class Covariance(abc.ABC):
         """A cheaper covariance, the same at every place, that this one is on average."""
         return self
 
-    def near_inverse(
+    def scaled(self, factor: Float[Tensor, " batch"]) -> "Covariance":
+        """C with each row's variances times a factor, as far as they may be; C if it is exact."""
+        return self
+
+    def in_data(
         self, system: Callable[[Data], Data], least: float | Tensor, e: Data, noise: Noise
-    ) -> Callable[[Data], Data] | None:
-        """A cheap map close to the inverse of a system, symmetric and positive; None for none.
+    ) -> "DataBands | None":
+        """What a system makes of data, by band; None where the data are no signals.
 
         Each row has its own, so that a sample is the same whatever the batch.
 
@@ -103,6 +107,11 @@ class Bands(abc.ABC):
     count: int
     band: Int[Tensor, "..."]
 
+    @property
+    @abc.abstractmethod
+    def held(self) -> Int[Tensor, " bands"]:
+        """How many independent numbers of a signal are in each band."""
+
     @abc.abstractmethod
     def forward(self, x: Signal) -> Tensor:
         """T x, ``(batch, *coefficients)``; they may be complex."""
@@ -133,6 +142,43 @@ class Bands(abc.ABC):
 
 
 @dataclass(frozen=True)
+class DataBands:
+    """What H C H' + sigma_y^2 I is in each band of data that look like signals.
+
+    Data of a blur or of a smaller picture do.
+
+    Attributes:
+        bands: Their transform.
+        variance: ``(batch, bands)``.
+        least: sigma_y^2, ``(batch or 1, 1)``.
+    """
+
+    bands: Bands
+    variance: Tensor
+    least: Tensor
+
+    def inverse(self, v: Data) -> Data:
+        """Close to (H C H' + sigma_y^2 I)^-1 v; symmetric and positive."""
+        return self._times(1 / self.variance, v)
+
+    def informed(self, v: Data) -> Data:
+        """v, each band by the share of its variance that is not noise."""
+        return self._times(self._share, v)
+
+    @property
+    def information(self) -> Float[Tensor, " batch"]:
+        """The sum of the squares of those shares over all coefficients."""
+        return self._share.square() @ self.bands.held.to(self._share)
+
+    @property
+    def _share(self) -> Tensor:
+        return 1 - self.least / self.variance
+
+    def _times(self, factor: Tensor, v: Data) -> Data:
+        return self.bands.inverse(factor[:, self.bands.band] * self.bands.forward(v))
+
+
+@dataclass(frozen=True)
 class LocalSpectra(Covariance):
     """C = sum_k R_k T' diag(c_k) T R_k: a spectrum for each class of places.
 
@@ -142,12 +188,14 @@ class LocalSpectra(Covariance):
         shares: R_k, ``(classes, batch, ...)``, in a shape that multiplies signals; the squares
             add up to 1.
         rows: Of the batch.
+        most: What no variance is above: sigma^2.
     """
 
     bands: Bands
     spectra: Tensor
     shares: Tensor
     rows: int
+    most: float
 
     def times(self, v: Signal) -> Signal:
         z = self.bands.forward((self.shares * v).flatten(0, 1)).unflatten(0, (-1, self.rows))
@@ -163,23 +211,23 @@ class LocalSpectra(Covariance):
         weights = self.shares.square().flatten(2).mean(2)
         weights = weights.view(*weights.shape, *[1] * (self.spectra.ndim - 2))
         ones = self.shares.new_ones(1, *[1] * (self.shares.ndim - 1))
-        return LocalSpectra(self.bands, (weights * self.spectra).sum(0)[None], ones, self.rows)
+        return replace(self, spectra=(weights * self.spectra).sum(0)[None], shares=ones)
 
-    def near_inverse(
+    def scaled(self, factor: Float[Tensor, " batch"]) -> "LocalSpectra":
+        wide = factor.view(-1, *[1] * (self.spectra.ndim - 2)) * self.spectra
+        return replace(self, spectra=wide.clamp(max=self.most))
+
+    def in_data(
         self, system: Callable[[Data], Data], least: float | Tensor, e: Data, noise: Noise
-    ) -> Callable[[Data], Data] | None:
-        """The inverse of what the system does to each band of the data.
-
-        Data that look like signals, as those of a blur or of a smaller picture do, have bands too.
-        """
+    ) -> "DataBands | None":
         bands = self.bands.alike(tuple(e.shape[1:]))
         if bands is None or e.is_complex():
             return None
         probe = noise(tuple(e.shape))
-        least = torch.as_tensor(least, dtype=e.dtype).reshape(-1, 1)
-        gain = (bands.product(probe, system(probe)) / bands.power(probe)).to(e)
-        inverse = 1 / torch.maximum(gain, least.to(e))[:, bands.band]
-        return lambda v: bands.inverse(inverse * bands.forward(v))
+        least, made = torch.as_tensor(least).reshape(-1, 1).to(e), system(probe)
+        variance = bands.product(probe, made) / bands.power(probe)
+        floor = (bands.power(made) / bands.power(probe)).sqrt() / 4  # a band of few may say < 0
+        return DataBands(bands, torch.maximum(variance, floor).to(e).clamp(min=least), least)
 
     def _gathered(self, z: Tensor) -> Signal:
         """sum_k R_k T' z_k."""
@@ -289,7 +337,7 @@ class SpectralTable(Uncertainty):
             place = (self.bands.around(variance) / (above * sigma**2)).log()
             shares = shares_of(place, nodes)
         spectra = sigma**2 * above * spectra[:, None, self.bands.band]
-        return LocalSpectra(self.bands, spectra, shares, len(D))
+        return LocalSpectra(self.bands, spectra, shares, len(D), float(sigma) ** 2)
 
     @classmethod
     @torch.no_grad()

@@ -227,3 +227,12 @@ def least_residuals(apply: Callable[[Tensor], Tensor], b: Tensor, iterations: in
         basis.append(unit(v, hessenberg[:, k + 1, k]))
     weights = length[:, None] * torch.linalg.pinv(hessenberg)[:, :, 0]
     return real_as(torch.einsum("bk,kbn->bn", weights, torch.stack(basis[:-1])), b)
+
+
+def fast_length(n: int) -> int:
+    """The least even number from n on without prime factors above 5: an FFT of it is fast."""
+    rest = n
+    for factor in (2, 3, 5):
+        while rest % factor == 0:
+            rest //= factor
+    return n if rest == 1 and n % 2 == 0 else fast_length(n + 1)

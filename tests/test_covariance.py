@@ -8,8 +8,9 @@ from safetensors.torch import save_file
 
 from hdagger import covariance, solving
 from hdagger.covariance import ExactField, LocalSpectra, SpectralTable, White, shares_of
-from hdagger.domains.pictures.bands import RINGS, PictureBands, fast_length
+from hdagger.domains.pictures.bands import RINGS, PictureBands
 from hdagger.errors import FileError
+from hdagger.linalg import fast_length
 from hdagger.operators.spectral import Identity
 from hdagger.priors import checkpoint
 from hdagger.priors.analytic import GaussianField
@@ -329,21 +330,42 @@ def test_a_file_of_something_else_is_refused_in_one_line(tmp_path):
         assert "\n" not in str(error.value)
 
 
-def test_a_preconditioner_belongs_to_its_row_and_inverts_a_system_that_bands_make_diagonal():
+def test_what_data_are_by_band_belongs_to_its_row_and_inverts_a_system_that_bands_make_diagonal():
     bands = PictureBands((3, 12, 12))
     v = torch.randn(3, 3, 12, 12, generator=seeded(), dtype=F64)
     gain = (0.1 + uniform(3, bands.count))[:, bands._cosines[2]].view(3, 3, 12, 12)
     prior = Coloured(bands, torch.ones(bands.count))
     system = lambda v: prior.inverse(gain[: len(v)] * prior.forward(v))
-    C = LocalSpectra(bands, torch.ones(1, 1, *bands.band.shape), torch.ones(1, 1, 1, 1, 1), 3)
+    C = whole(bands, 3)
     noise = SampleNoise(0, [(k,) for k in range(3)])
-    together = C.near_inverse(system, 0.0, v, noise)(v)
-    alone = C.near_inverse(system, 0.0, v[:1], SampleNoise(0, [(0,)]))(v[:1])
+    together = C.in_data(system, 0.0, v, noise).inverse(v)
+    alone = C.in_data(system, 0.0, v[:1], SampleNoise(0, [(0,)])).inverse(v[:1])
     torch.testing.assert_close(together[:1], alone, rtol=0, atol=1e-12)
-    held = C.near_inverse(system, torch.full((3, 1, 1, 1), 10.0, dtype=F64), v, noise)(v)
-    torch.testing.assert_close(held, v / 10, rtol=0, atol=1e-12)
-    assert C.near_inverse(system, 0.0, v[:, :1], noise) is None
-    assert C.near_inverse(system, 0.0, v.to(torch.complex128), noise) is None
+    held = C.in_data(system, torch.full((3, 1, 1, 1), 10.0, dtype=F64), v, noise)
+    torch.testing.assert_close(held.inverse(v), v / 10, rtol=0, atol=1e-12)
+    torch.testing.assert_close(held.informed(v), 0 * v, rtol=0, atol=1e-12)
+    assert held.information.tolist() == [0, 0, 0]
+    free = C.in_data(system, 0.0, v, noise)
+    torch.testing.assert_close(free.informed(v), v, rtol=0, atol=1e-12)
+    assert free.information.tolist() == [3 * 12 * 12] * 3
+    assert C.in_data(system, 0.0, v[:, :1], noise) is None
+    assert C.in_data(system, 0.0, v.to(torch.complex128), noise) is None
+
+
+def whole(bands, rows, spectrum=1.0, most=4.0):
+    """One class of places, and one number for all bands."""
+    spectra = torch.full((1, 1, *bands.band.shape), spectrum, dtype=F64)
+    return LocalSpectra(bands, spectra, torch.ones(1, 1, 1, 1, 1, dtype=F64), rows, most)
+
+
+def test_a_scaled_covariance_is_that_of_its_row_and_stays_below_sigma2():
+    bands = PictureBands((3, 8, 8))
+    v = torch.randn(1, 3, 8, 8, generator=seeded(), dtype=F64).expand(3, -1, -1, -1)
+    scaled = whole(bands, 3).scaled(torch.tensor([1.0, 0.5, 9.0], dtype=F64))
+    wanted = torch.tensor([1.0, 0.5, 4.0], dtype=F64).view(3, 1, 1, 1) * v
+    torch.testing.assert_close(scaled.times(v), wanted, rtol=0, atol=1e-12)
+    exact = ExactField(GaussianField(6)).at(torch.tensor(1.0, dtype=F64), v, None)
+    assert exact.scaled(torch.tensor([3.0])) is exact
 
 
 def test_the_exact_field_is_the_posterior_of_denoising():

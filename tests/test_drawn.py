@@ -12,6 +12,7 @@ from test_measured_data import COLOURED, COMPLEX, MATRIX, OTHER, SIGNAL, Y2, Row
 
 from hdagger.covariance import (
     Covariance,
+    DataBands,
     ExactField,
     Isotropic,
     SpectralTable,
@@ -20,6 +21,7 @@ from hdagger.covariance import (
 from hdagger.domains.pictures.bands import PictureBands
 from hdagger.domains.pictures.resample import BlockAverage
 from hdagger.errors import OperatorAbilityError
+from hdagger.operators.convolution import convolution
 from hdagger.operators.nonlinear import Clip
 from hdagger.operators.spectral import Dense, Identity, Inpainting
 from hdagger.priors.analytic import GaussianField, GaussianPrior
@@ -131,19 +133,22 @@ def test_exact_data_are_met_to_rounding(accuracy, monkeypatch):
     assert (picture(found.draws) - problem.y).abs().max() < 1e-12
 
 
-@pytest.mark.parametrize("sigma_y", [0.0, 0.1])
-def test_a_sample_of_a_table_does_not_depend_on_its_batch(sigma_y, monkeypatch):
-    """Neither by the preconditioner nor by the deviation that exact data are taken to have."""
+@pytest.mark.parametrize(("sigma_y", "rounding"), [(0.0, 1e-7), (0.1, 1e-10)])
+def test_a_sample_of_a_table_does_not_depend_on_its_batch(sigma_y, rounding, monkeypatch):
+    """Neither by the preconditioner nor by the deviation that exact data are taken to have.
+
+    Exact data make the system's condition a million.
+    """
     monkeypatch.setattr(drawn, "ACCURACY", 0.05)
-    field, bands = GaussianField(12), PictureBands((1, 12, 12))
+    field, bands = GaussianField(14), PictureBands((1, 14, 14))
     truths = field.sample(8, SampleNoise(0, [(k,) for k in range(8)]))
     table = SpectralTable.measured(field, truths, bands)
-    H = BlockAverage((1, 12, 12), 2)
+    H = convolution((1, 14, 14), torch.tensor([[0.2, 0.5, 0.3], [0.1, 0.0, 0.2], [0.1, 0.1, 0.4]]))
     problem = Problem.of(H(truths)[0], H, sigma_y)
     draw = lambda batch: (
         solve(field, problem, Drawn(), samples=5, batch=batch, uncertainty=table).draws
     )
-    torch.testing.assert_close(draw(1), draw(5), rtol=0, atol=1e-10)
+    torch.testing.assert_close(draw(1), draw(5), rtol=0, atol=rounding)
 
 
 def test_an_open_uncertainty_is_that_of_the_prior_and_a_given_one_stays():
@@ -182,3 +187,43 @@ def test_what_is_not_linear_is_refused_with_a_method_to_use():
     problem = Problem.of(SIGNAL.clamp(-1, 1), Clip((6,)), SIGMA_Y)
     with pytest.raises(OperatorAbilityError, match="Use DPS"):
         solve(COLOURED, problem, EXACT)
+
+
+@pytest.mark.parametrize("by_band", [True, False])
+@pytest.mark.parametrize("scale", [1.0, 0.6, 1.8])
+def test_the_data_tell_by_how_much_a_covariance_is_too_small(scale, by_band):
+    """(a + b)' F S^-1 (a - b) for a ~ N(0, s C + sigma_y^2), b ~ N(0, C + sigma_y^2), C = c I."""
+    bands, rows, c, sigma_y = PictureBands((3, 24, 24)), 200, 0.5, 0.4
+    generator = torch.Generator().manual_seed(0)
+    normal = lambda: torch.randn(rows, 3, 24, 24, generator=generator, dtype=F64)
+    a = (scale * c + sigma_y**2) ** 0.5 * normal()
+    b = (c + sigma_y**2) ** 0.5 * normal()
+    S = c + sigma_y**2
+    variance = torch.full((rows, bands.count), S, dtype=F64)
+    seen = DataBands(bands, variance, torch.tensor([[sigma_y**2]], dtype=F64))
+    found = drawn.change(a + b, a - b, (a - b) / S, sigma_y, seen if by_band else None)
+    information = 3 * 24 * 24 * (c / S) ** 2
+    wanted = scale ** (information / (information + drawn.DOUBT))
+    assert abs(found.mean() - wanted) < 0.015
+    assert found.std() < 3 / information**0.5
+
+
+def test_data_that_tell_nothing_change_nothing():
+    y = torch.randn(2, 5, dtype=F64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(drawn.change(y, y, y / 4, 2.0, None), torch.ones(2, dtype=F64))
+    zero = torch.zeros_like(y)
+    torch.testing.assert_close(drawn.change(zero, zero, zero, 0.0, None), torch.ones(2, dtype=F64))
+
+
+@pytest.mark.parametrize(("told", "low", "high"), [(1.0, 0.8, 1.25), (1 / 3, 2.0, 4.0)])
+def test_a_covariance_that_was_measured_too_small_is_widened_on_the_way(told, low, high):
+    field, levels = GaussianField(24), karras_levels(20, low=0.03, high=80.0)
+    truths = field.sample(32, SampleNoise(0, [(k,) for k in range(32)]))
+    table = SpectralTable.measured(field, truths, PictureBands((1, 24, 24)))
+    method = Drawn(uncertainty=replace(table, spectra=told * table.spectra))
+    fresh = SampleNoise(1, [(k,) for k in range(4)])
+    y = field.sample(4, fresh) + 0.1 * fresh((4, 1, 24, 24))
+    for item in y:
+        problem, noise = Problem.of(item, Identity((1, 24, 24)), 0.1), SampleNoise(2, [(0,), (1,)])
+        end = method.run(field, problem.rows(2), levels[:15], noise)
+        assert low < end.scale.mean() < high, end.scale

@@ -199,7 +199,8 @@ class SVDOperator(LinearOperator):
     """A linear map known by its singular value decomposition H = U diag(s) Vt.
 
     A subclass gives ``U``, ``Ut``, ``V``, ``Vt`` (real, orthonormal, square) and
-    ``singular_values``; the rest follows, and is not to be overridden.
+    ``singular_values``; the rest follows. ``forward`` and ``adjoint`` may be given in a faster
+    form.
 
     Args:
         rank_tolerance: Singular values up to this share of the largest count as zero for

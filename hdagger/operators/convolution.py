@@ -24,7 +24,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import SettingError, ShapeError
-from ..linalg import conjugate_gradients, dct2, hartley, idct2
+from ..linalg import conjugate_gradients, dct2, fast_length, hartley, idct2
 from ..tensors import Data, Signal, Spectrum
 from .base import LinearOperator, SVDOperator
 
@@ -81,9 +81,10 @@ def symmetric(kernel: Kernel) -> bool:
 class Convolution(LinearOperator):
     """Convolution whose surroundings are unknown: the data are what no edge has a part in.
 
-    With C the cut to those, and K the convolution on the circle of the signal's size, H = C K.
-    ``pull`` works with the Fourier coefficients of the signal, where K is diagonal; there
-    (r2 |k|^2 + sigma_y2)^-1, exact but for C, makes the iteration short.
+    With C the cut to those, and K the convolution on a circle no smaller than the signal, H = C K.
+    ``pull`` works with the Fourier coefficients of the signal, where K is diagonal on the circle
+    of the signal's size; there (r2 |k|^2 + sigma_y2)^-1, exact but for C, makes the iteration
+    short.
 
     Args:
         signal_shape: ``(..., height, width)``, larger than the data by the kernel's size less 1.
@@ -91,6 +92,7 @@ class Convolution(LinearOperator):
     """
 
     response: Tensor
+    on_circle: Tensor
     twice: Tensor
 
     def __init__(self, signal_shape: tuple[int, ...], kernel: Kernel) -> None:
@@ -107,6 +109,9 @@ class Convolution(LinearOperator):
         self.first = rows - 1, columns - 1
         response = torch.fft.rfft2(kernel.to(torch.float64), s=(height, width))
         self.register_buffer("response", torch.view_as_real(response))
+        self.circle = fast_length(height), fast_length(width)
+        on_circle = torch.fft.rfft2(kernel.to(torch.float64), s=self.circle)
+        self.register_buffer("on_circle", torch.view_as_real(on_circle))
         twice = torch.full((width // 2 + 1,), 2.0, dtype=torch.float64)
         twice[0] = 1
         if width % 2 == 0:
@@ -115,10 +120,15 @@ class Convolution(LinearOperator):
 
     def forward(self, x: Signal) -> Data:
         self.check_signal(x)
-        return self._cut(self._inverse(self._k * self._fourier(x)))
+        height, width = self.signal_shape[-2:]
+        z = torch.view_as_complex(self.on_circle) * torch.fft.rfft2(x, s=self.circle)
+        return self._cut(torch.fft.irfft2(z, s=self.circle)[..., :height, :width])
 
     def adjoint(self, y: Data) -> Signal:
-        return self._inverse(self._k.conj() * self._fourier(self._filled(y)))
+        height, width = self.signal_shape[-2:]
+        filled = torch.fft.rfft2(self._filled(y), s=self.circle)
+        z = torch.view_as_complex(self.on_circle).conj() * filled
+        return torch.fft.irfft2(z, s=self.circle)[..., :height, :width]
 
     def pull(
         self,
@@ -273,6 +283,7 @@ class CircularBlur(SVDOperator):
         rank_tolerance: See :class:`~hdagger.operators.base.SVDOperator`.
     """
 
+    response: Tensor
     phase: Tensor
     s: Tensor
 
@@ -295,6 +306,7 @@ class CircularBlur(SVDOperator):
         response = torch.fft.fft2(k.roll((-(rows // 2), -(columns // 2)), (0, 1)))
         gain = response.abs()
         phase = torch.where(gain > 0, response / gain, 1)
+        self.register_buffer("response", torch.view_as_real(response[:, : width // 2 + 1].clone()))
         self.register_buffer("phase", torch.view_as_real(phase))
         self.register_buffer("s", gain.expand(signal_shape).flatten())
         self.signal_shape = self.data_shape = signal_shape
@@ -302,6 +314,13 @@ class CircularBlur(SVDOperator):
     @property
     def singular_values(self) -> Tensor:
         return self.s
+
+    def forward(self, x: Signal) -> Data:
+        self.check_signal(x)
+        return self._filtered(x, torch.view_as_complex(self.response))
+
+    def adjoint(self, y: Data) -> Signal:
+        return self._filtered(y, torch.view_as_complex(self.response).conj())
 
     def U(self, z: Spectrum) -> Data:
         return self._all_pass(self.V(z), torch.view_as_complex(self.phase))
@@ -314,6 +333,10 @@ class CircularBlur(SVDOperator):
 
     def Vt(self, x: Signal) -> Spectrum:
         return hartley(x).flatten(1)
+
+    @staticmethod
+    def _filtered(x: Tensor, response: Tensor) -> Tensor:
+        return torch.fft.irfft2(response * torch.fft.rfft2(x), s=tuple(x.shape[-2:]))
 
     @staticmethod
     def _all_pass(x: Tensor, phase: Tensor) -> Tensor:

@@ -10,6 +10,16 @@ and x' = z + keep (x - z) + fresh n. A prediction in the place of z would lose
 (1 - keep)^2 Cov[x0 | x, y] of the variance at every step; so, for Gaussians, the samples have the
 law of the posterior for any eta and any number of steps.
 
+A measured C is that of an average signal, and this one may be rougher or smoother. The data say
+which: with a = y - H D and b = H u + w, a draw of what a should be, the same system's
+solution S^-1 (a - b) compares them for nothing,
+
+    (a + b)' S^-1 (a - b) = a' S^-1 a - b' S^-1 b,
+
+which is 0 on average where C is right, and s - 1 times the trace of S^-1 H C H' where s C is. The
+sum a + b is first filtered by how much of each band is not noise, so that data which tell nothing
+add no noise. The next step's C is wider or narrower by what was found.
+
 References:
     Matheron's rule: Journel and Huijbregts, Mining Geostatistics, 1978, section VII.A.
     Papandreou and Yuille, Gaussian Sampling by Local Perturbations, NeurIPS 2010.
@@ -21,9 +31,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from ..covariance import Covariance, Uncertainty
+from ..covariance import Covariance, DataBands, Uncertainty
 from ..linalg import conjugate_gradients, inner
 from ..operators.base import LinearOperator
 from ..operators.quantisation import Quantiser
@@ -48,13 +59,33 @@ BORDER = 0.05
 FARTHEST = 30.0
 """Deviations from the mean up to which a Gaussian's tail is told in float64."""
 
+NARROWEST, WIDEST = 0.7, 4.0
+"""Between what a measured covariance may be scaled; smooth pictures scaled by less lose detail."""
+
+DOUBT = 80.0
+"""The information of one step at which its word on the scale counts half; 20 lets grain into
+smooth pictures, where little is left to be told at the end."""
+
 EXACT = 1e-3
 """Deviation of the noise that data without any are taken to have, over that which sigma is in the
 data; the last step then meets them exactly."""
 
 
 @dataclass(frozen=True)
-class Drawn(Sampler[Signal]):
+class Drawing:
+    """What is carried from step to step.
+
+    Attributes:
+        x: The noisy signals, ``(batch, *signal)``.
+        scale: By how much each one's covariance is larger than was measured, ``(batch,)``.
+    """
+
+    x: Signal
+    scale: Float[Tensor, " batch"]
+
+
+@dataclass(frozen=True)
+class Drawn(Sampler[Drawing]):
     """Draws the clean signal at every step, from its Gaussian given x and the data.
 
     Attributes:
@@ -76,40 +107,78 @@ class Drawn(Sampler[Signal]):
         if not isinstance(problem.H, Quantiser):
             super().require(problem)
 
-    def start(self, problem: Problem, sigma: Level, noise: Noise) -> Signal:
-        return sigma * noise((len(problem.y), *problem.H.signal_shape))
+    def start(self, problem: Problem, sigma: Level, noise: Noise) -> Drawing:
+        x = sigma * noise((len(problem.y), *problem.H.signal_shape))
+        return Drawing(x, x.new_ones(len(x)))
 
     def advance(
-        self, x: Signal, /, prior: Denoiser, problem: Problem, step: Step, noise: Noise
-    ) -> Signal:
+        self, at: Drawing, /, prior: Denoiser, problem: Problem, step: Step, noise: Noise
+    ) -> Drawing:
         assert self.uncertainty is not None, "fitted"
-        D, variance = moments(prior, x, step.sigma)
-        C = self.uncertainty.at(step.sigma, D, variance)
-        given = given_cells if isinstance(problem.H, Quantiser) else given_data
-        return step.move(given(D, C, problem, step.sigma, noise), x, noise)
+        D, variance = moments(prior, at.x, step.sigma)
+        C = self.uncertainty.at(step.sigma, D, variance).scaled(at.scale)
+        if isinstance(problem.H, Quantiser):
+            z, scale = given_cells(D, C, problem, step.sigma, noise), at.scale
+        else:
+            z, change = given_data(D, C, problem, step.sigma, noise)
+            scale = (change * at.scale).clamp(NARROWEST, WIDEST)
+        return Drawing(step.move(z, at.x, noise), scale)
 
-    def finish(self, x: Signal, /, problem: Problem) -> Signal:
-        H = problem.H
+    def finish(self, at: Drawing, /, problem: Problem) -> Signal:
+        x, H = at.x, problem.H
         if problem.sigma_y > 0 or not isinstance(H, LinearOperator):
             return x
         return x + H.pinv(problem.residual(x))
 
 
-def given_data(D: Signal, C: Covariance, problem: Problem, sigma: Level, noise: Noise) -> Signal:
-    """A draw of N(D, C) given the data: Matheron's rule."""
-    H, x0 = problem.H, D + C.draw(noise)
+def given_data(
+    D: Signal, C: Covariance, problem: Problem, sigma: Level, noise: Noise
+) -> tuple[Signal, Float[Tensor, " batch"]]:
+    """A draw of N(D, C) given the data, by Matheron's rule; and by how much C should change."""
+    H, u = problem.H, C.draw(noise)
     assert isinstance(H, LinearOperator)
-    residual = problem.residual(x0)
-    back, tiny = H.adjoint(residual), torch.finfo(D.dtype).tiny
-    length = inner(residual, residual).clamp(min=tiny)
-    seen = sigma * (inner(back, back).view_as(length) / length).sqrt()
+    error = problem.residual(D)
+    seen = sigma * gain(H, error)
     deviation = problem.sigma_y or EXACT * seen
-    e = residual - H.seen(deviation * like(problem.y, noise))
-    near = C.near_inverse(partial(system, H, C.typical(), deviation), deviation**2, e, noise)
+    own = H.seen(H(u) + deviation * like(problem.y, noise))
+    e = error - own
+    bands = C.in_data(partial(system, H, C.typical(), deviation), deviation**2, e, noise)
     goal = ACCURACY * (deviation**2 + (seen / 3) ** 2).sqrt() * H.rank**0.5
-    share = goal / inner(e, e).sqrt().clamp(min=tiny)
-    S = partial(system, H, C, deviation)
-    return x0 + C.times(H.adjoint(conjugate_gradients(S, e, ITERATIONS, share, near=near)))
+    share = goal / inner(e, e).sqrt().clamp(min=torch.finfo(D.dtype).tiny)
+    S, near = partial(system, H, C, deviation), bands.inverse if bands else None
+    w = conjugate_gradients(S, e, ITERATIONS, share, near=near)
+    return D + u + C.times(H.adjoint(w)), change(error + own, e, w, deviation, bands)
+
+
+def gain(H: LinearOperator, v: Data) -> Tensor:
+    """|H' v| / |v| of each row."""
+    back, tiny = H.adjoint(v), torch.finfo(v.dtype).tiny
+    length = inner(v, v).clamp(min=tiny)
+    return (inner(back, back).view_as(length) / length).sqrt()
+
+
+def change(
+    both: Data, e: Data, w: Data, deviation: float | Tensor, bands: DataBands | None
+) -> Float[Tensor, " batch"]:
+    """By how much C should be larger: (a + b)' F S^-1 (a - b) over its slope, with some doubt.
+
+    Args:
+        both: a + b.
+        e: a - b.
+        w: S^-1 e.
+        deviation: Of the data's noise.
+        bands: What S is by band, for the filter F; None for none, and one share of all data.
+    """
+    if bands:
+        information, excess = bands.information, inner(bands.informed(both), w).flatten()
+    else:
+        tiny = torch.finfo(w.dtype).tiny
+        noise_share = deviation**2 * inner(w, w) / inner(e, w).clamp(min=tiny)
+        share = (1 - noise_share.flatten()).clamp(0, 1)
+        information = share**2 * e[0].numel()
+        excess = share * inner(both, w).flatten()
+    found = 1 + excess / information.clamp(min=1e-9)
+    return found.clamp(0.2, 5) ** (information / (information + DOUBT))
 
 
 def given_cells(D: Signal, C: Covariance, problem: Problem, sigma: Level, noise: Noise) -> Signal:

@@ -4,12 +4,12 @@ import math
 from functools import cached_property
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
 from ...covariance import Bands
-from ...linalg import dct_matrix
+from ...linalg import dct_matrix, fast_length
 from ...tensors import Noise, Signal
 
 RINGS = 24
@@ -73,10 +73,16 @@ class PictureBands(Bands):
         rows, columns = torch.arange(height) / height, torch.arange(width) / width
         return dct_matrix(height), dct_matrix(width), self._banded(rows, columns)
 
+    @property
+    def held(self) -> Int[Tensor, " bands"]:
+        return torch.bincount(self._cosines[2].flatten(), minlength=self.count)
+
     def product(self, u: Signal, v: Signal) -> Float[Tensor, "batch bands"]:
         rows, columns, band = self._cosines
-        a, b = (rows @ self._mixed(e.double().cpu()) @ columns.mT for e in (u, v))
-        held = torch.bincount(band.flatten(), minlength=self.count)
+        held = self.held
+        rows, columns = rows.to(u.dtype), columns.to(u.dtype)
+        a = rows @ self._mixed(u.cpu()) @ columns.mT
+        b = a if v is u else rows @ self._mixed(v.cpu()) @ columns.mT
         total = a.new_zeros(len(a), self.count)
         total.index_add_(1, band.flatten(), (a * b).flatten(1))
         full = held.nonzero()[:, 0]
@@ -98,12 +104,3 @@ class PictureBands(Bands):
         """Channels to colours, or back."""
         colours = self.colours.to(x)
         return ((colours.mT if back else colours) @ x.flatten(2)).view_as(x)
-
-
-def fast_length(n: int) -> int:
-    """The least even number from n on without prime factors above 5: an FFT of it is fast."""
-    rest = n
-    for factor in (2, 3, 5):
-        while rest % factor == 0:
-            rest //= factor
-    return n if rest == 1 and n % 2 == 0 else fast_length(n + 1)
