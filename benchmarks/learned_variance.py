@@ -112,7 +112,9 @@ def trained(pictures: Photographs, minutes: float) -> NetworkDenoiser:
         update += 1
         spent = (time.process_time() - began) / (60 * minutes)
     print(f"{update} updates of {BATCH} crops in {minutes:g} minutes of one core\n")
-    return mean.module.eval().requires_grad_(False)
+    kept = mean.module
+    assert isinstance(kept, NetworkDenoiser)
+    return kept.eval().requires_grad_(False)
 
 
 @torch.no_grad()

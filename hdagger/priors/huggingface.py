@@ -139,9 +139,10 @@ class NetworkDenoiser(nn.Module):
 
 def _learned(net: Any, convention: Convention) -> Callable[[Tensor, Signal], Signal] | None:
     """From sigma and the other half of a network's channels to its variance; None for none."""
-    told = net.config["out_channels"] == 2 * net.config["in_channels"]
-    learned = isinstance(convention, VariancePreserving) and convention.learned_range
-    return convention.variance if told and learned else None
+    if not (isinstance(convention, VariancePreserving) and convention.learned_range):
+        return None
+    twice = net.config["out_channels"] == 2 * net.config["in_channels"]
+    return convention.variance if twice else None
 
 
 def settings(config: Mapping[str, Any]) -> dict[str, Any]:
