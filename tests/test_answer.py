@@ -10,6 +10,7 @@ import torch
 from test_command_line import QUICK, picture
 
 from hdagger.recipe import Recipe
+from hdagger.restoration import Prior, measure, prepare
 from hdagger.samples import PosteriorSamples
 
 NARROW = "DDRM's error bars are far too narrow where data have noise."
@@ -45,7 +46,9 @@ def test_quick_is_one_soft_picture_and_says_what_it_gives_up(run):
     assert quick("ddrm") in Path("restored/report.html").read_text()
     code, _, err = run(*noisy, "--method", "pigdm")
     assert code == 2
-    assert err == "hdagger: Wanted one method, but got --quick and --method pigdm. Leave one out.\n"
+    assert (
+        err == "hdagger: Wanted one method, but got --quick and --method pigdm. Leave one out.\n"
+    )
 
 
 def test_quick_is_a_choice_of_recipe_that_comes_back(run):
@@ -65,6 +68,13 @@ def test_where_ddrm_cannot_quick_is_what_is_nearest_in_fewer_steps(run):
     told = json.loads(run(*blur)[1])
     assert told["warning"] == quick("pigdm")
     assert (told["steps"], told["samples"]) == (20, 1)
+
+
+def test_a_method_asked_for_by_name_takes_its_own_number_of_steps():
+    recipe = Recipe("pigdm", samples=1)
+    given = measure(torch.zeros(1, 16, 16), "none", {}, 0.1)
+    prior = Prior.of(recipe)
+    assert prepare(recipe, given, prior).recipe.steps == 50
 
 
 def test_ddrm_is_warned_of_where_data_have_noise(run):

@@ -131,6 +131,14 @@ def test_a_diffusers_network_tells_it_where_its_scheduler_says_what_it_learned(k
     torch.testing.assert_close(told, step, rtol=1e-5, atol=0)
 
 
+def test_a_network_without_room_for_a_variance_tells_none(tmp_path):
+    from diffusers import DDPMScheduler
+
+    folder_of(tmp_path, DDPMScheduler(variance_type="learned_range"))
+    prior = huggingface.from_folder(tmp_path)
+    assert prior.moments(torch.zeros(1, 3, 16, 16), torch.tensor(0.1))[1] is None
+
+
 def test_what_was_added_before_variances_were_told_still_loads():
     table = {"vp": {"beta_schedule": "linear", "prediction": "epsilon"}}
     assert from_table(table) == VariancePreserving()

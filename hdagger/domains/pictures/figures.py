@@ -103,5 +103,5 @@ def others(samples: PosteriorSamples) -> Section:
     return Section(
         "What else it may have been",
         [Panel(f"sample {k + 1}", to_image(draw)) for k, draw in enumerate(samples.draws)],
-        "Each sample explains the data as well as the next. What differs is not known.",
+        "Each sample explains the data, which say nothing of where they differ.",
     )
