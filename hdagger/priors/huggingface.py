@@ -78,8 +78,8 @@ class NetworkDenoiser(nn.Module):
     ) -> tuple[Signal, Signal | None]:
         """E[x0 | x] and, pixel by pixel, the variance of x0 about it given x.
 
-        The second is None where the network learned none. What it learned weighs nothing at high
-        noise: trust it below sigma 0.2.
+        The second is None where the network learned none. Its training weighs it little at high
+        noise, where its size may be several times off: see docs/checkpoints.md.
         """
         level, out = self._told(x, sigma, label)
         D = self.convention.clean(x, level, out[:, : x.shape[1]])
