@@ -20,7 +20,7 @@ body { font: 16px/1.5 system-ui, sans-serif; }
 body { max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.5rem; }
 .strip { display: grid; gap: .8rem; }
-.strip { grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); }
+.strip { grid-template-columns: repeat(auto-fit, minmax(15rem, 1fr)); }
 figure { margin: 0; } figcaption { font-size: .85rem; opacity: .75; }
 img { width: 100%; image-rendering: pixelated; border-radius: 4px; display: block; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }

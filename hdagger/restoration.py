@@ -22,7 +22,7 @@ from .priors.analytic import GaussianField
 from .priors.base import Counted, LabelledDenoiser
 from .priors.latent import LatentDenoiser
 from .problem import Problem
-from .recipe import Plain, Recipe
+from .recipe import CHOSEN, Plain, Recipe
 from .samplers import METHODS
 from .samplers.base import Sampler
 from .samplers.drawn import Drawn
@@ -32,15 +32,18 @@ from .solving import BFLOAT16, Network, Watch, solve, unwatched
 from .verdicts import Subject, found_on
 
 PREFERRED = ("cells", "ddrm", "pigdm", "dps")
-"""What ``"auto"`` stands for: the first of these that can work on the problem; before them
-``"drawn"``, if the prior's covariances were measured."""
+"""What ``"quick"`` stands for: the first of these that can work on the problem. ``"auto"`` stands
+for ``"drawn"`` before them, if the prior's covariances were measured."""
+
+QUICK_STEPS = {"pigdm": 20}
+"""Levels that ``"quick"`` walks down by methods for which it takes fewer than enough."""
 
 
-def best_for(problem: Problem, uncertainty: Uncertainty) -> Sampler[Any]:
-    """The method that ``"auto"`` stands for: the first that can work on the problem."""
+def best_for(problem: Problem, uncertainty: Uncertainty, quick: bool = False) -> Sampler[Any]:
+    """The method that ``"auto"`` or ``"quick"`` stands for: the first that can do the problem."""
     refusals: list[OperatorAbilityError] = []
     measured = not isinstance(uncertainty, Isotropic)
-    for name in ("drawn", *PREFERRED) if measured else PREFERRED:
+    for name in ("drawn", *PREFERRED) if measured and not quick else PREFERRED:
         method = METHODS[name]
         try:
             method.require(problem)
@@ -58,6 +61,24 @@ def can_draw(problem: Problem, domain: Domain) -> bool:
     except OperatorAbilityError:
         return False
     return domain.basis(problem.H.signal_shape) is not None
+
+
+def given_up(asked: str, method: Sampler[Any], problem: Problem, uncertainty: Uncertainty) -> str:
+    """What the error bars of a method lack, and what has better ones; empty for nothing known.
+
+    Args:
+        asked: The method as the recipe has it.
+        method: What it stands for.
+        problem: What is solved.
+        uncertainty: What is known of the prior's covariances.
+    """
+    name, said = METHODS.name_of(method), method.caveat(problem)
+    if asked == "quick":
+        said = f"This is the quick way, by {name}: its error bars are far too narrow."
+    if not said:
+        return ""
+    best = METHODS.name_of(best_for(problem, uncertainty))
+    return said if best == name else f"{said} The default, {best}, has better ones."
 
 
 def measure(
@@ -210,6 +231,7 @@ class Restoration:
         uncertainty: What is known of the prior's covariances.
         levels: Noise levels to walk down.
         subject: What a verdict on this would be about.
+        warning: What the error bars of the method lack; empty for nothing known.
         checked: What the verdicts that are kept say of it.
         interval: What one of them promises of the samples; None for nothing.
     """
@@ -222,6 +244,7 @@ class Restoration:
     uncertainty: Uncertainty
     levels: Tensor
     subject: Subject
+    warning: str
     checked: str
     interval: Interval | None
 
@@ -250,6 +273,7 @@ class Restoration:
             "prior": card.name,
             "prior_sha256": self.prior.sha256,
             "nfe": counted.nfe // -(-recipe.samples // drawn.provenance["batch"]),
+            "warning": self.warning,
             "checked": self.checked,
             "interval_90": None if self.interval is None else self.interval.reach,
             **told,
@@ -273,8 +297,9 @@ def prepare(recipe: Recipe, measurement: Measurement, prior: Prior) -> Restorati
     posed = domain.posed(measurement, card, prior.network)
     H = posed.problem.H
     uncertainty = prior.uncertainty(domain.basis(H.signal_shape))
-    chosen = recipe.method != "auto"
-    method = recipe.sampler() if chosen else best_for(posed.problem, uncertainty)
+    chosen = recipe.method in CHOSEN
+    quick = recipe.method == "quick"
+    method = best_for(posed.problem, uncertainty, quick) if chosen else recipe.sampler()
     is_large = math.prod(H.signal_shape) > LARGE
     light = (is_large or method.rough_calls) and not isinstance(H, Quantiser)
     precision = torch.float32 if light else torch.float64
@@ -282,7 +307,8 @@ def prepare(recipe: Recipe, measurement: Measurement, prior: Prior) -> Restorati
     method = posed.fitted(method)
     method.require(posed.problem)
     method = method.fitted(posed.problem, uncertainty)
-    steps = recipe.steps or method.enough
+    enough = QUICK_STEPS.get(METHODS.name_of(method)) if quick else None
+    steps = recipe.steps or enough or method.enough
     levels = domain.levels(posed.problem, method, steps, card)
     ran = replace(
         recipe,
@@ -307,13 +333,23 @@ def prepare(recipe: Recipe, measurement: Measurement, prior: Prior) -> Restorati
     )
     found = found_on(subject)
     checked = found.words(how_to_check(subject, recipe.settings, card.name))
-    if not chosen and isinstance(uncertainty, Isotropic) and can_draw(posed.problem, domain):
+    if chosen and isinstance(uncertainty, Isotropic) and can_draw(posed.problem, domain):
         checked = f"{checked} {zoo.how_to_calibrate(card)} would give it error bars that hold."
     interval = Interval.of(found.same, ran.samples)
     if interval is not None:
         checked = f"{checked} {interval}"
     return Restoration(
-        ran, measurement, prior, posed, method, uncertainty, levels, subject, checked, interval
+        recipe=ran,
+        measurement=measurement,
+        prior=prior,
+        posed=posed,
+        method=method,
+        uncertainty=uncertainty,
+        levels=levels,
+        subject=subject,
+        warning=given_up(recipe.method, method, posed.problem, uncertainty),
+        checked=checked,
+        interval=interval,
     )
 
 

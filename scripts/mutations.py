@@ -15,11 +15,13 @@ import tempfile
 from pathlib import Path
 
 from mutation import Mutation
+from mutations_answer import ANSWER_MUTATIONS
 from mutations_check import CHECK_MUTATIONS
 from mutations_core import CORE_MUTATIONS
 from mutations_drawn import DRAWN_MUTATIONS
 from mutations_motion import MOTION_MUTATIONS
 from mutations_pipeline import PIPELINE_MUTATIONS
+from mutations_variance import VARIANCE_MUTATIONS
 from rich.console import Console
 from rich.table import Table
 
@@ -28,6 +30,8 @@ ROOT = Path(__file__).parents[1]
 MUTATIONS = (
     *CORE_MUTATIONS,
     *DRAWN_MUTATIONS,
+    *VARIANCE_MUTATIONS,
+    *ANSWER_MUTATIONS,
     *PIPELINE_MUTATIONS,
     *CHECK_MUTATIONS,
     *MOTION_MUTATIONS,

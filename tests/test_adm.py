@@ -79,9 +79,19 @@ def test_the_denoiser_is_the_original_network_behind_the_wall(name, tmp_path):
     for t in (0, 321, 999):
         sigma = ours.convention.sigmas[t]
         level = sigma.float()
-        out = theirs(x / (1 + level**2).sqrt(), torch.tensor([t]), y=label)[:, :3]
-        apart = (ours(x, sigma, label) - (x - level * out)).abs().max()
-        assert apart <= 1e-5 * max(1.0, float(level) * float(out.abs().max()))
+        out = theirs(x / (1 + level**2).sqrt(), torch.tensor([t]), y=label)
+        D, variance = ours.moments(x, sigma, label)
+        apart = (D - (x - level * out[:, :3])).abs().max()
+        assert apart <= 1e-5 * max(1.0, float(level) * float(out[:, :3].abs().max()))
+        assert torch.equal(ours(x, sigma, label), D)
+        expected = ours.convention.variance(level.view(1, 1, 1, 1), out[:, 3:])
+        torch.testing.assert_close(variance, expected, rtol=1e-3, atol=0)
+
+
+def test_a_network_without_a_learned_variance_tells_none():
+    settings = COMMON | {"image_size": 32} | NETWORKS["ffhq"] | {"out_channels": 3}
+    prior = adm.denoiser(shaken(original().UNetModel(**settings)).state_dict())
+    assert prior.moments(torch.zeros(1, 3, 32, 32), torch.tensor(0.1))[1] is None
 
 
 @pytest.mark.parametrize(("mult", "depth"), [(SIX, 2), ((1, 2, 3, 4), 4)])

@@ -416,9 +416,10 @@ def test_a_weaker_check_is_refused_before_any_work(run, monkeypatch, pictures):
 
 def test_auto_says_what_it_stood_for(run):
     small = ("--size", 8, "--simulations", 2, "--draws", 19, "--steps", 2)
-    code, out, err = run("check", "--method", "auto", *small)
+    code, out, err = run("check", *small)
     assert code == 0, err
     assert out.startswith("auto stands for drawn\n")
+    assert run("check", *small, "--method", "quick")[1].startswith("quick stands for ddrm\n")
     assert "CRPS" in out
     assert "95 %" not in out
     assert "fine texture" in out

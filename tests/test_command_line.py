@@ -271,7 +271,7 @@ def bad_files():
         (("good.png", "--mask", "missing.png"), "does not exist"),
         (("good.png", "--denoise", 9, "--steps", 0), "--steps"),
         (("good.png", "--denoise", 9, "--samples", 0), "from 1 to 1000"),
-        (("good.png", "--denoise", 9, "--method", "magic"), "auto, drawn"),
+        (("good.png", "--denoise", 9, "--method", "magic"), "auto, quick, drawn"),
         (("good.png", "--denoise", 9, "--prior", "magic"), "hdagger priors"),
         (("good.png", "--denoise", 9, "--prior", "prior.safetensors"), "hdagger train"),
         (("good.png", "--denoise", -1), "from 0 to 10"),

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from hdagger.domains.pictures.figures import spread_panel, write_restoration
+from hdagger.domains.pictures.figures import answer_words, spread_panel, write_restoration
 from hdagger.domains.pictures.writing import to_image, write_picture
 from hdagger.report import Panel, Section, heat_map, residual_words, table, write_page
 from hdagger.samples import PosteriorSamples
@@ -19,7 +19,7 @@ DRAWS = torch.rand(3, 3, 8, 10, generator=torch.Generator().manual_seed(0)) * 2 
 GIVEN = torch.rand(3, 4, 5, generator=torch.Generator().manual_seed(1)).double() * 2 - 1
 PROVENANCE = {
     "method": "ddrm", "operator": "average:2", "sigma_y": 0.1, "nfe": 20, "seconds": 1.5,
-    "chi2_dof": 1.02, "residual_max": 0.3, "checked": "Checked: as they should.",
+    "chi2_dof": 1.02, "residual_max": 0.3, "checked": "Checked: as they should.", "warning": "",
 }  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def test_the_spread_is_the_deviation_of_the_draws_over_the_channels():
     samples = PosteriorSamples(DRAWS, summary())
     panel = spread_panel(samples)
     expected = DRAWS.numpy().std(0, ddof=1).mean(0)
-    top = float(re.search(r"pale ([\d.]+)", panel.caption).group(1))
+    top = float(re.search(r"pale ([\d.]+) of 255", panel.caption).group(1)) / 127.5
     assert top == pytest.approx(
         np.sort(expected.ravel())[int(0.995 * expected.size) - 1], rel=0.02
     )
@@ -108,7 +108,11 @@ def test_a_restoration_leaves_what_was_given_and_drawn(tmp_path):
     page = (tmp_path / "report.html").read_text()
     shown = images_in(page)
     np.testing.assert_array_equal(shown["given"], bytes_of(GIVEN))
-    np.testing.assert_array_equal(shown["mean of the samples"], bytes_of(DRAWS.mean(0)))
+    np.testing.assert_array_equal(shown["the answer"], bytes_of(DRAWS.mean(0)))
+    alone, *_, first, second, third = shown
+    assert (alone, first, second, third) == ("given", "sample 1", "sample 2", "sample 3")
+    deviation = 127.5 * DRAWS.double().var(0).mean().sqrt()
+    assert f"mean of 3 samples, its standard deviation {deviation:.3g} of 255." in page
     for k in range(3):
         np.testing.assert_array_equal(shown[f"sample {k + 1}"], bytes_of(DRAWS[k]))
     assert "average:2, restored by ddrm" in page
@@ -125,11 +129,23 @@ def test_a_restoration_leaves_what_was_given_and_drawn(tmp_path):
 
 def test_the_scale_of_the_spread_is_told_in_intervals_where_a_check_promises_them():
     plain = spread_panel(PosteriorSamples(DRAWS, summary(interval_90=None)))
-    top = float(re.search(r"pale ([\d.]+)\)", plain.caption).group(1))
-    told = spread_panel(PosteriorSamples(DRAWS, summary(interval_90=2.5))).caption
-    reach = re.search(r"pale ([\d.]+), in 90 % intervals -\+ ([\d.]+)\)", told)
+    top = float(re.search(r"pale ([\d.]+) of 255$", plain.caption).group(1))
+    samples = PosteriorSamples(DRAWS, summary(interval_90=2.5))
+    told = spread_panel(samples).caption
+    reach = re.search(r"pale ([\d.]+) of 255, in 90 % intervals -\+ ([\d.]+)$", told)
     assert float(reach.group(1)) == top
-    assert float(reach.group(2)) == pytest.approx(2.5 * top, rel=0.05)
+    assert float(reach.group(2)) == pytest.approx(2.5 * top, rel=0.01)
+    off = re.search(r"([\d.]+) of 255, in 90 % intervals -\+ (.*)\.$", answer_words(samples))
+    assert float(off.group(2)) == pytest.approx(2.5 * float(off.group(1)), rel=0.01)
+
+
+def test_one_sample_is_not_told_to_be_sure(tmp_path):
+    samples = PosteriorSamples(DRAWS[:1], summary(warning="Too narrow."))
+    write_restoration(tmp_path, GIVEN, samples, "", write_picture)
+    page = (tmp_path / "report.html").read_text()
+    assert "one sample, which does not tell how sure it is. Too narrow. The residual" in page
+    assert list(images_in(page)) == ["given", "the answer"]
+    assert not (tmp_path / "std.png").exists()
 
 
 def test_words_from_files_are_not_markup(tmp_path):

@@ -11,13 +11,14 @@ import typer
 from ..errors import FileError, SettingError
 from ..files import whole_file
 from ..progress import progress
+from ..recipe import CHOSEN, Recipe, settings_said
 
 if TYPE_CHECKING:
     from ..calibration import Calibration
 
 
 def check(
-    method: Annotated[str, typer.Option(help="Of hdagger restore; auto too.")] = "ddrm",
+    method: Annotated[str, typer.Option(help="Of hdagger restore; auto and quick too.")] = "auto",
     setting: Annotated[
         list[str] | None,
         typer.Option("--set", help="A setting of the method, as eta=0.5; may be repeated."),
@@ -88,7 +89,7 @@ def check(
 
     Examples:
 
-        hdagger check --method ddrm
+        hdagger check
 
         hdagger check --method tmpd --set iterations=10 --plot tmpd.svg
 
@@ -100,8 +101,6 @@ def check(
     """
     operators = operator or ["average:4"]
     _refuse(operators, sigma_y, size, simulations, draws, steps, prior, store, plot)
-    from ..recipe import Recipe, settings_said
-
     recipe = Recipe(
         method=method,
         settings=settings_said(setting or ()),
@@ -223,9 +222,9 @@ def _words(found: "list[Calibration]", asked: str) -> str:
     for each in found:
         name = f"{each.subject.operator}: " if len(found) > 1 else ""
         lines += [f"{name}{words}" for words in (each.words, each.promise) if words]
-    if asked == "auto":
+    if asked in CHOSEN:
         stands = ", ".join(dict.fromkeys(each.subject.method for each in found))
-        lines.insert(0, f"auto stands for {stands}")
+        lines.insert(0, f"{asked} stands for {stands}")
     columns = [
         each.scores.described() | {"ranks of one element": f"p = {each.p_value:.2g}"}
         for each in found

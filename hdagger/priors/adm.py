@@ -236,7 +236,8 @@ def denoiser(state: dict[str, Tensor], source: Path | str = "it") -> NetworkDeno
     plan = plan_of(state, source)
     net = empty_unet(plan.config())
     checkpoint.fit(net, converted(state, plan), source, state)
-    convention = VariancePreserving(plan.layout.schedule)
+    learned = plan.out_channels == 2 * plan.channels
+    convention = VariancePreserving(plan.layout.schedule, learned_range=learned)
     return NetworkDenoiser(net, convention).eval().requires_grad_(False)
 
 

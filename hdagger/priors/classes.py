@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..tensors import Label, Level, Signal
-from .base import Denoiser, LabelledDenoiser
+from .base import Denoiser, LabelledDenoiser, moments
 
 Classifier = Callable[[Signal, Level], Tensor]
 """log p(label | x), ``(batch, classes)``."""
@@ -43,6 +43,12 @@ class ClassifierFree:
             return D
         free = self.prior(x, sigma)
         return free + self.guidance * (D - free)
+
+    def moments(self, x: Signal, sigma: Level) -> tuple[Signal, Signal | None]:
+        """See :func:`hdagger.priors.base.moments`; a guided mean is of no law with a variance."""
+        if self.guidance != 1:
+            return self(x, sigma), None
+        return moments(self.prior, x, sigma, _for_rows(self.label, x))
 
 
 class ClassifierGuided:

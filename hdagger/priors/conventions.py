@@ -4,11 +4,16 @@ A variance-preserving network was trained on sqrt(abar_t) x0 + sqrt(1 - abar_t) 
 timesteps t. That is x / sqrt(1 + sigma^2) at sigma_t = sqrt((1 - abar_t) / abar_t), and no alpha
 and no t passes this wall.
 
+Some networks learned the variance of a step from t to t - 1, too. It is what the step would have
+if x0 were known, and what is not known of x0: so it tells Var[x0 | x].
+
 References:
     Ho, Jain and Abbeel, Denoising Diffusion Probabilistic Models, 2020.
     https://arxiv.org/abs/2006.11239
     Nichol and Dhariwal, Improved Denoising Diffusion Probabilistic Models, 2021, eq. 17: the
-    cosine. https://arxiv.org/abs/2102.09672
+    cosine, and eq. 15: learned variances. https://arxiv.org/abs/2102.09672
+    Peng et al., Improving Diffusion Models for Inverse Problems Using Optimal Posterior
+    Covariance, 2024: from the variance of a step to that of x0. https://arxiv.org/abs/2402.02149
     Salimans and Ho, Progressive Distillation for Fast Sampling of Diffusion Models, 2022,
     section 4: v. https://arxiv.org/abs/2202.00512
     Karras et al., Elucidating the Design Space of Diffusion-Based Generative Models, 2022,
@@ -29,6 +34,9 @@ from ..tensors import Signal
 
 BETAS = ("linear", "scaled_linear", "squaredcos_cap_v2")
 
+LEAST_SHARE = math.exp(-8)
+"""The least f of a learned range: about the variance over sigma^2 / (1 + sigma^2)."""
+
 
 @dataclass(frozen=True)
 class VariancePreserving:
@@ -42,6 +50,8 @@ class VariancePreserving:
         steps: How many there are.
         prediction: What the network says: ``"epsilon"``, the noise; ``"sample"``, x0; or
             ``"v_prediction"``, v = (noise - sigma x0) / sqrt(1 + sigma^2).
+        learned_range: Whether it also says, in as many channels more, where from -1 to 1 between
+            log beta~_t and log beta_t the logarithm of a step's variance is.
 
     Raises:
         SettingError: Something is of another kind, or out of range.
@@ -57,6 +67,7 @@ class VariancePreserving:
     beta_end: float = 0.02
     steps: int = 1000
     prediction: str = "epsilon"
+    learned_range: bool = False
 
     def __post_init__(self) -> None:
         _check("beta_schedule", self.beta_schedule, BETAS)
@@ -105,6 +116,43 @@ class VariancePreserving:
         if self.prediction == "v_prediction":
             return x / (1 + level**2) - level * (1 + level**2).rsqrt() * out
         return out
+
+    @cached_property
+    def _reverse(self) -> Float[Tensor, "3 steps"]:
+        """log K, log R and m of each t, with which Var[x0 | x] = K (R^f - 1 + m).
+
+        The step to t - 1, at s = sigma_(t-1), has the variance beta~ R^f, R = beta / beta~; with
+        x0 known it has beta~, and the rest is c^2 Var[x0 | x], c being what it takes of x0:
+
+            K = beta~ / c^2 = s^2 sigma^2 / (sigma^2 - s^2),
+            R = 1 + (sigma^2 - s^2) / (s^2 (1 + sigma^2)),  m = 0.
+
+        The step from t = 0 ends at x0 itself, and has no beta~ but that of t = 1: there m = 1,
+        and K is this beta~.
+        """
+        square = self.sigmas**2
+        s2, sigma2, apart = square[:-1], square[1:], square.diff()
+        log_K, log_R = (s2 * sigma2 / apart).log(), (apart / (s2 * (1 + sigma2))).log1p()
+        beta, next_beta = square[:1] / (1 + square[:1]), apart[:1] / (1 + sigma2[:1])
+        first = next_beta.log() - log_R[:1]
+        at_end = torch.zeros(self.steps, dtype=torch.float64)
+        at_end[0] = 1
+        return torch.stack(
+            [torch.cat([first, log_K]), torch.cat([beta.log() - first, log_R]), at_end]
+        )
+
+    def variance(self, level: Tensor, out: Signal) -> Signal:
+        """Var[x0 | x], pixel by pixel, from what a network of a learned range says of its step.
+
+        Args:
+            level: sigma, ``(batch, 1, ...)``; between two timesteps the formula is interpolated.
+            out: From -1 to 1 between log beta~ and log beta.
+        """
+        t, steps = self.time(level), self._reverse.to(level.device)
+        before = t.floor().long().clamp(max=self.steps - 2)
+        log_K, log_R, m = torch.lerp(steps[:, before], steps[:, before + 1], t - before).to(out)
+        f = ((out + 1) / 2).clamp(LEAST_SHARE, 1)
+        return log_K.exp() * (torch.expm1(f * log_R) + m)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ References:
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,8 @@ class NetworkDenoiser(nn.Module):
     """D(x, sigma) of a ``UNet2DModel`` and the convention that it was trained under.
 
     Args:
-        net: The network; channels beyond those of its input (a learned variance) are dropped.
+        net: The network; channels beyond those of its input are a learned variance, which is
+            dropped where the convention does not say what it means.
         convention: How it was trained.
         null: The label that stands for "any", for a network that learned one; None if a network
             with classes always wants a label.
@@ -49,6 +50,7 @@ class NetworkDenoiser(nn.Module):
         self.channels: int = net.config["in_channels"]
         self.size = int(net.config["sample_size"] or 0)
         self.sigma_range = convention.sigma_range
+        self._variance = _learned(net, convention)
         self.stride = 2 ** (len(net.config["block_out_channels"]) - 1)
         known = net.config["num_class_embeds"] or 0
         self.classes: int = known - (null is not None)
@@ -68,20 +70,38 @@ class NetworkDenoiser(nn.Module):
             ShapeError: The network does not take pictures of this size.
             SettingError: The label is out of range, or missing.
         """
+        level, out = self._told(x, sigma, label)
+        return self.convention.clean(x, level, out[:, : x.shape[1]])
+
+    def moments(
+        self, x: Signal, sigma: Float[Tensor, "*rows"], label: Label | None = None
+    ) -> tuple[Signal, Signal | None]:
+        """E[x0 | x] and, pixel by pixel, the variance of x0 about it given x.
+
+        The second is None where the network learned none. Its training weighs it little at high
+        noise, where its size may be several times off: see docs/checkpoints.md.
+        """
+        level, out = self._told(x, sigma, label)
+        D = self.convention.clean(x, level, out[:, : x.shape[1]])
+        return D, self._variance and self._variance(level, out[:, x.shape[1] :])
+
+    def _told(
+        self, x: Signal, sigma: Float[Tensor, "*rows"], label: Label | None
+    ) -> tuple[Tensor, Tensor]:
+        """sigma, ``(batch, 1, 1, 1)``, and all that the network says, in the precision of x."""
         height, width = x.shape[2:]
         if height % self.stride or width % self.stride:
             raise ShapeError(
                 f"The prior works on sides that are multiples of {self.stride}, but got "
                 f"{height} x {width}. Crop or resize the picture."
             )
-        level = sigma.to(x).expand(len(x))
-        inner = x * self.convention.scale(level.view(-1, 1, 1, 1))
+        level = sigma.to(x).expand(len(x)).view(-1, 1, 1, 1)
         out = self.net(
-            inner.to(self.net.dtype),
-            self.convention.time(level).to(self.net.dtype),
+            (x * self.convention.scale(level)).to(self.net.dtype),
+            self.convention.time(level.flatten()).to(self.net.dtype),
             self._class(label, x),
-        ).sample[:, : x.shape[1]]
-        return self.convention.clean(x, level.view(-1, 1, 1, 1), out.to(x))
+        ).sample
+        return level, out.to(x)
 
     def _class(self, label: Label | None, x: Signal) -> Label | None:
         check_label(label, self.classes)
@@ -115,6 +135,14 @@ class NetworkDenoiser(nn.Module):
         checkpoint.fit(net, state, path)
         made = cls(net, from_table(build["convention"]), build["null"])
         return made.eval().requires_grad_(False)
+
+
+def _learned(net: Any, convention: Convention) -> Callable[[Tensor, Signal], Signal] | None:
+    """From sigma and the other half of a network's channels to its variance; None for none."""
+    if not (isinstance(convention, VariancePreserving) and convention.learned_range):
+        return None
+    twice = net.config["out_channels"] == 2 * net.config["in_channels"]
+    return convention.variance if twice else None
 
 
 def settings(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -242,6 +270,7 @@ def convention_in(folder: Path) -> Convention:
             table.get("beta_end", 0.02),
             table["num_train_timesteps"],
             prediction,
+            table.get("variance_type") == "learned_range",
         )
     except TypeError as error:
         raise SettingError(f"Wanted numbers in {path}, but {error}. Mend the file.") from error

@@ -76,6 +76,10 @@ class Sampler(abc.ABC, Generic[State]):
         """Raises OperatorAbilityError where the method cannot work on a problem."""
         on_rung(problem.H, self.needs, type(self).__name__, self.instead)
 
+    def caveat(self, problem: Problem) -> str:
+        """What is known to be wrong with its error bars on a problem; empty for nothing."""
+        return ""
+
     @property
     def group(self) -> int:
         """How many samples are drawn together, since they depend on each other."""

@@ -64,6 +64,10 @@ class DDRM(Sampler[Tensor]):
         own = self.eta is None
         return replace(self, eta=0.85 if problem.sigma_y > 0 else 1.0) if own else self
 
+    def caveat(self, problem: Problem) -> str:
+        noisy = problem.sigma_y > 0
+        return "DDRM's error bars are far too narrow where data have noise." if noisy else ""
+
     def start(self, problem: Problem, sigma: Level, noise: Noise) -> Spectrum:
         data = problem.spectral
         known = data.s_bar <= sigma

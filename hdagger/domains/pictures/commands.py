@@ -11,7 +11,7 @@ from rich.console import Console
 from ...errors import SettingError
 from ...files import check_file, whole_folder
 from ...progress import progress
-from ...recipe import Recipe, read_toml, settings_said
+from ...recipe import CHOSEN, Recipe, read_toml, settings_said
 from ...samplers import METHODS
 from .options import (
     Blur,
@@ -41,8 +41,12 @@ def restore(
         typer.Option(help="A recipe.toml of an earlier restoration, to repeat or to vary."),
     ] = None,
     method: Annotated[
-        str | None, typer.Option(help=f"auto, {', '.join(METHODS)}; auto by default.")
+        str | None, typer.Option(help=f"{', '.join((*CHOSEN, *METHODS))}; auto by default.")
     ] = None,
+    quick: Annotated[
+        bool,
+        typer.Option("--quick", help="One soft picture at once, without error bars that hold."),
+    ] = False,
     setting: Annotated[
         list[str] | None,
         typer.Option("--set", help="A setting of the method, as eta=0.5; may be repeated."),
@@ -50,7 +54,10 @@ def restore(
     steps: Annotated[
         int | None, typer.Option(help="Noise levels to walk down; by default enough.")
     ] = None,
-    samples: Annotated[int | None, typer.Option(help="How many to draw; 4 by default.")] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(help="How many to draw; 8 by default, whose mean is nearly that of many."),
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Of the noise; the same seed, the same samples.")
     ] = None,
@@ -76,18 +83,20 @@ def restore(
     ),
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Restore a picture: draw samples of what it may have been.
+    """Restore a picture: the mean of what it may have been, and how sure that is.
 
     Say what happened to it, once or more; say nothing, and a .jpg file's own tables, holes
-    (transparent pixels) or noise are found. What comes out: *samples/\\*.png*, *mean.png*,
-    *std.png*, *samples.npz* (floats, without loss), *summary.json*, *recipe.toml*,
-    *report.html*.
+    (transparent pixels) or noise are found. What comes out: *mean.png*, the answer; *std.png*,
+    where the samples disagree; *samples/\\*.png*, what else it may have been; *samples.npz*
+    (floats, without loss), *summary.json*, *recipe.toml*, *report.html*.
 
     Examples:
 
         hdagger restore noisy.png
 
         hdagger restore old.jpg -o out
+
+        hdagger restore noisy.png --quick
 
         hdagger restore old.jpg --mask holes.png --upscale 2
 
@@ -109,10 +118,14 @@ def restore(
         damages = damages.or_else(
             Damages.from_table(read_toml(recipe, "a recipe").get("damage", {}))
         )
+    if quick and method is not None:
+        raise SettingError(
+            f"Wanted one method, but got --quick and --method {method}. Leave one out."
+        )
     said: dict[str, Any] = {
-        "method": method,
+        "method": "quick" if quick else method,
         "steps": steps,
-        "samples": samples,
+        "samples": 1 if quick and samples is None else samples,
         "seed": seed,
         "prior": prior,
         "label": label,
@@ -121,20 +134,20 @@ def restore(
     }
     if steps == 0:
         raise SettingError("Wanted 1 step or more, but got --steps 0. Leave it out.")
-    kept = {} if method not in (None, plan.method) else dict(plan.settings)
+    kept = {} if said["method"] not in (None, plan.method) else dict(plan.settings)
     said["settings"] = kept | settings_said(setting or [])
     plan = replace(plan, **{name: value for name, value in said.items() if value is not None})
 
     from ...report import residual_words
     from ...restoration import restore
-    from .figures import write_restoration
+    from .figures import answer_words, write_restoration
     from .reading import read
 
     reading = read(picture, damages)
     with whole_folder(out, "restore") as folder:
         if reading.found:
             Console(stderr=True).print(reading.found)
-        with progress(f"{plan.samples} samples") as watch:
+        with progress(f"samples: {plan.samples}") as watch:
             drawn = reading.upright(restore(plan, reading.measurement, watch))
         ran = Recipe(**drawn.provenance["recipe"])
         summary = write_restoration(
@@ -143,7 +156,9 @@ def restore(
     if as_json:
         print(json.dumps(summary))
     else:
-        print(f"{residual_words(summary)}\n{summary['checked']}\n{out / 'report.html'}")
+        told = [answer_words(drawn), summary["warning"], residual_words(summary)]
+        told += [summary["checked"], str(out / "mean.png"), str(out / "report.html")]
+        print("\n".join(line for line in told if line))
 
 
 def degrade(

@@ -17,17 +17,32 @@ Write = Callable[[Path, Float[Tensor, "channels height width"]], None]
 """Writes a picture in the manner of the file that was given."""
 
 
-def spread_panel(samples: PosteriorSamples) -> Panel:
-    """Where the samples disagree, as a heat map with its scale in the caption.
+OF_255 = 255 / 2
+"""Steps of an 8-bit picture in one unit of a signal."""
 
-    Where a check promises 90 % intervals, the scale is told in half of their width, too.
-    """
+
+def deviation_words(samples: PosteriorSamples, std: float) -> str:
+    """A standard deviation in steps of 255, and what it is in 90 % intervals if a check tells."""
+    reach = samples.provenance.get("interval_90")
+    interval = "" if reach is None else f", in 90 % intervals -+ {OF_255 * reach * std:.3g}"
+    return f"{OF_255 * std:.3g} of 255{interval}"
+
+
+def answer_words(samples: PosteriorSamples) -> str:
+    """What the answer is, and how sure, in a sentence."""
+    count = len(samples.draws)
+    if count == 1:
+        return "The answer is one sample, which does not tell how sure it is."
+    off = deviation_words(samples, float(samples.std.square().mean().sqrt()))
+    return f"The answer is the mean of {count} samples, its standard deviation {off}."
+
+
+def spread_panel(samples: PosteriorSamples) -> Panel:
+    """How sure each pixel is, as a heat map with its scale in the caption."""
     spread = samples.std.mean(dim=0)
     top = max(float(spread.flatten().kthvalue(max(1, int(0.995 * spread.numel()))).values), 1e-6)
-    reach = samples.provenance.get("interval_90")
-    interval = "" if reach is None else f", in 90 % intervals -+ {reach * top:.2g}"
-    caption = f"where samples disagree (std: black 0, pale {top:.2g}{interval})"
-    return Panel(caption, heat_map(spread, top))
+    scale = deviation_words(samples, top)
+    return Panel(f"standard deviation: black 0, pale {scale}", heat_map(spread, top))
 
 
 def write_restoration(
@@ -39,8 +54,9 @@ def write_restoration(
 ) -> dict[str, Any]:
     """Writes everything that ``hdagger restore`` leaves, and returns the summary.
 
-    ``samples/*.png``, ``mean.png`` and ``std.png`` to look at, ``samples.npz`` without loss,
-    ``summary.json``, ``recipe.toml`` and ``report.html``.
+    ``mean.png``, the answer, ``std.png``, how sure it is, if there are several samples, and
+    ``samples/*.png`` to look at, ``samples.npz`` without loss, ``summary.json``, ``recipe.toml``
+    and ``report.html``.
 
     Args:
         folder: Where to.
@@ -54,23 +70,38 @@ def write_restoration(
     for k, draw in enumerate(samples.draws):
         write(folder / "samples" / f"{k:03}.png", draw)
     write(folder / "mean.png", samples.mean)
-    spread = spread_panel(samples)
-    spread.image.save(folder / "std.png")
+    panels = [Panel("given", to_image(given)), Panel("the answer", to_image(samples.mean))]
+    sections = [Section("The answer, and how sure it is", panels, how_sure(samples))]
+    if len(samples.draws) > 1:
+        spread = spread_panel(samples)
+        spread.image.save(folder / "std.png")
+        panels.append(spread)
+        sections.append(others(samples))
     samples.save(folder / "samples.npz")
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     (folder / "recipe.toml").write_text(recipe)
-    draws = [Panel(f"sample {k + 1}", to_image(draw)) for k, draw in enumerate(samples.draws)]
-    panels = [
-        Panel("given", to_image(given)),
-        Panel("mean of the samples", to_image(samples.mean)),
-    ]
-    how_sure = f"{residual_words(summary)} {summary['checked']}"
     settings = html.escape(f"{recipe}operator = {summary['operator']!r}\n")
     write_page(
         folder / "report.html",
         f"{summary['operator']}, restored by {summary['method']}",
-        [Section("Given, restored, and how sure", [*panels, spread, *draws], how_sure)],
+        sections,
         f"<h2>How</h2><pre>{settings}</pre>"
         f"<p>{summary['nfe']} network evaluations a sample, {summary['seconds']} s in all.",
     )
     return summary
+
+
+def how_sure(samples: PosteriorSamples) -> str:
+    """What is known of the answer, in sentences."""
+    told = samples.provenance
+    parts = (answer_words(samples), told["warning"], residual_words(told), told["checked"])
+    return " ".join(part for part in parts if part)
+
+
+def others(samples: PosteriorSamples) -> Section:
+    """The samples, as what else it may have been."""
+    return Section(
+        "What else it may have been",
+        [Panel(f"sample {k + 1}", to_image(draw)) for k, draw in enumerate(samples.draws)],
+        "Each sample explains the data, which say nothing of where they differ.",
+    )
