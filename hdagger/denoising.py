@@ -13,16 +13,18 @@ import itertools
 import math
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeAlias, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from .course import Course, read_plan
 from .errors import SettingError
-from .priors.unet import TRAINED, OfNoisyPictures, UNetDenoiser, UNetShape
+from .priors.classifier import NoisyClassifier
+from .priors.unet import TRAINED, UNetDenoiser, UNetShape
 from .tensors import Label, SampleNoise, Signal
 
+Learner: TypeAlias = UNetDenoiser | NoisyClassifier
 Chosen = TypeVar("Chosen", bound="DenoisingPlan")
 
 
@@ -127,9 +129,7 @@ class DenoisingCourse(Course[Progress]):
     warm_up = 20
     stored_as = "denoiser"
 
-    def __init__(
-        self, plan: DenoisingPlan, folder: Path, network: OfNoisyPictures, device: str
-    ) -> None:
+    def __init__(self, plan: DenoisingPlan, folder: Path, network: Learner, device: str) -> None:
         self._denoising, self.device, self.denoiser = plan, device, network
         inner = [
             weight
@@ -139,9 +139,9 @@ class DenoisingCourse(Course[Progress]):
         super().__init__(plan, folder, network, inner)
 
     @property
-    def ema(self) -> OfNoisyPictures:
+    def ema(self) -> Learner:
         """The running mean."""
-        return cast("OfNoisyPictures", self._mean)
+        return cast("Learner", self._mean)
 
     @abc.abstractmethod
     def examples(self, generator: torch.Generator) -> tuple[Signal, Label]:
