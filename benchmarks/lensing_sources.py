@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from scipy import ndimage, signal
 
-from hdagger.domains.lensing.domain import View
 from hdagger.domains.lensing.lenses import SIE, Lens, Shear
 from hdagger.domains.lensing.shooting import Frame
+from hdagger.domains.lensing.view import View
 from hdagger.measurement import Measurement
 
 SIDE, SCALE = 64, 0.03

@@ -18,6 +18,7 @@ from mutation import Mutation
 from mutations_check import CHECK_MUTATIONS
 from mutations_core import CORE_MUTATIONS
 from mutations_drawn import DRAWN_MUTATIONS
+from mutations_lens import LENS_MUTATIONS
 from mutations_motion import MOTION_MUTATIONS
 from mutations_pipeline import PIPELINE_MUTATIONS
 from rich.console import Console
@@ -30,6 +31,7 @@ MUTATIONS = (
     *DRAWN_MUTATIONS,
     *PIPELINE_MUTATIONS,
     *CHECK_MUTATIONS,
+    *LENS_MUTATIONS,
     *MOTION_MUTATIONS,
 )
 

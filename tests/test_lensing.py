@@ -9,12 +9,14 @@ import torch
 
 from hdagger.domain import DOMAINS
 from hdagger.domains.lensing.critical import caustics, critical_curves, magnification
-from hdagger.domains.lensing.domain import LENSING, View, unit_of
+from hdagger.domains.lensing.domain import LENSING, unit_of
 from hdagger.domains.lensing.galaxies import CANVAS, sersic_profiles
 from hdagger.domains.lensing.judgement import Fit, against, told
 from hdagger.domains.lensing.lenses import EPL, SIE, Lens, Shear
 from hdagger.domains.lensing.shooting import Frame, Shooting, lensed
 from hdagger.domains.lensing.simulation import COMMON, gaussian, simulate
+from hdagger.domains.lensing.unknown import drawn_lenses, rough_lens
+from hdagger.domains.lensing.view import View
 from hdagger.errors import HDaggerError, SettingError, ShapeError
 from hdagger.measurement import Measurement
 from hdagger.operators import checks
@@ -251,6 +253,32 @@ def test_samples_have_the_units_of_the_image_and_fit_it():
     torch.testing.assert_close(draws[1000.0], 1000 * draws[1.0], rtol=1e-3, atol=1.0)
 
 
+def test_a_lens_that_is_known_roughly_has_its_images_and_their_slopes():
+    noise = torch.full((1, 80, 80), 0.1).double()
+    noise[0, :3] = math.inf
+    deviations = (0.05, 0.1, 10.0, 0, 0, 0.03, 0)
+    H = rough_lens(VIEW, gaussian(0.12, 0.06), noise, deviations)
+    assert [number.name for number in H.numbers] == [
+        "sie.einstein_radius",
+        "sie.axis_ratio",
+        "sie.angle",
+        "shear.gamma1",
+    ]
+    x = simulate(galaxy(), VIEW, 0.12, 25.0, seed=1).truth[None, None]
+    exact = VIEW.operator(gaussian(0.12, 0.06))(x) / noise
+    torch.testing.assert_close(H(x), exact)
+    numbers = torch.tensor([[1.22, 0.8, 25.0, 0.02]]).double()
+    (lens,) = drawn_lenses(VIEW.lens, deviations, numbers)
+    assert lens.numbers == pytest.approx((1.22, 0.8, 25, 0, 0, 0.02, -0.01))
+    assert H.seen(H.at(numbers[0])(x)).ne(0).any()
+    found = H.slope(x, numbers)[0]
+    for k, deviation in enumerate((0.05, 0.1, 10.0, 0.03)):
+        step = torch.zeros(4).double()
+        step[k] = 0.02 * deviation
+        plain = (H.at(numbers[0] + step)(x) - H.at(numbers[0] - step)(x)) / (2 * step[k])
+        assert (found[k] - plain[0]).norm() < 0.12 * plain.norm()
+
+
 def test_a_prior_of_colours_and_another_shape_are_refused():
     measurement, _ = measured()
     with pytest.raises(ShapeError, match="one channel"):
@@ -276,6 +304,16 @@ def test_the_registry_knows_lensing():
     bands = LENSING.basis((1, 16, 16))
     assert bands is not None
     assert bands.count == 24
+
+
+def test_masked_pixels_have_no_part_in_chi2():
+    y, noise = torch.ones(1, 8, 8).double(), torch.full((1, 8, 8), 0.5).double()
+    noise[0, :4] = math.inf
+    H = Shooting(Lens((Shear(),)), Frame(8, 8, 0.1), Frame(8, 8, 0.1))
+    fit = Fit.of(torch.zeros(2, 1, 8, 8), H, y, noise)
+    assert fit.of_mean == pytest.approx(4)
+    assert fit.of_samples == pytest.approx([4, 4])
+    assert int(fit.residual.isnan().sum()) == 32
 
 
 def test_scores_against_a_known_source():

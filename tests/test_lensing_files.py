@@ -9,15 +9,15 @@ import pytest
 import torch
 from PIL import Image
 
-from hdagger.domains.lensing.domain import View
 from hdagger.domains.lensing.fits import Sky, read_planes, sky_of, write_cube
-from hdagger.domains.lensing.galaxies import CANVAS, Galaxies, sersic_profiles
+from hdagger.domains.lensing.galaxies import CANVAS, Galaxies, blurred, sersic_profiles
 from hdagger.domains.lensing.learning import GalaxyPlan, GalaxyTraining
 from hdagger.domains.lensing.lens_file import LensFile
 from hdagger.domains.lensing.lenses import Lens
 from hdagger.domains.lensing.reading import Files, read
 from hdagger.domains.lensing.shooting import Frame
 from hdagger.domains.lensing.simulation import COMMON, simulate
+from hdagger.domains.lensing.view import View
 from hdagger.errors import FileError, HDaggerError, SettingError
 from hdagger.priors.unet import UNetDenoiser, UNetShape
 from hdagger.samples import PosteriorSamples
@@ -259,6 +259,8 @@ def test_what_does_not_fit_is_told_in_one_line(folder, case):
         ("[[lens]]\nmodel = 'shear'\n[source]\nside = 1", "has side"),
         ("[[lens]]\nmodel = 'sie'\neinstein_radius = 1\nangle = 1\nposition_angle = 1", "both"),
         ("not toml", "Wanted TOML of a lens"),
+        ("[[lens]]\nmodel = 'shear'\nunknown = {x = 1}", "unknown = { NUMBER = .* x = 1"),
+        ("[[lens]]\nmodel = 'shear'\nunknown = 1", "unknown = 1"),
     ],
 )
 def test_a_lens_s_file_that_says_something_else_is_refused(folder, text, words):
@@ -300,6 +302,24 @@ def test_simulate_and_restore_by_command(run, tmp_path):
     page = (folder / "report.html").read_text()
     assert "chi2/N" in page
     assert "sie:1.2" in page
+
+
+def test_a_lens_that_is_known_roughly_is_drawn_along(run, tmp_path):
+    prior = tiny(tmp_path / "tiny.safetensors")
+    assert run("lens", "simulate", "--pixels", 30, "--pixel-scale", 0.13, "--fwhm", 0.26)[0] == 0
+    lens = tmp_path / "simulated/lens.toml"
+    unknown = "unknown = { einstein_radius = 0.02, angle = 5 }"
+    lens.write_text(lens.read_text().replace("angle = 20", f"{unknown}\nangle = 20"))
+    files = [f"--{name}=simulated/{name}.fits" for name in ("noise", "psf")]
+    more = ["--lens", lens, "--prior", prior, "--pixels", 16, "--method", "drawn", "--samples", 2]
+    code, out, err = run("lens", "restore", "simulated/image.fits", *files, *more, "--steps", 2)
+    assert code == 0, err
+    assert "The lens, drawn with the source: sie.einstein_radius 1.2" in out
+    summary = json.loads((tmp_path / "unlensed/summary.json").read_text())
+    assert summary["lens"].keys() == {"sie.einstein_radius", "sie.angle"}
+    known = PosteriorSamples.load(tmp_path / "unlensed/samples.npz").known["numbers"]
+    assert known.shape == (2, 2)
+    assert summary["lens"]["sie.angle"][0] == pytest.approx(known[:, 1].mean().item())
 
 
 @pytest.mark.parametrize(
@@ -350,6 +370,17 @@ def test_galaxies_are_reproducible_on_a_dark_sky(pictures):
     (pictures / "broken.png").write_bytes(b"no picture")
     with pytest.raises(FileError, match=r"broken.png is not one"):
         Galaxies(pictures, 32)
+
+
+def test_a_blur_keeps_the_light_and_spreads_it():
+    x = torch.zeros(3, 1, 32, 32)
+    x[:, 0, 16, 16] = 1
+    sharp, soft, softer = blurred(x, torch.tensor([0.0, 2.0, 3.0]))[:, 0]
+    torch.testing.assert_close(sharp, x[0, 0], rtol=0, atol=1e-6)
+    assert soft.sum() == pytest.approx(1, abs=0.01)
+    r2 = (torch.arange(32) - 16.0).square()
+    assert (soft.sum(0) * r2).sum() == pytest.approx(4, abs=0.01)
+    assert (softer.sum(0) * r2).sum() == pytest.approx(9, abs=0.02)
 
 
 def test_a_sersic_profile_has_the_flattening_and_the_fall_that_it_should():

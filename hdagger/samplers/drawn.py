@@ -10,6 +10,11 @@ and x' = z + keep (x - z) + fresh n. A prediction in the place of z would lose
 (1 - keep)^2 Cov[x0 | x, y] of the variance at every step; so, for Gaussians, the samples have the
 law of the posterior for any eta and any number of steps.
 
+An operator H_t may be known but for some numbers, t ~ N(rough, T) beforehand. Around a draw z
+given the last ones, t_z, y = H_t x0 + w is y = H x0 + J (t - t_z) + w with J = d(H_t z)/dt. So t
+and x0 are Gaussian together: t is drawn by the same rule, with the signal's uncertainty in it, and
+x0 given t. Where H_t x0 is linear in both that is exact.
+
 References:
     Matheron's rule: Journel and Huijbregts, Mining Geostatistics, 1978, section VII.A.
     Papandreou and Yuille, Gaussian Sampling by Local Perturbations, NeurIPS 2010.
@@ -21,11 +26,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ..covariance import Covariance, Uncertainty
 from ..linalg import conjugate_gradients, inner
 from ..operators.base import LinearOperator
+from ..operators.family import Family
 from ..operators.quantisation import Quantiser
 from ..priors.base import Denoiser, moments
 from ..problem import Problem
@@ -38,6 +45,9 @@ ACCURACY = 0.05
 which sigma is in the data; .03 gives the same scores."""
 
 ITERATIONS = 60
+
+PATIENCE = 200
+"""Iterations where it matters that the system is solved."""
 
 PROBES = 8
 """Draws from which the deviation of a coefficient is estimated, to about a quarter."""
@@ -54,7 +64,20 @@ data; the last step then meets them exactly."""
 
 
 @dataclass(frozen=True)
-class Drawn(Sampler[Signal]):
+class Guess:
+    """A state of the walk, and what is thought of an operator that is not known exactly.
+
+    Attributes:
+        x: The state.
+        numbers: Of each row's operator, ``(batch, numbers)``.
+    """
+
+    x: Signal
+    numbers: Float[Tensor, "batch numbers"]
+
+
+@dataclass(frozen=True)
+class Drawn(Sampler[Signal | Guess]):
     """Draws the clean signal at every step, from its Gaussian given x and the data.
 
     Attributes:
@@ -76,23 +99,35 @@ class Drawn(Sampler[Signal]):
         if not isinstance(problem.H, Quantiser):
             super().require(problem)
 
-    def start(self, problem: Problem, sigma: Level, noise: Noise) -> Signal:
-        return sigma * noise((len(problem.y), *problem.H.signal_shape))
+    def start(self, problem: Problem, sigma: Level, noise: Noise) -> Signal | Guess:
+        x = sigma * noise((len(problem.y), *problem.H.signal_shape))
+        if isinstance(problem.H, Family):
+            return Guess(x, problem.H.rough.expand(len(x), -1))
+        return x
 
     def advance(
-        self, x: Signal, /, prior: Denoiser, problem: Problem, step: Step, noise: Noise
-    ) -> Signal:
+        self, state: Signal | Guess, /, prior: Denoiser, problem: Problem, step: Step, noise: Noise
+    ) -> Signal | Guess:
         assert self.uncertainty is not None, "fitted"
+        x = state.x if isinstance(state, Guess) else state
         D, variance = moments(prior, x, step.sigma)
         C = self.uncertainty.at(step.sigma, D, variance)
+        if isinstance(state, Guess):
+            z, numbers = given_rough(state, D, C, problem, step.sigma, noise)
+            return Guess(step.move(z, x, noise), numbers)
         given = given_cells if isinstance(problem.H, Quantiser) else given_data
         return step.move(given(D, C, problem, step.sigma, noise), x, noise)
 
-    def finish(self, x: Signal, /, problem: Problem) -> Signal:
+    def finish(self, state: Signal | Guess, /, problem: Problem) -> Signal:
         H = problem.H
+        if isinstance(state, Guess):
+            return state.x
         if problem.sigma_y > 0 or not isinstance(H, LinearOperator):
-            return x
-        return x + H.pinv(problem.residual(x))
+            return state
+        return state + H.pinv(problem.residual(state))
+
+    def known(self, state: Signal | Guess, /) -> dict[str, Tensor]:
+        return {"numbers": state.numbers} if isinstance(state, Guess) else {}
 
 
 def given_data(D: Signal, C: Covariance, problem: Problem, sigma: Level, noise: Noise) -> Signal:
@@ -110,6 +145,33 @@ def given_data(D: Signal, C: Covariance, problem: Problem, sigma: Level, noise: 
     share = goal / inner(e, e).sqrt().clamp(min=tiny)
     S = partial(system, H, C, deviation)
     return x0 + C.times(H.adjoint(conjugate_gradients(S, e, ITERATIONS, share, near=near)))
+
+
+def given_rough(
+    guess: Guess, D: Signal, C: Covariance, problem: Problem, sigma: Level, noise: Noise
+) -> tuple[Signal, Float[Tensor, "batch numbers"]]:
+    """A draw of the clean signal and of the numbers of an operator that is known roughly.
+
+    What the signal can explain must not be left to the numbers: their system is solved to the
+    noise of the data at every level.
+    """
+    family, held = problem.H, guess.numbers
+    assert isinstance(family, Family)
+    H, T = family.of(held), family.deviation
+    own = replace(problem, H=H)
+    z = given_data(D, C, own, sigma, noise)
+    J = H.seen(family.slope(z, held).flatten(0, 1)).unflatten(0, held.shape)
+    along = lambda t: torch.einsum("bn,bn...->b...", t, J)
+    back = lambda v: T**2 * torch.einsum("bn...,b...->bn", J, v)
+    t = family.rough + T * noise(tuple(held.shape))
+    deviation = problem.sigma_y or EXACT * sigma
+    w = H.seen(deviation * like(own.y, noise))
+    e = own.residual(D + C.draw(noise)) - along(t - held) - w
+    S = lambda v: system(H, C, deviation, v) + along(back(v))
+    goal = ACCURACY * deviation * H.rank**0.5
+    share = goal / inner(e, e).sqrt().clamp(min=torch.finfo(D.dtype).tiny)
+    numbers = family.held(t + back(conjugate_gradients(S, e, PATIENCE, share)))
+    return given_data(D, C, replace(problem, H=family.of(numbers)), sigma, noise), numbers
 
 
 def given_cells(D: Signal, C: Covariance, problem: Problem, sigma: Level, noise: Noise) -> Signal:

@@ -16,7 +16,7 @@ Curve = np.ndarray
 
 def magnification(lens: Lens, x: Tensor, y: Tensor) -> Tensor:
     """1 / det A, A being the derivative of beta by theta; its sign is the parity of the image."""
-    x, y = x.detach().clone().requires_grad_(), y.detach().clone().requires_grad_()
+    x, y = (place.detach().clone().requires_grad_() for place in (x, y))
     beta = lens.traced(x, y)
     (a, b), (c, d) = (
         torch.autograd.grad(part.sum(), (x, y), retain_graph=True, materialize_grads=True)

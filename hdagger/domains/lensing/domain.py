@@ -1,12 +1,10 @@
 """Lensing as a domain: how a lensed image is put to a prior, and where a walk starts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
@@ -14,6 +12,7 @@ from ...domain import Domain, Posed
 from ...errors import SettingError, ShapeError
 from ...measurement import Measurement
 from ...operators.base import LinearOperator
+from ...operators.whitened import Weights
 from ...priors.zoo import Card
 from ...problem import Problem
 from ...rings import Rings
@@ -22,79 +21,15 @@ from ...samplers.walk import karras_levels
 from ...solving import HIGHEST, largest_gain
 from ...tensors import Signal
 from .galaxies import Galaxies
-from .lenses import Lens
-from .shooting import Frame, lensed
+from .unknown import rough_lens
+from .view import View
 
 LOWEST = 0.01
 """The lowest noise level of a walk, unless the data ask for a lower one; a peak is about 1."""
 
-MOST_PIXELS = 4096
-"""A side of an image or a source."""
-
 PEAK = 2.0
 """The unit of a prior over the brightest three by three pixels of an image, which the point
 spread has dimmed."""
-
-
-@dataclass(frozen=True)
-class View:
-    """What light goes through, and the frames it starts from and ends in.
-
-    Attributes:
-        lens: What bends it.
-        source: The frame of the source.
-        image: The frame of the image, about (0, 0).
-
-    Example:
-        >>> text = "source:64,64,0.03,0.1,0 | sie:1.2,0.75,20,0,0 | image:100,100,0.05"
-        >>> str(View.read(text)) == text
-        True
-    """
-
-    lens: Lens
-    source: Frame
-    image: Frame
-
-    def __str__(self) -> str:
-        s, i = self.source, self.image
-        return (
-            f"source:{s.rows},{s.columns},{s.scale:.12g},{s.x:.12g},{s.y:.12g} | {self.lens} | "
-            f"image:{i.rows},{i.columns},{i.scale:.12g}"
-        )
-
-    @classmethod
-    def read(cls, text: str) -> "View":
-        """The view of a text form.
-
-        Raises:
-            SettingError: It is none.
-        """
-        try:
-            first, *middle, last = (word.strip() for word in text.split("|"))
-            source, image = _frame(first, "source"), _frame(last, "image")
-        except ValueError as error:
-            raise SettingError(
-                "Wanted source:ROWS,COLUMNS,SCALE,X,Y | sie:1.2,0.75,20 | "
-                f"image:ROWS,COLUMNS,SCALE, but got {text[:200]!r} ({error}). Mend it."
-            ) from error
-        return cls(Lens.read(" | ".join(middle)), source, image)
-
-    def operator(self, psf: Float[Tensor, "rows columns"] | None = None) -> LinearOperator:
-        """From a source, ``(1, rows, columns)``, to its image."""
-        return lensed(self.lens, self.source, self.image, psf)
-
-
-def _frame(word: str, name: str) -> Frame:
-    found, _, said = word.partition(":")
-    if found.strip() != name:
-        raise ValueError(f"{found.strip()!r} is no {name}")
-    rows, columns, *lengths = said.split(",")
-    frame = Frame(int(rows), int(columns), *map(float, lengths))
-    if not (0 < frame.rows <= MOST_PIXELS and 0 < frame.columns <= MOST_PIXELS):
-        raise ValueError(f"a {name} of {frame.rows} x {frame.columns} pixels")
-    if not 0 < frame.scale < 1e3 or max(abs(frame.x), abs(frame.y)) > 1e4:
-        raise ValueError(f"pixels of {frame.scale:g} arcsec at {frame.x:g}, {frame.y:g}")
-    return frame
 
 
 class Lensing(Domain):
@@ -122,9 +57,15 @@ class Lensing(Domain):
                 "Try --prior galaxy."
             )
         view = View.read(measurement.operator)
-        H = view.operator(measurement.arrays.get("psf"))
+        psf, deviations = (measurement.arrays.get(name) for name in ("psf", "deviations"))
         unit = unit_of(measurement.y, measurement.sigma_y)
-        problem = Problem.of(measurement.y / unit, H, measurement.sigma_y / unit)
+        y, noise = measurement.y / unit, measurement.sigma_y / unit
+        if deviations is None:
+            problem = Problem.of(y, view.operator(psf), noise)
+        else:
+            noise = torch.as_tensor(noise, dtype=torch.float64).expand_as(y)
+            H = rough_lens(view, psf, noise, deviations.tolist())
+            problem = Problem.of(Weights(noise, tuple(y.shape))(y), H, 1.0)
 
         def finish(x: Signal) -> tuple[Signal, dict[str, Any]]:
             return x * unit, {"unit": unit}

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ...errors import FileError
 from .critical import caustics, critical_curves
-from .domain import View
 from .judgement import Fit
 from .shooting import Frame
+from .view import View
 
 Plane = Float[Tensor, "rows columns"]
 

@@ -16,14 +16,18 @@ from ...files import check_file
 CANVAS = 128
 """Pixels a side in which a galaxy is kept; it fills them."""
 
-EXTENTS = 0.22, 1.1
+EXTENTS = 0.3, 1.1
 """Smallest and largest side of a galaxy, in sides of the frame."""
 
 SMOOTH = 1 / 3, 400
 """Share of Sersic profiles, so that smooth galaxies exist, and how many of them there are."""
 
-POWERS = 0.5, 1.0
+POWERS = 0.4, 1.0
 """Powers of a picture's flux: how it was stretched for a screen, nobody knows for sure."""
+
+BLUR = 1.8
+"""Largest deviation of a Gaussian, in pixels of the frame, by which a galaxy is blurred: a distant
+one is known through a telescope, whose point spread may be wider than a pixel of the source."""
 
 PAIRS = 0.15
 """Share of frames with a second galaxy."""
@@ -65,10 +69,10 @@ class Galaxies:
         rng = np.random.default_rng(seed)
         frames = self._galaxies(count, rng)
         paired = torch.from_numpy(rng.random(count) < PAIRS)
-        second = self._galaxies(int(paired.sum()), rng)
-        frames[paired] += (
-            second * torch.from_numpy(rng.uniform(0.2, 1, (len(second), 1, 1, 1))).float()
-        )
+        if paired.any():
+            second = self._galaxies(int(paired.sum()), rng)
+            fainter = torch.from_numpy(rng.uniform(0.2, 1, (len(second), 1, 1, 1))).float()
+            frames[paired] += fainter * second
         low, high = PEAKS
         peaks = torch.from_numpy(np.exp(rng.uniform(math.log(low), math.log(high), count)))
         return frames * peaks.float().view(-1, 1, 1, 1)
@@ -102,7 +106,18 @@ class Galaxies:
             grid = affine_grid(theta[rows], [len(rows), 1, fine, fine], align_corners=False)
             source = avg_pool2d(whole[rows], 2 ** int(level))
             frames[rows] = avg_pool2d(grid_sample(source, grid, align_corners=False), 2)
+        frames = blurred(frames, torch.from_numpy(rng.uniform(0, BLUR, count)).float())
         return frames / frames.amax((1, 2, 3), keepdim=True).clamp(min=1e-6)
+
+
+def blurred(
+    frames: Float[Tensor, "count 1 h w"], sigma: Float[Tensor, " count"]
+) -> Float[Tensor, "count 1 h w"]:
+    """Each frame blurred by a Gaussian of its own, as on a torus."""
+    rows, columns = torch.fft.fftfreq(frames.shape[-2]), torch.fft.rfftfreq(frames.shape[-1])
+    f2 = rows[:, None].square() + columns.square()
+    gain = (-2 * (math.pi * sigma.view(-1, 1, 1, 1)) ** 2 * f2).exp()
+    return torch.fft.irfft2(gain * torch.fft.rfft2(frames), s=frames.shape[-2:]).clamp(min=0)
 
 
 def sersic_profiles(

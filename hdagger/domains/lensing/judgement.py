@@ -1,5 +1,6 @@
 """What samples of a source say in numbers, and how far that is from a source that is known."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from ...diagnostics import central_interval, levels_shown, student_interval
 from ...operators.base import LinearOperator
+from ...operators.family import OneForEach
 
 ON_SOURCE = 0.05
 """Share of the peak from which on a pixel belongs to the source."""
@@ -22,8 +24,8 @@ class Fit:
     """How an image and the images of samples differ, in deviations of the noise.
 
     Attributes:
-        model: The image of the mean, ``(rows, columns)``.
-        residual: Of the mean, in units of the noise; NaN where nothing was seen.
+        model: The mean of the samples' images, ``(rows, columns)``.
+        residual: Of that, in units of the noise; NaN where nothing was seen.
         of_mean: chi2 over the number of pixels for the mean, which fits some of the noise less.
         of_samples: The same for each sample: 1 within 3 sqrt(2 / N) where all is well.
     """
@@ -37,13 +39,22 @@ class Fit:
     def of(
         cls,
         draws: Float[Tensor, "samples 1 h w"],
-        H: LinearOperator,
+        H: LinearOperator | Sequence[LinearOperator],
         y: Float[Tensor, "1 rows columns"],
         sigma_y: float | Tensor,
     ) -> "Fit":
-        """The fit of samples to an image."""
+        """The fit of samples to an image.
+
+        Args:
+            draws: The samples.
+            H: The operator, or one for each sample.
+            y: The image.
+            sigma_y: Deviation of its noise.
+        """
         noise = torch.as_tensor(sigma_y, dtype=torch.float64).expand_as(y)
-        models = H(torch.cat([draws.mean(0, keepdim=True), draws]).double())
+        own = OneForEach(H) if isinstance(H, Sequence) else H
+        images = own(draws.double())
+        models = torch.cat([images.mean(0, keepdim=True), images])
         z = torch.where(noise.isfinite(), (y - models) / noise, 0)
         chi2 = (z.square().flatten(1).sum(1) / noise.isfinite().sum()).tolist()
         residual = torch.where(noise.isfinite(), z[0], torch.nan)

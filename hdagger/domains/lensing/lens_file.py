@@ -7,6 +7,7 @@ axis_ratio = 0.75        # minor over major axis of the mass
 angle = 20               # degrees anticlockwise from +x; or position_angle, from north
 x = 0.0                  # of the centre, arcsec from the middle of the image
 y = 0.0
+unknown = { einstein_radius = 0.05, axis_ratio = 0.1, angle = 10 }  # how far off they may be
 
 [[lens]]
 model = "shear"
@@ -41,12 +42,15 @@ class LensFile:
         x: Of the middle of the source's frame, arcsec; None to have it found.
         y: Of the middle.
         size: Side of that frame, arcsec.
+        deviations: How far off each of the lens's numbers may be, 0 for those that are known;
+            empty if all are.
     """
 
     lens: Lens
     x: float | None = None
     y: float | None = None
     size: float | None = None
+    deviations: tuple[float, ...] = ()
 
     @classmethod
     def read(cls, path: Path, sky: Sky) -> "LensFile":
@@ -75,8 +79,11 @@ class LensFile:
                 raise SettingError(
                     f"Wanted {name} of the source in arcsec, but {path} has {value!r}. Mend it."
                 )
-        lens = Lens(tuple(_model(dict(model), path, sky) for model in models))
-        return cls(lens, **{name: float(value) for name, value in source.items()})
+        found = [_model(dict(model), path, sky) for model in models]
+        lens = Lens(tuple(part for part, _ in found))
+        deviations = tuple(value for _, values in found for value in values)
+        frame = {name: float(value) for name, value in source.items()}
+        return cls(lens, **frame, deviations=deviations if any(deviations) else ())
 
     def to_toml(self) -> str:
         """The file's text."""
@@ -93,8 +100,9 @@ def _is_table(value: Any) -> bool:
     return isinstance(value, dict)
 
 
-def _model(said: dict[str, Any], path: Path, sky: Sky) -> Any:
-    name = said.pop("model", None)
+def _model(said: dict[str, Any], path: Path, sky: Sky) -> tuple[Any, tuple[float, ...]]:
+    """A model, and how far off its numbers may be."""
+    name, unknown = said.pop("model", None), said.pop("unknown", {})
     if not isinstance(name, str):
         raise SettingError(
             f"Wanted model = one of {', '.join(MODELS)} in each [[lens]], but {path} has "
@@ -108,4 +116,13 @@ def _model(said: dict[str, Any], path: Path, sky: Sky) -> Any:
                 "Leave one out."
             )
         said["angle"] = math.remainder(sky.angle(position_angle), 360)
-    return made(name, said)
+    part = made(name, said)
+    known = tuple(vars(part))
+    for number, value in unknown.items() if _is_table(unknown) else [("unknown", unknown)]:
+        right = isinstance(value, int | float) and 0 < value < 1e3
+        if number not in known or not right:
+            raise SettingError(
+                f"Wanted unknown = {{ NUMBER = how far off it may be }} of {', '.join(known)}, "
+                f"but {path} has {number} = {value!r}. Mend it."
+            )
+    return part, tuple(float(unknown.get(number, 0)) for number in known)

@@ -3,6 +3,7 @@
 import html
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,15 @@ from torch import Tensor
 from ...recipe import Recipe
 from ...report import Panel, Section, table, write_page
 from ...samples import PosteriorSamples
-from .domain import View
 from .figures import Shown, write_figure
 from .fits import write_cube
 from .judgement import Fit, against, told
 from .lens_file import LensFile
+from .lenses import Lens
 from .reading import Reading
 from .simulation import Simulated
+from .unknown import drawn_lenses
+from .view import View
 
 STYLE = "<style>.strip{grid-template-columns:1fr}img{image-rendering:auto}</style>"
 
@@ -40,7 +43,12 @@ def write_restoration(
         truth: The source, if it is known.
     """
     measurement, view = reading.measurement, reading.view
-    H = view.operator(measurement.arrays.get("psf"))
+    psf, numbers = measurement.arrays.get("psf"), samples.known.get("numbers")
+    H: Any = view.operator(psf)
+    lenses: list[Lens] = []
+    if numbers is not None:
+        lenses = drawn_lenses(view.lens, measurement.arrays["deviations"].tolist(), numbers)
+        H = [replace(view, lens=lens).operator(psf) for lens in lenses]
     y, noise = measurement.y, torch.as_tensor(measurement.sigma_y).expand_as(measurement.y)
     fit = Fit.of(samples.draws, H, y, noise)
     summary: dict[str, Any] = {
@@ -48,6 +56,11 @@ def write_restoration(
         **told(samples.draws, fit, view.source.scale, view.image.scale),
         "notes": reading.notes,
     }
+    if lenses:
+        found = torch.tensor([lens.numbers for lens in lenses], dtype=torch.float64)
+        each = zip(view.lens.names, found.mean(0).tolist(), found.std(0).tolist(), strict=True)
+        summary["lens"] = {name: [mean, std] for name, mean, std in each if std > 0}
+        view = replace(view, lens=view.lens.moved(found.mean(0).tolist()))
     if truth is not None:
         summary["truth"] = against(samples.draws, truth)
     x, about = samples.draws[:, 0], {"BUNIT": "as the image"}
@@ -69,7 +82,7 @@ def write_restoration(
         folder / "report.html",
         f"The source behind {view.lens}, by {summary['method']}",
         [Section("Data, model, source", [panel], summary_words(summary))],
-        f"{table([_row(summary)])}<h2>How</h2><pre>{settings}</pre>"
+        f"{table([_row(summary)])}{_lens_table(summary)}<h2>How</h2><pre>{settings}</pre>"
         f"<p>{summary['nfe']} network evaluations a sample, {summary['seconds']} s in all.{STYLE}",
     )
     return summary
@@ -96,6 +109,11 @@ def summary_words(summary: Mapping[str, Any]) -> str:
         f"{summary['chi2_n_of_mean']:.3f} for their mean. Flux {flux:.4g} +- {flux_std:.2g}, "
         f"magnified {magnified:.3g} +- {magnified_std:.2g} times. {summary['checked']}"
     )
+    if "lens" in summary:
+        found = (
+            f"{name} {mean:.4g} +- {std:.2g}" for name, (mean, std) in summary["lens"].items()
+        )
+        words += f" The lens, drawn with the source: {', '.join(found)}."
     if "truth" in summary:
         truth = summary["truth"]
         words += (
@@ -103,6 +121,16 @@ def summary_words(summary: Mapping[str, Any]) -> str:
             f"90 % intervals hold {100 * truth['coverage']:.0f} % of its pixels."
         )
     return words
+
+
+def _lens_table(summary: Mapping[str, Any]) -> str:
+    if "lens" not in summary:
+        return ""
+    rows = [
+        {"lens": name, "mean": mean, "deviation": std}
+        for name, (mean, std) in summary["lens"].items()
+    ]
+    return f"<h2>Lens</h2>{table(rows)}"
 
 
 def _row(summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,11 +11,11 @@ from torch.nn.functional import avg_pool2d
 
 from ...errors import FileError, SettingError
 from ...measurement import Measurement
-from .domain import View
 from .fits import Sky, deviation, flagged, noise_in, read_planes, read_psf, sky_of
 from .lens_file import LensFile
 from .lenses import Lens
 from .shooting import Frame
+from .view import View
 
 BRIGHT = 4.0
 """Deviations of the mean of three by three pixels from which on they surely show the source."""
@@ -102,6 +102,8 @@ def read(files: Files) -> Reading:
     check_lens_light(said.lens, y, noise, image)
     view = View(said.lens, source_frame(said, image, bright, files.pixels), image)
     arrays = {} if psf is None else {"psf": psf}
+    if said.deviations:
+        arrays["deviations"] = torch.tensor(said.deviations, dtype=torch.float64)
     shape = (1, files.pixels, files.pixels)
     measurement = Measurement(y[None], str(view), noise[None], arrays, shape, "lensing")
     notes = [str(sky)]

@@ -16,12 +16,12 @@ from torch.nn.functional import avg_pool2d
 from ...errors import SettingError
 from ...operators.convolution import Convolution
 from ...tensors import SampleNoise
-from .domain import View
 from .fits import Sky
 from .galaxies import CANVAS, read_galaxy, sersic_profiles
 from .lens_file import LensFile
 from .lenses import Lens
 from .shooting import Frame, Shooting
+from .view import View
 
 FINE = 3
 """Parts of a pixel at which the point spread works."""
