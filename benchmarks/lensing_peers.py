@@ -94,7 +94,7 @@ def semilinear(H: LinearOperator, HH: Tensor, y: Tensor, noise: float, kind: str
         return -(float(cost) + log_dets + constant) / 2, s, factor
 
     found: Any = minimize_scalar(
-        lambda v: -solved(v)[0], bounds=STRENGTHS, method="bounded", options={"xatol": 0.05}
+        lambda v: -solved(v)[0], bounds=STRENGTHS, method="bounded", options={"xatol": 0.1}
     )
     log_evidence, s, factor = solved(float(found.x))
     std = torch.cholesky_inverse(factor).diagonal().sqrt()

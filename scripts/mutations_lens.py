@@ -97,8 +97,8 @@ LENS_MUTATIONS = (
     Mutation(
         "lensing: noise not in the prior's unit",
         "domains/lensing/domain.py",
-        "measurement.sigma_y / unit)",
-        "measurement.sigma_y)",
+        "measurement.y / unit, measurement.sigma_y / unit",
+        "measurement.y / unit, measurement.sigma_y",
         "test_lensing.py -k units_of",
     ),
     Mutation(
@@ -155,14 +155,14 @@ LENS_MUTATIONS = (
         "domains/lensing/fits.py",
         "if abs(total - 1) > 0.02:",
         "if False:",
-        "test_lensing_files.py -k another_sum",
+        "test_lensing_files.py -k 'not_fit and sum'",
     ),
     Mutation(
         "reading: a frame of any size",
         "domains/lensing/reading.py",
         "if outside > OUTSIDE:",
         "if False:",
-        "test_lensing_files.py -k too_small",
+        "test_lensing_files.py -k 'not_fit and small'",
     ),
     Mutation(
         "galaxies: the same draw for every seed",

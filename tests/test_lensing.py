@@ -10,6 +10,7 @@ import torch
 from hdagger.domain import DOMAINS
 from hdagger.domains.lensing.critical import caustics, critical_curves, magnification
 from hdagger.domains.lensing.domain import LENSING, unit_of
+from hdagger.domains.lensing.fits import write_cube
 from hdagger.domains.lensing.galaxies import CANVAS, sersic_profiles
 from hdagger.domains.lensing.judgement import Fit, against, told
 from hdagger.domains.lensing.lenses import EPL, SIE, Lens, Shear
@@ -296,6 +297,18 @@ def test_the_walk_ends_at_the_noise_as_the_source_sees_it():
     assert levels[0] == 80
     assert 0.01 <= levels[-2] <= 0.0101
     assert levels[-1] == 0
+
+
+def test_a_check_measures_galaxies_through_a_lens_and_a_point_spread(tmp_path):
+    write_cube(tmp_path / "psf.fits", PSF, Frame(*PSF.shape, 0.06))
+    text, arrays = LENSING.with_files(f"{VIEW} | psf:{tmp_path / 'psf.fits'}")
+    assert text == str(VIEW)
+    torch.testing.assert_close(arrays["psf"], PSF, rtol=0, atol=1e-7)
+    assert LENSING.with_files(text) == (text, {})
+    measurement = LENSING.measure(galaxy()[None, ::2, ::2], text, arrays, 0.1)
+    assert measurement.y.shape == (1, 80, 80)
+    nothing = Measurement(torch.zeros(1, 8, 8), "none", 0.0, {}, (1, 8, 8), "lensing")
+    assert LENSING.posed(nothing, WHITE.card, White()).problem.H.data_shape == (1, 8, 8)
 
 
 def test_the_registry_knows_lensing():

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from ...errors import SettingError
-from ...files import whole_folder
+from ...files import check_file, whole_folder
 from ...progress import progress
 from ...recipe import Recipe, settings_said
 from ...samplers import METHODS
@@ -85,6 +85,8 @@ def restore(
         raise SettingError(f"Wanted a source of 0.001 to 1000 arcsec, but got {source_size:g}.")
     if steps == 0:
         raise SettingError("Wanted 1 step or more, but got --steps 0. Leave it out.")
+    check_file(image, "an image")
+    check_file(lens_file, "a lens")
     plan = Recipe(method, settings_said(setting or []), steps or 0, samples, seed, prior)
 
     from ...restoration import restore
@@ -130,6 +132,9 @@ def simulate(
 
         hdagger lens simulate galaxy.png --lens lens.toml --peak 50 -o sim
     """
+    for path, what in ((source, "a picture of a galaxy"), (lens_file, "a lens")):
+        if path is not None:
+            check_file(path, what)
     if not 1 <= peak <= 1e5:
         raise SettingError(f"Wanted a peak of 1 to 100000 deviations, but got {peak:g}. Try 25.")
     if not 16 <= pixels <= 1024:

@@ -12,6 +12,7 @@ from ...domain import Domain, Posed
 from ...errors import SettingError, ShapeError
 from ...measurement import Measurement
 from ...operators.base import LinearOperator
+from ...operators.spectral import Identity
 from ...operators.whitened import Weights
 from ...priors.zoo import Card
 from ...problem import Problem
@@ -20,6 +21,7 @@ from ...samplers.base import Sampler
 from ...samplers.walk import karras_levels
 from ...solving import HIGHEST, largest_gain
 from ...tensors import Signal
+from .fits import Sky, read_psf
 from .galaxies import Galaxies
 from .unknown import rough_lens
 from .view import View
@@ -41,6 +43,8 @@ class Lensing(Domain):
     def operator(
         self, text: str, signal_shape: tuple[int, ...], arrays: Mapping[str, Tensor]
     ) -> LinearOperator:
+        if text == "none":
+            return Identity(signal_shape)
         view = View.read(text)
         if signal_shape != (1, view.source.rows, view.source.columns):
             raise ShapeError(
@@ -49,6 +53,15 @@ class Lensing(Domain):
             )
         return view.operator(arrays.get("psf"))
 
+    def with_files(self, text: str) -> tuple[str, dict[str, Tensor]]:
+        """Without a last word ``psf:FILE``, which is the point spread."""
+        before, _, last = text.rpartition("|")
+        name, _, file = last.strip().partition(":")
+        if name != "psf":
+            return text, {}
+        text = before.strip()
+        return text, {"psf": read_psf(Path(file), Sky(View.read(text).image.scale))}
+
     def posed(self, measurement: Measurement, card: Card, network: Any) -> Posed:
         """An image put to a prior whose sources have a peak of about 1."""
         if card.channels != 1:
@@ -56,16 +69,17 @@ class Lensing(Domain):
                 f"Wanted a prior of one channel, but {card.name} has {card.channels}. "
                 "Try --prior galaxy."
             )
-        view = View.read(measurement.operator)
-        psf, deviations = (measurement.arrays.get(name) for name in ("psf", "deviations"))
-        unit = unit_of(measurement.y, measurement.sigma_y)
+        text, arrays, shape = measurement.operator, measurement.arrays, measurement.signal_shape
+        if text == "none":
+            return Posed(Problem.of(measurement.y, Identity(shape or tuple(measurement.y.shape))))
+        view, unit = View.read(text), unit_of(measurement.y, measurement.sigma_y)
         y, noise = measurement.y / unit, measurement.sigma_y / unit
-        if deviations is None:
-            problem = Problem.of(y, view.operator(psf), noise)
-        else:
+        if "deviations" in arrays:
             noise = torch.as_tensor(noise, dtype=torch.float64).expand_as(y)
-            H = rough_lens(view, psf, noise, deviations.tolist())
+            H = rough_lens(view, arrays.get("psf"), noise, arrays["deviations"].tolist())
             problem = Problem.of(Weights(noise, tuple(y.shape))(y), H, 1.0)
+        else:
+            problem = Problem.of(y, view.operator(arrays.get("psf")), noise)
 
         def finish(x: Signal) -> tuple[Signal, dict[str, Any]]:
             return x * unit, {"unit": unit}
