@@ -330,7 +330,6 @@ def test_a_lens_that_is_known_roughly_is_drawn_along(run, tmp_path):
         (["restore", "i.fits", "--lens", "l.toml", "--source-size", -1], "a source of 0.001"),
         (["restore", "i.fits", "--lens", "l.toml", "--steps", 0], "1 step or more"),
         (["restore", "i.fits", "--lens", "l.toml"], "i.fits does not exist"),
-        (["restore", "--lens", "l.toml"], "Missing argument"),
         (["simulate", "--peak", 0], "1 to 100000 deviations"),
         (["simulate", "--fwhm", 0.01], "point spread of 0.075"),
         (["simulate", "--pixels", 1], "16 to 1024"),

@@ -24,6 +24,9 @@ REACH = 4.0
 KNEE = 0.03
 """Share of the peak from which on the stretch is logarithmic."""
 
+WIDTH = 15.0
+"""Inches."""
+
 LENGTHS = 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50
 """Of the scale bar, arcsec."""
 
@@ -69,10 +72,17 @@ def write_figure(path: Path, shown: Shown) -> None:
             "Wanted matplotlib for the figure, but it is not installed. "
             "pip install 'hdagger[astro]'"
         ) from error
-    figure = Figure(figsize=(15, 7.6), facecolor="white")
-    figure.set_layout_engine("constrained")
-    above, below = (figure.add_subfigure(part) for part in figure.add_gridspec(2, 1))
     mean = shown.draws.mean(0)
+    named: list[tuple[str, Tensor | None]] = [("mean", mean), ("standard deviation", None)]
+    if shown.truth is not None:
+        named.insert(0, ("truth", shown.truth))
+    named += [(f"sample {k + 1}", draw) for k, draw in enumerate(shown.draws[:2])]
+    named += shown.others
+    heights = WIDTH / 4, WIDTH / len(named) + 0.3
+    figure = Figure(figsize=(WIDTH, sum(heights)), facecolor="white")
+    figure.set_layout_engine("constrained")
+    rows = figure.add_gridspec(2, 1, height_ratios=heights)
+    above, below = (figure.add_subfigure(row) for row in rows)
     peak = float(max(mean.max(), shown.truth.max() if shown.truth is not None else 0))
     view = shown.view
     panels = above.subplots(1, 4)
@@ -83,15 +93,10 @@ def write_figure(path: Path, shown: Shown) -> None:
         panels[1].plot(*line.T, **LINE)
     _residual(above, panels[2], shown.fit.residual, view.image)
     _histogram(panels[3], shown.fit)
-    sources = [] if shown.truth is None else [("truth", shown.truth)]
-    sources += [("mean", mean)]
-    deviation = shown.draws.std(0, correction=int(len(shown.draws) > 1))
-    after = [(f"sample {k + 1}", draw) for k, draw in enumerate(shown.draws[:2])]
-    panels = below.subplots(1, len(sources) + 1 + len(after) + len(shown.others))
     curves = caustics(view.lens, view.image)
-    placed = [*sources, ("standard deviation", None), *after, *shown.others]
-    for axes, (name, plane) in zip(panels, placed, strict=True):
+    for axes, (name, plane) in zip(below.subplots(1, len(named)), named, strict=True):
         if plane is None:
+            deviation = shown.draws.std(0, correction=int(len(shown.draws) > 1))
             _deviation(below, axes, deviation, view.source)
         else:
             _brightness(axes, name, plane, view.source, peak)
