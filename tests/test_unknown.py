@@ -51,14 +51,15 @@ def by_summation(y, deviation):
     return mean, (weight * (t - mean) ** 2).sum().sqrt(), weight @ torch.stack(means)
 
 
-def test_numbers_and_signal_have_the_law_of_the_posterior():
+@pytest.mark.parametrize("deviation", [0.5, 0.1])
+def test_numbers_and_signal_have_the_law_of_the_posterior(deviation):
     y = measured()
-    problem = Problem.of(y, family(), NOISE)
+    problem = Problem.of(y, family(deviation), NOISE)
     method = Drawn(uncertainty=Isotropic(1.0))
     levels = karras_levels(8, low=0.1, high=10.0)
     samples = solve(white, problem, method, levels=levels, samples=100)
     t = samples.known["numbers"][:, 0].double()
-    mean, std, x = by_summation(y, 0.5)
+    mean, std, x = by_summation(y, deviation)
     assert abs(t.mean() - mean) < 0.4 * std
     assert t.std() == pytest.approx(float(std), rel=0.25)
     torch.testing.assert_close(samples.mean.double(), x, rtol=0, atol=0.15)
