@@ -101,6 +101,7 @@ def how_to_check(subject: Subject, settings: Mapping[str, Plain], prior: str) ->
     return (
         f"hdagger check --prior {shlex.quote(prior)} --method {subject.method}{said} "
         f"--steps {subject.steps} --operator {shlex.quote(subject.operator)} "
+        f"{'' if subject.domain == 'pictures' else f'--domain {subject.domain} '}"
         f"--sigma-y {subject.sigma_y:.4g} --store"
     )
 

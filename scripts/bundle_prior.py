@@ -1,4 +1,6 @@
-"""Puts a trained prior into the package: python scripts/bundle_prior.py RUN/prior.safetensors
+"""Puts a trained prior into the package: scripts/bundle_prior.py RUN/prior.safetensors [NAME]
+
+NAME is photo by default.
 
 Copies the weights and writes their sha256 into the card; the card's words and figures are yours.
 Verdicts on other weights go: make new ones with hdagger check --prior photo --store, and copy them
@@ -23,4 +25,4 @@ def main(weights: Path, name: str = "photo") -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

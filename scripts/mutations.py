@@ -19,6 +19,7 @@ from mutations_answer import ANSWER_MUTATIONS
 from mutations_check import CHECK_MUTATIONS
 from mutations_core import CORE_MUTATIONS
 from mutations_drawn import DRAWN_MUTATIONS
+from mutations_lens import LENS_MUTATIONS
 from mutations_motion import MOTION_MUTATIONS
 from mutations_pipeline import PIPELINE_MUTATIONS
 from mutations_variance import VARIANCE_MUTATIONS
@@ -34,6 +35,7 @@ MUTATIONS = (
     *ANSWER_MUTATIONS,
     *PIPELINE_MUTATIONS,
     *CHECK_MUTATIONS,
+    *LENS_MUTATIONS,
     *MOTION_MUTATIONS,
 )
 

@@ -89,7 +89,7 @@ DRAWN_MUTATIONS = (
     ),
     Mutation(
         "bands: a preconditioner for all rows",
-        "domains/pictures/bands.py",
+        "rings.py",
         "return total[:, nearest] / held[nearest]",
         "return (total.mean(0).expand_as(total) / held)[:, nearest]",
         "test_drawn.py -k does_not_depend_on_its_batch",

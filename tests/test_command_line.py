@@ -377,7 +377,17 @@ def test_help_has_an_example(run, command):
     assert f"hdagger {command}" in out
 
 
-HEAVY = ("torch", "numpy", "PIL", "jaxtyping", "matplotlib", "mujoco", "diffusers", "scipy")
+HEAVY = (
+    "torch",
+    "numpy",
+    "PIL",
+    "jaxtyping",
+    "matplotlib",
+    "mujoco",
+    "diffusers",
+    "scipy",
+    "astropy",
+)
 
 
 @pytest.mark.parametrize(
@@ -388,6 +398,8 @@ HEAVY = ("torch", "numpy", "PIL", "jaxtyping", "matplotlib", "mujoco", "diffuser
         ("restore", "--help"),
         ("check", "--help"),
         ("motion", "--help"),
+        ("lens", "--help"),
+        ("lens", "restore", "missing.fits", "--lens", "lens.toml"),
         ("bench", "--help"),
         ("restore", "missing.png"),
         ("restore", "good.png", "--samples", "0"),

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from hdagger import covariance, solving
 from hdagger.covariance import ExactField, LocalSpectra, SpectralTable, White, shares_of
-from hdagger.domains.pictures.bands import RINGS, PictureBands
+from hdagger.domains.pictures.bands import PictureBands
 from hdagger.errors import FileError
 from hdagger.linalg import fast_length
 from hdagger.operators.spectral import Identity
@@ -17,6 +17,7 @@ from hdagger.priors.analytic import GaussianField
 from hdagger.priors.base import Counted, moments
 from hdagger.priors.tiles import Tiled
 from hdagger.problem import Problem
+from hdagger.rings import RINGS
 from hdagger.samplers import METHODS
 from hdagger.solving import Network, solve
 from hdagger.tensors import SampleNoise

@@ -7,6 +7,8 @@ import torch
 from hypothesis import given
 from PIL import Image
 
+from hdagger.domains.lensing.lenses import Lens
+from hdagger.domains.lensing.shooting import Frame, lensed
 from hdagger.domains.pictures.jpeg import JpegTransform, quality_tables
 from hdagger.domains.pictures.kernels import gaussian_taps
 from hdagger.domains.pictures.resample import Bicubic, BlockAverage, Separable, SeparableBlur
@@ -91,6 +93,11 @@ class Plain(LinearOperator):
         return y @ self.matrix
 
 
+def lensed_source():
+    lens = Lens.read("sie:1.2,0.75,20 | shear:0.03,-0.01")
+    return lensed(lens, Frame(4, 5, 0.4), Frame(9, 8, 0.4), KERNEL / KERNEL.sum())
+
+
 OPERATORS = {
     "identity": lambda: Identity((3, 5, 7)),
     "inpainting": lambda: Inpainting(MASK[0]),
@@ -158,6 +165,8 @@ ITERATIVE = {
     "convolution, then gray": lambda: Grayscale((3, 4, 6)) @ Convolution((3, 6, 10), KERNEL),
     "mirrored": lambda: Mirrored((2, 2, 3), KERNEL),
     "mirror, any kernel": lambda: convolution((1, 5, 7), KERNEL, "mirror"),
+    "lensed": lambda: lensed_source(),
+    "gram of a lensed source": lambda: Gram(lensed_source()),
     "gram": lambda: Gram(Plain(randn(5, 8))),
     "gram, tall": lambda: Gram(Plain(randn(8, 5))),
     "gram of masked fourier": lambda: Gram(Inpainting(MASK[0, 0]) @ Fourier(5, 7)),

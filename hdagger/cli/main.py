@@ -7,6 +7,7 @@ from typing import cast
 import typer
 from rich.console import Console
 
+from ..domains.lensing.commands import lens
 from ..domains.motion.commands import motion
 from ..domains.pictures.commands import degrade, restore
 from ..errors import HDaggerError
@@ -25,6 +26,7 @@ for command in (restore, degrade, check, train):
 app.add_typer(bench, name="bench")
 app.add_typer(priors, name="priors")
 app.add_typer(motion, name="motion")
+app.add_typer(lens, name="lens")
 
 
 UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])

@@ -41,12 +41,13 @@ def show(context: typer.Context) -> None:
 def _print(console: Console, card: Any) -> None:
     console.print(f"[bold]{card.name}[/bold]  {card.subject}")
     size = card.weights.stat().st_size / 1e6 if card.weights.exists() else 0
-    picture = f"{card.channels} channels, " + (
-        f"{card.size} x {card.size}" if card.size else "any size"
-    )
+    channels = "1 channel" if card.channels == 1 else f"{card.channels} channels"
+    picture = f"{channels}, " + (f"{card.size} x {card.size}" if card.size else "any size")
     for title, text in (
         ("licence", card.licence),
         ("takes", picture + (f", {card.classes} classes" if card.classes else "")),
+        ("units", card.units),
+        ("not to be used for", card.unfit_for),
         ("noise levels", f"{card.sigma_min:g} to {card.sigma_max:g}"),
         ("weights", f"{size:.1f} MB, sha256 {card.sha256[:16]}..."),
         ("guided by", card.classifier),

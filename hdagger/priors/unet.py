@@ -45,6 +45,8 @@ class UNetShape:
         sigma_data: Standard deviation of a pixel of the clean pictures.
         classes: How many labels there are; 0 for pictures without labels.
         spread: Whether the network also tells the variance of its prediction.
+        stretch: Whether the network is also shown arcsinh(x / sigma), in which what is faint is as
+            clear as what is a thousand times brighter.
     """
 
     channels: int = 3
@@ -57,6 +59,12 @@ class UNetShape:
     classes: int = 0
     attended: int = 1
     spread: bool = False
+    stretch: bool = False
+
+    @property
+    def shown(self) -> int:
+        """Channels that the network sees."""
+        return self.channels * (1 + self.stretch)
 
     @property
     def stride(self) -> int:
@@ -124,7 +132,7 @@ class Encoder(nn.Module):
         self.embed = nn.Sequential(
             nn.Linear(64, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU()
         )
-        self.stem = nn.Conv2d(4 * shape.channels, widths[0], 3, padding=1)
+        self.stem = nn.Conv2d(4 * shape.shown, widths[0], 3, padding=1)
         self.down = nn.ModuleList(Stage(w, shape.down, embedding) for w in widths)
         self.reduce = nn.ModuleList(nn.Conv2d(4 * a, b, 1) for a, b in itertools.pairwise(widths))
 
@@ -233,8 +241,11 @@ class OfNoisyPictures(nn.Module):
         """What the network sees: x, padded to its stride, and ``level``, ``(batch, 1, 1, 1)``."""
         height, width = x.shape[2:]
         stride = self.shape.stride
+        inner = x * (level**2 + self.shape.sigma_data**2).rsqrt()
+        if self.shape.stretch:
+            inner = torch.cat([inner, (x / level).asinh()], dim=1)
         inner = functional.pad(
-            x * (level**2 + self.shape.sigma_data**2).rsqrt(),
+            inner,
             (0, -width % stride, 0, -height % stride),
             mode="reflect" if min(height, width) >= stride else "replicate",
         )

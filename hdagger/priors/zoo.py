@@ -99,6 +99,7 @@ class Card:
         data_variance: Variance of one element of a clean signal.
         classifier: Name of the card of a classifier that can guide it; empty for none.
         licence: Of the weights.
+        unfit_for: What it must not be used for; empty where nobody has said.
         source: Where the weights come from.
         data: What it was trained on, with licences.
         recipe: How it was trained, and how long.
@@ -119,6 +120,7 @@ class Card:
     data_variance: float = 0.25
     classifier: str = ""
     licence: str = ""
+    unfit_for: str = ""
     source: str = ""
     data: str = ""
     recipe: str = ""

@@ -20,6 +20,11 @@ which is 0 on average where C is right, and s - 1 times the trace of S^-1 H C H'
 sum a + b is first filtered by how much of each band is not noise, so that data which tell nothing
 add no noise. The next step's C is wider or narrower by what was found.
 
+An operator H_t may be known but for some numbers, t ~ N(rough, T) beforehand. Around a draw z
+given the last ones, t_z, y = H_t x0 + w is y = H x0 + J (t - t_z) + w with J = d(H_t z)/dt. So t
+and x0 are Gaussian together: t is drawn by the same rule, with the signal's uncertainty in it, and
+x0 given t. Where H_t x0 is linear in both that is exact.
+
 References:
     Matheron's rule: Journel and Huijbregts, Mining Geostatistics, 1978, section VII.A.
     Papandreou and Yuille, Gaussian Sampling by Local Perturbations, NeurIPS 2010.
@@ -37,6 +42,7 @@ from torch import Tensor
 from ..covariance import Covariance, DataBands, Uncertainty
 from ..linalg import conjugate_gradients, inner
 from ..operators.base import LinearOperator
+from ..operators.family import Family
 from ..operators.quantisation import Quantiser
 from ..priors.base import Denoiser, moments
 from ..problem import Problem
@@ -49,6 +55,9 @@ ACCURACY = 0.05
 which sigma is in the data; .03 gives the same scores."""
 
 ITERATIONS = 60
+
+PATIENCE = 200
+"""Iterations where it matters that the system is solved."""
 
 PROBES = 8
 """Draws from which the deviation of a coefficient is estimated, to about a quarter."""
@@ -78,10 +87,12 @@ class Drawing:
     Attributes:
         x: The noisy signals, ``(batch, *signal)``.
         scale: By how much each one's covariance is larger than was measured, ``(batch,)``.
+        numbers: Of each one's operator, ``(batch, numbers)``, where it is known only roughly.
     """
 
     x: Signal
     scale: Float[Tensor, " batch"]
+    numbers: Float[Tensor, "batch numbers"] | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +120,8 @@ class Drawn(Sampler[Drawing]):
 
     def start(self, problem: Problem, sigma: Level, noise: Noise) -> Drawing:
         x = sigma * noise((len(problem.y), *problem.H.signal_shape))
-        return Drawing(x, x.new_ones(len(x)))
+        rough = problem.H.rough.expand(len(x), -1) if isinstance(problem.H, Family) else None
+        return Drawing(x, x.new_ones(len(x)), rough)
 
     def advance(
         self, at: Drawing, /, prior: Denoiser, problem: Problem, step: Step, noise: Noise
@@ -117,18 +129,24 @@ class Drawn(Sampler[Drawing]):
         assert self.uncertainty is not None, "fitted"
         D, variance = moments(prior, at.x, step.sigma)
         C = self.uncertainty.at(step.sigma, D, variance).scaled(at.scale)
+        scale, numbers = at.scale, at.numbers
         if isinstance(problem.H, Quantiser):
-            z, scale = given_cells(D, C, problem, step.sigma, noise), at.scale
+            z = given_cells(D, C, problem, step.sigma, noise)
+        elif numbers is not None:
+            z, numbers = given_rough(numbers, D, C, problem, step.sigma, noise)
         else:
             z, change = given_data(D, C, problem, step.sigma, noise)
-            scale = (change * at.scale).clamp(NARROWEST, WIDEST)
-        return Drawing(step.move(z, at.x, noise), scale)
+            scale = (change * scale).clamp(NARROWEST, WIDEST)
+        return Drawing(step.move(z, at.x, noise), scale, numbers)
 
     def finish(self, at: Drawing, /, problem: Problem) -> Signal:
         x, H = at.x, problem.H
         if problem.sigma_y > 0 or not isinstance(H, LinearOperator):
             return x
         return x + H.pinv(problem.residual(x))
+
+    def known(self, at: Drawing, /) -> dict[str, Tensor]:
+        return {} if at.numbers is None else {"numbers": at.numbers}
 
 
 def given_data(
@@ -148,6 +166,39 @@ def given_data(
     S, near = partial(system, H, C, deviation), bands.inverse if bands else None
     w = conjugate_gradients(S, e, ITERATIONS, share, near=near)
     return D + u + C.times(H.adjoint(w)), change(error + own, e, w, deviation, bands)
+
+
+def given_rough(
+    held: Float[Tensor, "batch numbers"],
+    D: Signal,
+    C: Covariance,
+    problem: Problem,
+    sigma: Level,
+    noise: Noise,
+) -> tuple[Signal, Float[Tensor, "batch numbers"]]:
+    """A draw of the clean signal and of the numbers of an operator that is known roughly.
+
+    What the signal can explain must not be left to the numbers: their system is solved to the
+    noise of the data at every level.
+    """
+    family = problem.H
+    assert isinstance(family, Family)
+    H, T = family.of(held), family.deviation
+    own = replace(problem, H=H)
+    z, _ = given_data(D, C, own, sigma, noise)
+    J = H.seen(family.slope(z, held).flatten(0, 1)).unflatten(0, held.shape)
+    along = lambda t: torch.einsum("bn,bn...->b...", t, J)
+    back = lambda v: T**2 * torch.einsum("bn...,b...->bn", J, v)
+    t = family.rough + T * noise(tuple(held.shape))
+    deviation = problem.sigma_y or EXACT * sigma
+    w = H.seen(deviation * like(own.y, noise))
+    e = own.residual(D + C.draw(noise)) - along(t - held) - w
+    S = lambda v: system(H, C, deviation, v) + along(back(v))
+    goal = ACCURACY * deviation * H.rank**0.5
+    share = goal / inner(e, e).sqrt().clamp(min=torch.finfo(D.dtype).tiny)
+    numbers = family.held(t + back(conjugate_gradients(S, e, PATIENCE, share)))
+    z, _ = given_data(D, C, replace(problem, H=family.of(numbers)), sigma, noise)
+    return z, numbers
 
 
 def gain(H: LinearOperator, v: Data) -> Tensor:

@@ -1,106 +1,22 @@
 """The frequencies and colours of pictures, in which a denoiser's errors are about independent."""
 
-import math
-from functools import cached_property
-
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import conv2d, pad
 
-from ...covariance import Bands
-from ...linalg import dct_matrix, fast_length
-from ...tensors import Noise, Signal
-
-RINGS = 24
-"""Rings of frequency for each colour."""
-
-LOWEST = 1 / 96
-"""The outer edge of the first ring, in units of the highest frequency along a side."""
-
-MARGIN = 16
-"""Pixels, at least, that lie between opposite edges when a picture is wrapped around a torus."""
-
-AROUND = 2.0
-"""Standard deviation of the window in which a variance is averaged, in pixels."""
+from ...rings import Rings
 
 OPPONENT = torch.tensor([[1.0, 1, 1], [1, -1, 0], [1, 1, -2]], dtype=torch.float64)
 """Rows: lightness, red against green, yellow against blue; not yet of length 1."""
 
 
-class PictureBands(Bands):
+class PictureBands(Rings):
     """Lightness and two opponent colours by rings of frequency.
 
-    T puts a picture on a larger torus and takes its Fourier transform, so that C is stationary up
-    to the edges. A spectrum is measured by the cosine transform instead, which no jump from one
-    edge to the other disturbs. Pictures of one channel, and codes, keep their channels.
-
-    Args:
-        signal_shape: ``(channels, height, width)``.
+    Pictures of one channel, and codes, keep their channels.
     """
 
-    def __init__(self, signal_shape: tuple[int, ...]) -> None:
-        self.shape = signal_shape
-        channels, height, width = signal_shape
-        colours = OPPONENT / OPPONENT.norm(dim=1, keepdim=True)
-        self.colours = colours if channels == 3 else torch.eye(channels, dtype=torch.float64)
-        self.torus = fast_length(height + MARGIN), fast_length(width + MARGIN)
-        self.count = channels * RINGS
-        rows, columns = torch.fft.fftfreq(self.torus[0]), torch.fft.rfftfreq(self.torus[1])
-        self.band = self._banded(2 * rows.abs(), 2 * columns)
-
-    def _banded(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Bands of the frequencies along both sides, the highest being 1."""
-        edges = torch.logspace(math.log10(LOWEST), math.log10(2**0.5), RINGS)[:-1]
-        ring = torch.bucketize((rows[:, None].square() + columns.square()).sqrt(), edges)
-        return ring + RINGS * torch.arange(self.shape[0])[:, None, None]
-
-    def forward(self, x: Signal) -> Tensor:
-        return torch.fft.rfft2(self._mixed(x), s=self.torus, norm="ortho")
-
-    def inverse(self, z: Tensor) -> Signal:
-        _, height, width = self.shape
-        x = torch.fft.irfft2(z, s=self.torus, norm="ortho")
-        return self._mixed(x[..., :height, :width], back=True)
-
-    def white(self, noise: Noise, rows: int) -> Tensor:
-        return torch.fft.rfft2(noise((rows, self.shape[0], *self.torus)), norm="ortho")
-
-    @cached_property
-    def _cosines(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The cosine transforms of columns and rows, and the bands of their coefficients."""
-        _, height, width = self.shape
-        rows, columns = torch.arange(height) / height, torch.arange(width) / width
-        return dct_matrix(height), dct_matrix(width), self._banded(rows, columns)
-
-    @property
-    def held(self) -> Int[Tensor, " bands"]:
-        return torch.bincount(self._cosines[2].flatten(), minlength=self.count)
-
-    def product(self, u: Signal, v: Signal) -> Float[Tensor, "batch bands"]:
-        rows, columns, band = self._cosines
-        held = self.held
-        rows, columns = rows.to(u.dtype), columns.to(u.dtype)
-        a = rows @ self._mixed(u.cpu()) @ columns.mT
-        b = a if v is u else rows @ self._mixed(v.cpu()) @ columns.mT
-        total = a.new_zeros(len(a), self.count)
-        total.index_add_(1, band.flatten(), (a * b).flatten(1))
-        full = held.nonzero()[:, 0]
-        below = (torch.searchsorted(full, torch.arange(self.count), right=True) - 1).clamp(min=0)
-        nearest = full[below]  # a small picture has no frequency in some rings
-        return total[:, nearest] / held[nearest]
-
-    def around(self, variance: Signal) -> Tensor:
-        reach = math.ceil(3 * AROUND)
-        window = torch.exp(-((torch.arange(-reach, reach + 1.0) / AROUND) ** 2) / 2)
-        window = (window / window.sum()).to(variance)
-        mean = pad(variance.mean(1, keepdim=True), [reach] * 4, mode="replicate")
-        return conv2d(conv2d(mean, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
-
-    def alike(self, shape: tuple[int, ...]) -> "PictureBands | None":
-        return PictureBands(shape) if len(shape) == 3 and shape[0] == self.shape[0] else None
-
-    def _mixed(self, x: Tensor, back: bool = False) -> Tensor:
-        """Channels to colours, or back."""
-        colours = self.colours.to(x)
-        return ((colours.mT if back else colours) @ x.flatten(2)).view_as(x)
+    def turned(self, components: int) -> Float[Tensor, "components components"]:
+        if components != 3:
+            return super().turned(components)
+        return OPPONENT / OPPONENT.norm(dim=1, keepdim=True)

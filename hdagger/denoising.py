@@ -1,0 +1,191 @@
+"""The course of a U-Net that learns to denoise; what it learns from is a domain's own.
+
+Noise is added with ln sigma drawn from a Gaussian; the network knows its loss. Stops and resumes
+at any moment.
+
+References:
+    Karras et al., Elucidating the Design Space of Diffusion-Based Generative Models, 2022,
+    section 5. https://arxiv.org/abs/2206.00364
+"""
+
+import abc
+import itertools
+import math
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar, TypeAlias, TypeVar, cast
+
+import torch
+from torch import Tensor
+
+from .course import Course, read_plan
+from .errors import SettingError
+from .priors.classifier import NoisyClassifier
+from .priors.unet import TRAINED, UNetDenoiser, UNetShape
+from .tensors import Label, SampleNoise, Signal
+
+Learner: TypeAlias = UNetDenoiser | NoisyClassifier
+Chosen = TypeVar("Chosen", bound="DenoisingPlan")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenoisingPlan:
+    """What a training TOML file says, whatever the signals are.
+
+    Attributes:
+        hours: Time to train in all, over every resumption; the learning rate falls to 0 by then.
+        batch: Signals for each update.
+        rate: Learning rate of Muon, for the convolutions.
+        rate_rest: Learning rate of AdamW, for biases and what touches the signal.
+        flat: Share of the time at the full learning rate.
+        ema: Decay of the running mean of the weights, which is what is kept.
+        log_sigma_mean: Mean of ln sigma.
+        log_sigma_std: Standard deviation of ln sigma.
+        coarse: Share of the signals whose ln sigma is uniform instead, from the level of the
+            clean signals to the highest, where large structure is decided.
+        seed: Of the weights, the signals and the noise.
+        bfloat16: Whether the network computes in bfloat16 while it learns (its weights stay in
+            float32): twice as fast on a CPU with avx512_bf16.
+        unet: The shape of the network.
+    """
+
+    example: ClassVar[str]
+    """A plan to start from."""
+
+    hours: float = 2.0
+    batch: int = 32
+    rate: float = 0.005
+    rate_rest: float = 0.001
+    flat: float = 0.3
+    ema: float = 0.995
+    log_sigma_mean: float = -1.4
+    log_sigma_std: float = 1.4
+    coarse: float = 0.0
+    seed: int = 0
+    bfloat16: bool = False
+    unet: UNetShape = field(default_factory=UNetShape)
+
+    @classmethod
+    def read(cls: type[Chosen], path: Path) -> Chosen:
+        """Reads a TOML file; names of files and folders in it are relative to it.
+
+        Raises:
+            FileError: It is not TOML.
+            SettingError: It names something unknown, or misses what has no default.
+        """
+        table = read_plan(path)
+        kinds: dict[str, Any] = {entry.name: entry.type for entry in fields(cls)}
+        try:
+            shape = {name: _plain(value) for name, value in table.pop("unet", {}).items()}
+            said = {
+                name: path.parent / value
+                if kinds.get(name) in (Path, Path | None)
+                else _plain(value)
+                for name, value in table.items()
+            }
+            return cls(unet=UNetShape(**shape), **said)
+        except (KeyError, TypeError) as error:
+            known = ", ".join(kinds)
+            raise SettingError(
+                f"Wanted the settings {known}, but {path} has others or too few ({error}). "
+                f"Start from {cls.example}."
+            ) from error
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a training is.
+
+    Attributes:
+        step: Updates so far.
+        crops: Signals seen so far; a larger one counts as those of the first size that it holds.
+        loss: Mean loss since the last report.
+        seconds: Time trained so far, over every resumption.
+        crops_per_second: Since the last report.
+    """
+
+    step: int
+    crops: int
+    loss: float
+    seconds: float
+    crops_per_second: float
+
+
+class DenoisingCourse(Course[Progress]):
+    """A training of a network on noisy signals.
+
+    Args:
+        plan: What to do.
+        folder: Where ``state.pt`` and ``prior.safetensors`` go. A state that is already there is
+            taken up.
+        network: What is trained.
+        device: Where it is.
+    """
+
+    warm_up = 20
+    stored_as = "denoiser"
+
+    def __init__(self, plan: DenoisingPlan, folder: Path, network: Learner, device: str) -> None:
+        self._denoising, self.device, self.denoiser = plan, device, network
+        inner = [
+            weight
+            for name, weight in network.net.named_parameters()
+            if weight.ndim == 4 and not name.startswith(("stem", "head", "spread"))
+        ]
+        super().__init__(plan, folder, network, inner)
+
+    @property
+    def ema(self) -> Learner:
+        """The running mean."""
+        return cast("Learner", self._mean)
+
+    @abc.abstractmethod
+    def examples(self, generator: torch.Generator) -> tuple[Signal, Label]:
+        """Clean signals for the next update, and their labels."""
+
+    def loss(self) -> Tensor:
+        generator = torch.Generator().manual_seed(self.seed)
+        x0, label = self.examples(generator)
+        sigma = self._levels(len(x0), generator)
+        noise = torch.randn(x0.shape, generator=generator)
+        given = (part.to(self.device) for part in (x0, sigma, noise, label))
+        half = self._denoising.bfloat16
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16, half):
+            return self.denoiser.loss(*given)
+
+    def _levels(self, count: int, generator: torch.Generator) -> Tensor:
+        plan = self._denoising
+        z = torch.randn(count, generator=generator)
+        u, chance = torch.rand(2, count, generator=generator)
+        low, high = math.log(plan.unet.sigma_data), math.log(TRAINED[1])
+        fine = z * plan.log_sigma_std + plan.log_sigma_mean
+        coarse = low + (high - low) * u
+        return torch.where(chance < plan.coarse, coarse, fine).exp().clamp(*TRAINED)
+
+    def told(self, losses: list[float], seconds: float) -> Progress:
+        batch = self._denoising.batch
+        return Progress(
+            self.step,
+            self.step * batch,
+            sum(losses) / len(losses),
+            self.seconds,
+            len(losses) * batch / seconds,
+        )
+
+    @torch.no_grad()
+    def drawn(self, prior: UNetDenoiser, side: int, grid: int = 4) -> Tensor:
+        """Samples by DDIM, 18 steps, as one picture; with classes, each row goes through them."""
+        levels = [*torch.logspace(math.log10(40), math.log10(0.02), 18).tolist(), 0.0]
+        count, shape = grid * grid, self._denoising.unet
+        noise = SampleNoise(self._denoising.seed, [(i,) for i in range(count)], self.device)
+        x = levels[0] * noise((count, shape.channels, side, side)).float()
+        label = torch.arange(count, device=self.device) % shape.classes if shape.classes else None
+        for sigma, lower in itertools.pairwise(levels):
+            D = prior(x, torch.tensor(sigma), label)
+            x = D + lower / sigma * (x - D)
+        tiles = x.unflatten(0, (grid, grid)).permute(2, 0, 3, 1, 4)
+        return tiles.reshape(shape.channels, grid * side, grid * side)
