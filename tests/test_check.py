@@ -371,7 +371,7 @@ REFUSED = {
     "--set strength=3": "got auto",
     "--method ddrm --set strength=3": "one of eta, eta_b",
     "--set eta": "NAME=VALUE",
-    "--set eta=7": "eta",
+    "--method ddrm --set eta=7": "[0, 1]",
     "--method auto --set eta=0.5": "--method",
     "--method cells": "cells",
     "--store": "--prior photo",
