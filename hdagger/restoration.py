@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .conformal import Interval
-from .covariance import Bands, ExactField, Isotropic, SpectralTable, Uncertainty
+from .covariance import Bands, ExactField, Isotropic, Uncertainty
 from .domain import DOMAINS, Domain, Posed
 from .errors import FileError, OperatorAbilityError, SettingError
 from .files import whole_file, whole_folder
@@ -29,6 +29,7 @@ from .samplers.drawn import Drawn
 from .samples import PosteriorSamples
 from .settings import settings_of
 from .solving import BFLOAT16, Network, Watch, solve, unwatched
+from .spectra import SpectralTable
 from .verdicts import Subject, found_on
 
 PREFERRED = ("cells", "ddrm", "pigdm", "dps")

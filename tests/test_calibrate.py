@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 from test_huggingface import pipeline  # noqa: F401
 
-from hdagger.covariance import SpectralTable
 from hdagger.domains.pictures.bands import PictureBands
 from hdagger.errors import FileError
 from hdagger.priors import checkpoint, zoo
@@ -19,6 +18,7 @@ from hdagger.priors.latent import LatentDenoiser
 from hdagger.priors.unet import UNetDenoiser, UNetShape
 from hdagger.recipe import Recipe
 from hdagger.restoration import Prior
+from hdagger.spectra import SpectralTable
 from hdagger.verdicts import found_on, store
 
 TINY = UNetShape(channels=1, widths=(8, 16), embedding=16, heads=2, spread=True)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from hdagger import covariance, solving
-from hdagger.covariance import ExactField, LocalSpectra, SpectralTable, White, shares_of
+from hdagger import solving, spectra
+from hdagger.covariance import ExactField, LocalSpectra, White
 from hdagger.domains.pictures.bands import PictureBands
 from hdagger.errors import FileError
 from hdagger.linalg import fast_length
@@ -20,6 +20,7 @@ from hdagger.problem import Problem
 from hdagger.rings import RINGS
 from hdagger.samplers import METHODS
 from hdagger.solving import Network, solve
+from hdagger.spectra import SpectralTable, shares_of
 from hdagger.tensors import SampleNoise
 
 F64 = torch.float64
@@ -220,9 +221,9 @@ def test_what_is_measured_of_a_gaussian_prior_is_its_covariance():
     band = bands._cosines[2]
     held = band.flatten().bincount(minlength=bands.count)
     chance = (2 / (40 * held)).sqrt()
-    for level, spectra in zip(table.levels, table.spectra, strict=True):
+    for level, measured in zip(table.levels, table.spectra, strict=True):
         exact = power / (power + level**2)
-        off = (spectra[0] / exact - 1) / chance
+        off = (measured[0] / exact - 1) / chance
         assert off[held > 0].abs().max() < 4.5
         if level > 2:  # far from 1, where the table ends
             assert off[held > 0].square().mean() == pytest.approx(1, abs=0.5)
@@ -276,7 +277,7 @@ def broken(**changes):
     """The file of a table in which something is another."""
     tensors = {"levels": LEVELS, "nodes": NODES, "spectra": TABLE.spectra}
     build = {"data_variance": 0.3, "prior_sha256": "ab", "truths": ""}
-    kind = changes.pop("kind", covariance.KIND)
+    kind = changes.pop("kind", spectra.KIND)
     for name, value in changes.items():
         (tensors if name in tensors else build)[name] = value
     state = {name: t.float().contiguous() for name, t in tensors.items() if t is not None}

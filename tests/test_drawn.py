@@ -15,7 +15,6 @@ from hdagger.covariance import (
     DataBands,
     ExactField,
     Isotropic,
-    SpectralTable,
     Uncertainty,
 )
 from hdagger.domains.pictures.bands import PictureBands
@@ -30,6 +29,7 @@ from hdagger.samplers import drawn
 from hdagger.samplers.drawn import Drawn
 from hdagger.samplers.walk import karras_levels
 from hdagger.solving import solve
+from hdagger.spectra import SpectralTable
 from hdagger.tensors import Level, SampleNoise, Signal
 
 F64 = torch.float64

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from hdagger.covariance import Isotropic, SpectralTable
+from hdagger.covariance import Isotropic
 from hdagger.domains.pictures.domain import PICTURES
 from hdagger.domains.pictures.jpeg import Jpeg
 from hdagger.domains.pictures.resample import BlockAverage
@@ -32,6 +32,7 @@ from hdagger.samplers.pigdm import PiGDM
 from hdagger.samplers.walk import karras_levels
 from hdagger.samples import PosteriorSamples
 from hdagger.settings import settings_of
+from hdagger.spectra import SpectralTable
 
 F64 = torch.float64
 ROWS, COLUMNS = torch.meshgrid(torch.linspace(0, 3, 24), torch.linspace(0, 3, 24), indexing="ij")
