@@ -68,12 +68,16 @@ BORDER = 0.05
 FARTHEST = 30.0
 """Deviations from the mean up to which a Gaussian's tail is told in float64."""
 
-NARROWEST, WIDEST = 0.7, 4.0
-"""Between what a measured covariance may be scaled; smooth pictures scaled by less lose detail."""
+NARROWEST, WIDEST = 0.35, 4.0
+"""Between what a measured covariance may be scaled."""
 
 DOUBT = 80.0
 """The information of one step at which its word on the scale counts half; 20 lets grain into
 smooth pictures, where little is left to be told at the end."""
+
+HELD = 0.8
+"""The share of the scale's logarithm that is held to the next level; all of it leaves grain in
+smooth pictures, .6 is as good."""
 
 EXACT = 1e-3
 """Deviation of the noise that data without any are taken to have, over that which sigma is in the
@@ -136,7 +140,7 @@ class Drawn(Sampler[Drawing]):
             z, numbers = given_rough(numbers, D, C, problem, step.sigma, noise)
         else:
             z, change = given_data(D, C, problem, step.sigma, noise)
-            scale = (change * scale).clamp(NARROWEST, WIDEST)
+            scale = (change * scale).clamp(NARROWEST, WIDEST) ** HELD
         return Drawing(step.move(z, at.x, noise), scale, numbers)
 
     def finish(self, at: Drawing, /, problem: Problem) -> Signal:
