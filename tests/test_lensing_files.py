@@ -365,6 +365,9 @@ def test_galaxies_are_reproducible_on_a_dark_sky(pictures):
     assert 0.19 < peaks.min() < 0.35
     assert 0.9 < peaks.max() < 2.5
     assert (x < 1e-3).double().mean() > 0.4
+    sharp = galaxies.draw(64, seed=1, sharp=True)
+    roughness = lambda x: float(x.diff(dim=3).square().sum() / x.square().sum())
+    assert roughness(sharp) > 1.3 * roughness(x)
     with pytest.raises(FileError, match="gather_galaxies"):
         Galaxies(pictures / "none", 32)
     (pictures / "broken.png").write_bytes(b"no picture")
