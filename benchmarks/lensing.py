@@ -7,7 +7,7 @@ Sources and images are those of benchmarks/lensing_sources.py: simulated lenses 
 galaxies. Every method gets the same operator, every sampler the same prior. ``curvature`` and
 ``gradient`` are semi-linear inversions at the strength of the highest evidence, with their own
 posterior deviations; ``inversion`` in the table is, image by image, the one of higher evidence.
-``rough`` draws the lens too, from a start that is off by DEVIATIONS: ``inside`` is the share of
+``rough`` draws the lens too, from a start that is off by DEVIATIONS; ``inside`` is the share of
 the lens's numbers that lie within their 90 % intervals. Errors are those of the mean of 16 samples
 on the pixels above 5 % of the peak, over the root mean square of the source there; intervals are
 of 90 %.

@@ -354,7 +354,7 @@ def pictures(tmp_path):
     return folder
 
 
-def test_galaxies_are_reproducible_on_a_dark_sky(pictures):
+def test_galaxies_are_reproducible_on_a_dark_sky(pictures, monkeypatch):
     galaxies = Galaxies(pictures, 32)
     x = galaxies.draw(64, seed=1)
     assert x.shape == (64, 1, 32, 32)
@@ -365,6 +365,10 @@ def test_galaxies_are_reproducible_on_a_dark_sky(pictures):
     assert 0.19 < peaks.min() < 0.35
     assert 0.9 < peaks.max() < 2.5
     assert (x < 1e-3).double().mean() > 0.4
+    sharp = galaxies.draw(64, seed=1, sharp=True)
+    monkeypatch.setattr("hdagger.domains.lensing.galaxies.BLUR", 5.0)
+    assert torch.equal(sharp, galaxies.draw(64, seed=1, sharp=True))
+    assert not torch.equal(x, galaxies.draw(64, seed=1))
     with pytest.raises(FileError, match="gather_galaxies"):
         Galaxies(pictures / "none", 32)
     (pictures / "broken.png").write_bytes(b"no picture")

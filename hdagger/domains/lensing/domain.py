@@ -103,8 +103,8 @@ class Lensing(Domain):
         seed: int,
         in_turn: bool = False,
     ) -> Tensor:
-        """Galaxies and Sersic profiles, at any turn and size."""
-        return Galaxies(folder, signal_shape[-1]).draw(count, seed)
+        """Galaxies and Sersic profiles at any turn and size; or real ones, not blurred."""
+        return Galaxies(folder, signal_shape[-1]).draw(count, seed, sharp=in_turn)
 
     def basis(self, signal_shape: tuple[int, ...]) -> Rings:
         return Rings(signal_shape)

@@ -64,36 +64,40 @@ class Galaxies:
             [torch.stack([read_galaxy(path) for path in paths])[:, None], smooth]
         )
 
-    def draw(self, count: int, seed: int) -> Float[Tensor, "count 1 side side"]:
-        """``count`` frames; the seed decides which."""
+    def draw(
+        self, count: int, seed: int, sharp: bool = False
+    ) -> Float[Tensor, "count 1 side side"]:
+        """``count`` frames.
+
+        Args:
+            count: How many.
+            seed: Which ones.
+            sharp: Whether all are real galaxies that are not blurred.
+        """
         rng = np.random.default_rng(seed)
-        frames = self._galaxies(count, rng)
+        frames = self._galaxies(count, rng, sharp)
         paired = torch.from_numpy(rng.random(count) < PAIRS)
         if paired.any():
-            second = self._galaxies(int(paired.sum()), rng)
+            second = self._galaxies(int(paired.sum()), rng, sharp)
             fainter = torch.from_numpy(rng.uniform(0.2, 1, (len(second), 1, 1, 1))).float()
             frames[paired] += fainter * second
         low, high = PEAKS
         peaks = torch.from_numpy(np.exp(rng.uniform(math.log(low), math.log(high), count)))
         return frames * peaks.float().view(-1, 1, 1, 1)
 
-    def _galaxies(self, count: int, rng: np.random.Generator) -> Tensor:
+    def _galaxies(self, count: int, rng: np.random.Generator, sharp: bool) -> Tensor:
         """As many galaxies with a peak of 1, each in a frame."""
         low, high = EXTENTS
         extent = np.exp(rng.uniform(math.log(low), math.log(high), count))
         angle = rng.uniform(0, 2 * math.pi, count)
         mirror = rng.choice([-1.0, 1.0], count)
         place = rng.uniform(-0.5, 0.5, (count, 2)) * np.maximum(0, 1.1 - extent)[:, None]
-        smooth = rng.random(count) < SMOOTH[0]
+        smooth = rng.random(count) < (0 if sharp else SMOOTH[0])
         chosen = rng.integers(
             np.where(smooth, self.real, 0), np.where(smooth, len(self.pictures), self.real)
         )
-        power = (
-            torch.from_numpy(np.where(smooth, 1, rng.uniform(*POWERS, count)))
-            .float()
-            .view(-1, 1, 1, 1)
-        )
-        whole = self.pictures[torch.from_numpy(chosen)] ** power
+        power = torch.from_numpy(np.where(smooth, 1, rng.uniform(*POWERS, count))).float()
+        whole = self.pictures[torch.from_numpy(chosen)] ** power.view(-1, 1, 1, 1)
         cos, sin = np.cos(angle) / extent, np.sin(angle) / extent
         turn = np.stack([np.stack([cos * mirror, sin], 1), np.stack([-sin * mirror, cos], 1)], 1)
         shift = -turn @ (2 * place[:, :, None])
@@ -106,7 +110,8 @@ class Galaxies:
             grid = affine_grid(theta[rows], [len(rows), 1, fine, fine], align_corners=False)
             source = avg_pool2d(whole[rows], 2 ** int(level))
             frames[rows] = avg_pool2d(grid_sample(source, grid, align_corners=False), 2)
-        frames = blurred(frames, torch.from_numpy(rng.uniform(0, BLUR, count)).float())
+        if not sharp:
+            frames = blurred(frames, torch.from_numpy(rng.uniform(0, BLUR, count)).float())
         return frames / frames.amax((1, 2, 3), keepdim=True).clamp(min=1e-6)
 
 
