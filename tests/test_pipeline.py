@@ -271,7 +271,7 @@ def test_settings_change_the_samples():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"method": "magic"}, "one of auto, drawn"),
+        ({"method": "magic"}, "one of auto, quick, drawn"),
         ({"method": "ddrm", "settings": {"strength": 1}}, "one of eta, eta_b"),
         ({"method": "ddrm", "settings": {"eta": "much"}}, "a number"),
         ({"method": "pigdm", "settings": {"solver": "rk4"}}, "euler or heun or multistep"),
