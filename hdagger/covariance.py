@@ -211,9 +211,10 @@ class LocalSpectra(Covariance):
             return None
         probe = noise(tuple(e.shape))
         least, made = torch.as_tensor(least).reshape(-1, 1).to(e), system(probe)
-        variance = bands.product(probe, made) / bands.power(probe)
-        floor = (bands.power(made) / bands.power(probe)).sqrt() / 4  # a band of few may say < 0
-        return DataBands(bands, torch.maximum(variance, floor).to(e).clamp(min=least), least)
+        sent, answer = bands.power(probe), bands.product(probe, made)
+        floor = (sent * bands.power(made)).sqrt() / 4  # a band of few may say < 0
+        variance = torch.maximum(answer, floor) / sent
+        return DataBands(bands, variance.to(e).clamp(min=least), least)
 
     def _gathered(self, z: Tensor) -> Signal:
         """sum_k R_k T' z_k."""

@@ -1,7 +1,7 @@
 """Rings of frequency on a grid, in which a denoiser's errors are about independent."""
 
 import math
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import torch
 from jaxtyping import Float, Int
@@ -75,6 +75,10 @@ class Rings(Bands):
 
     @property
     def held(self) -> Int[Tensor, " bands"]:
+        return self._held
+
+    @cached_property
+    def _held(self) -> Int[Tensor, " bands"]:
         return torch.bincount(self._cosines[2].flatten(), minlength=self.count)
 
     def product(self, u: Signal, v: Signal) -> Float[Tensor, "batch bands"]:
@@ -98,9 +102,17 @@ class Rings(Bands):
         return conv2d(conv2d(mean, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
 
     def alike(self, shape: tuple[int, ...]) -> "Rings | None":
-        return type(self)(shape) if len(shape) == 3 and shape[0] == self.shape[0] else None
+        if len(shape) != 3 or shape[0] != self.shape[0]:
+            return None
+        return _of(type(self), shape)
 
     def _mixed(self, x: Tensor, back: bool = False) -> Tensor:
         """Components to their mixtures, or back."""
         turn = self.turn.to(x)
         return ((turn.mT if back else turn) @ x.flatten(2)).view_as(x)
+
+
+@lru_cache(maxsize=4)
+def _of(kind: type[Rings], shape: tuple[int, ...]) -> Rings:
+    """Every step asks for those of its data, whose tables take as long as a transform."""
+    return kind(shape)

@@ -136,4 +136,18 @@ CORE_MUTATIONS = (
         "self.guidance * sigma * gradient",
         "test_zoo.py -k exact_arithmetic",
     ),
+    Mutation(
+        "Convolution: the adjoint is another convolution",
+        "operators/convolution.py",
+        "torch.view_as_complex(self.on_circle).conj() * filled",
+        "torch.view_as_complex(self.on_circle) * filled",
+        "test_operator_contract.py -k onvolution",
+    ),
+    Mutation(
+        "CircularBlur: the fast form is not the slow one",
+        "operators/convolution.py",
+        "return self._filtered(y, torch.view_as_complex(self.response).conj())",
+        "return self._filtered(y, torch.view_as_complex(self.response))",
+        "test_operator_contract.py -k ircular",
+    ),
 )

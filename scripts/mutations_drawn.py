@@ -160,8 +160,8 @@ DRAWN_MUTATIONS = (
     Mutation(
         "covariance: a band that seems to hold less than nothing",
         "covariance.py",
-        "torch.maximum(variance, floor).to(e)",
-        "variance.to(e)",
+        "torch.maximum(answer, floor) / sent",
+        "answer / sent",
         "test_drawn.py -k does_not_depend_on_its_batch",
     ),
     Mutation(
