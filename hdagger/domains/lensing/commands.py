@@ -10,7 +10,7 @@ from rich.console import Console
 from ...errors import SettingError
 from ...files import check_file, whole_folder
 from ...progress import progress
-from ...recipe import Recipe, settings_said
+from ...recipe import CHOSEN, Recipe, settings_said
 from ...samplers import METHODS
 
 lens = typer.Typer(help="Gravitational lenses: the galaxy behind one, with error bars.")
@@ -48,7 +48,7 @@ def restore(
         Path | None, typer.Option(help="FITS of the source, if it is known, to compare with.")
     ] = None,
     method: Annotated[
-        str, typer.Option(help=f"auto, {', '.join(METHODS)}; auto by default.")
+        str, typer.Option(help=f"{', '.join((*CHOSEN, *METHODS))}; auto by default.")
     ] = "auto",
     setting: Annotated[
         list[str] | None,
