@@ -11,6 +11,7 @@ from ..domains.lensing.commands import lens
 from ..domains.motion.commands import motion
 from ..domains.pictures.commands import degrade, restore
 from ..errors import HDaggerError
+from .batch import batch
 from .bench import bench
 from .check import check
 from .priors import priors
@@ -21,7 +22,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",
 )
-for command in (restore, degrade, check, train):
+for command in (restore, batch, degrade, check, train):
     app.command()(command)
 app.add_typer(bench, name="bench")
 app.add_typer(priors, name="priors")
