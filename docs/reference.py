@@ -5,7 +5,6 @@ run, at tiny size, on the bee.
 """
 
 import inspect
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,7 +89,7 @@ def commands() -> Iterator[tuple[str, str]]:
 
 def command_page(name: str, command: Any, level: int = 1) -> str:
     """What --help says; a group's commands follow it."""
-    parts = [f"{'#' * level} {name}", _plain(command.help or command.callback.__doc__ or "")]
+    parts = [f"{'#' * level} {name}", inspect.cleandoc(command.help or "")]
     inner = getattr(command, "commands", None)
     if inner:
         parts += [command_page(f"{name} {word}", one, level + 1) for word, one in inner.items()]
@@ -199,11 +198,6 @@ def _save(image: Image.Image, name: str) -> None:
 def _preformatted(text: str) -> str:
     """A docstring as it stands: its mathematics are letters, not Markdown."""
     return f"```text\n{text}\n```"
-
-
-def _plain(text: str) -> str:
-    """A command's help: examples become code, the rest stays."""
-    return re.sub(r"\\\*", "*", inspect.cleandoc(text)).replace("*", r"\*")
 
 
 def _said(parameter: Any) -> str:
