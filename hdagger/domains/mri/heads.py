@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import avg_pool2d, interpolate
 
 from ...planes import Planes, Pose
 
@@ -31,6 +31,13 @@ GAMMA = 0.35
 
 BIAS = 0.25
 """Deviation of the logarithm of a smooth gain."""
+
+SHARPER = 1.5
+"""Most that a picture is sharpened, in its difference from itself blurred: the average of many
+scans, or of many persons, is softer than one."""
+
+GRAIN = 0.03
+"""Largest deviation of grain in a picture, as a scanner leaves it."""
 
 SPOTS = 0.25
 """Share of pictures with one to three spots of another brightness, as lesions are."""
@@ -64,6 +71,7 @@ class Heads:
         spotted = torch.from_numpy(rng.random(count) < SPOTS)
         if spotted.any():
             x[spotted] = self._spots(x[spotted], rng)
+        x = self._grainy(self._of_unit(x), rng)
         x = self._of_unit(x) * torch.from_numpy(np.exp(UNIT * rng.standard_normal(count))).view(
             -1, 1, 1, 1
         )
@@ -86,6 +94,13 @@ class Heads:
         coarse = torch.from_numpy(rng.standard_normal((count, 1, knots, knots))).float()
         size = (self.side, self.side)
         return interpolate(coarse, size, mode="bicubic", align_corners=True)
+
+    def _grainy(self, x: Tensor, rng: np.random.Generator) -> Tensor:
+        """Sharper, and with grain where there is something to see."""
+        some = lambda most: torch.from_numpy(rng.uniform(0, most, (len(x), 1, 1, 1))).float()
+        soft = avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+        grain = torch.from_numpy(rng.standard_normal(x.shape)).float()
+        return x + some(SHARPER) * (x - soft) + some(GRAIN) * grain * (soft > 0.02)
 
     def _spots(self, x: Tensor, rng: np.random.Generator) -> Tensor:
         place = torch.linspace(-1, 1, self.side)
