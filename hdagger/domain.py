@@ -209,6 +209,7 @@ DOMAINS: Registry[Domain] = Registry(
         "pictures": "hdagger.domains.pictures.domain:PICTURES",
         "lensing": "hdagger.domains.lensing.domain:LENSING",
         "motion": "hdagger.domains.motion.domain:MOTION",
+        "mri": "hdagger.domains.mri.domain:SCANS",
     },
 )
 """Name -> the domain."""
