@@ -12,6 +12,8 @@ References:
     Pruessmann et al., SENSE: sensitivity encoding for fast MRI, 1999.
 """
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor
@@ -112,6 +114,7 @@ class Lines(AlignedOperator):
 
     s: Tensor
     right: Tensor
+    power: Tensor
 
     def __init__(
         self, s: Float[Tensor, "rows k"], right: Complex[Tensor, "rows columns columns"]
@@ -121,6 +124,10 @@ class Lines(AlignedOperator):
         self.signal_shape, self.data_shape = (2, rows, right.shape[1]), (2 * rows * k,)
         self.register_buffer("s", s.flatten().repeat_interleave(2))
         self.register_buffer("right", torch.view_as_real(right.contiguous()))
+        power = torch.fft.fft(right[..., :k], dim=1, norm="ortho").abs().square()
+        half = right.shape[1] // 2
+        power[:, 1 : (right.shape[1] + 1) // 2] += power[:, half + 1 :].flip(1)
+        self.register_buffer("power", power[:, : half + 1].contiguous())
         self.k = k
 
     @property
@@ -140,6 +147,20 @@ class Lines(AlignedOperator):
         z = torch.einsum("rnk,brn->brk", right, image_of(x).conj()).conj()
         z = torch.cat([z[..., : self.k].flatten(1), z[..., self.k :].flatten(1)], dim=1)
         return torch.view_as_real(z.resolve_conj()).flatten(1)
+
+
+    def data_preconditioner(
+        self, covariance: Callable[[Signal], Signal], sigma_y2: float | Tensor, rows: int
+    ) -> Callable[[Data], Data]:
+        """The diagonal of s V^T C V s, from what C is within a row: its spectrum along one."""
+        _, height, width = self.signal_shape
+        point = self.s.new_zeros(rows, *self.signal_shape)
+        point[:, :, height // 2, width // 2] = 1
+        along = covariance(point)[:, :, height // 2].mean(1)
+        spectrum = torch.fft.rfft(along.roll(-(width // 2), 1)).real.clamp(min=0)
+        variance = torch.einsum("rfk,bf->brk", self.power, spectrum).flatten(1)
+        diagonal = self.s**2 * variance.repeat_interleave(2, dim=1) + sigma_y2
+        return lambda v: v / diagonal
 
 
 def reduced(
