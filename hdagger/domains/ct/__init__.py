@@ -1,0 +1,1 @@
+"""Computed tomography: pictures of the body out of a sinogram, with error bars."""
