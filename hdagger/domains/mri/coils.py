@@ -35,3 +35,28 @@ def of_unit_length(maps: Maps) -> Maps:
     least variance (MVUE) and leaves the noise of the data as it is."""
     length = maps.abs().square().sum(0).sqrt()
     return torch.where(length > 0, maps / length.clamp(min=1e-300), 0)
+
+
+def covariance(noise: Complex[Tensor, "coils samples"]) -> Complex[Tensor, "coils coils"]:
+    """Of the noise that coils share: Psi, in units of one real component."""
+    return noise @ noise.mH / (2 * noise.shape[1])
+
+
+def whitener(
+    psi: Complex[Tensor, "coils coils"],
+) -> tuple[Complex[Tensor, "coils coils"], float]:
+    """W = s L^-1 with Psi = L L^H, after which all coils have noise of the deviation s; and s.
+
+    s is the geometric mean of the deviations, so that images keep about their units.
+
+    Raises:
+        SettingError: A coil has no noise, or that of another one.
+    """
+    factor, failed = torch.linalg.cholesky_ex(psi)
+    if int(failed):
+        raise SettingError(
+            "Wanted noise of each coil's own, but the coils' noise has a singular covariance. "
+            "Remove dead coils, or give --sigma."
+        )
+    s = math.exp(float(factor.diagonal().real.log().mean()))
+    return s * torch.linalg.inv(factor), s

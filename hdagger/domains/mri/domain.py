@@ -1,9 +1,10 @@
 """MRI as a domain: how k-space is put to a prior, and where a walk starts."""
 
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from jaxtyping import Complex
 from torch import Tensor
 
 from ...domain import Domain, Posed
@@ -19,14 +20,17 @@ from ...samplers.walk import karras_levels
 from ...solving import HIGHEST, largest_gain
 from ...tensors import Signal
 from .encoding import reduced
-from .kspace import image_of
+from .heads import Heads
 from .scan import Scan
 
 LOWEST = 0.01
 """The lowest noise level of a walk, unless the data ask for a lower one; most is below 1."""
 
 BRIGHT = 0.99
-"""Of the pixels are darker than a prior's unit."""
+"""Share of the pixels that are darker than a prior's unit."""
+
+EXACT = 1e-3
+"""Noise that exact data are taken to have where their unit is looked for, in units."""
 
 
 class MRI(Domain):
@@ -62,15 +66,14 @@ class MRI(Domain):
         if text == "none":
             return Posed(Problem.of(y, Identity(tuple(y.shape)), measurement.sigma_y))
         scan = Scan.read(text)
-        H, maps = scan.operator(arrays), scan.maps(arrays)
-        unit = unit_of(H, y)
-        noise = measurement.sigma_y / unit
-        one_noise = not isinstance(noise, Tensor) or noise.ndim == 0
-        if scan.sampling == "lines" and maps is not None and one_noise:
-            lines, data = reduced(y / unit, maps, arrays["mask"].bool())
-            problem = Problem.of(data, lines, noise)
+        maps, noise = scan.maps(arrays), measurement.sigma_y
+        if scan.sampling == "lines" and maps is not None and not isinstance(noise, Tensor):
+            H, y = reduced(y, maps, scan.mask(arrays)[0])
         else:
-            problem = Problem.of(y / unit, H, noise)
+            H = scan.operator(arrays)
+        problem = Problem.of(y, H, noise)
+        unit = unit_of(problem)
+        problem = replace(problem, y=problem.y / unit, sigma_y=problem.sigma_y / unit)
 
         def finish(x: Signal) -> tuple[Signal, dict[str, Any]]:
             return x * unit, {"unit": unit}
@@ -86,24 +89,47 @@ class MRI(Domain):
         side = side or card.size or 128
         return 2, side, side
 
+    def truths(
+        self,
+        folder: Path,
+        signal_shape: tuple[int, ...],
+        count: int,
+        seed: int,
+        in_turn: bool = False,
+    ) -> Tensor:
+        """Planes of heads with any pose, contrast and phase; or as they are, with a phase."""
+        heads = Heads(folder, signal_shape[-1])
+        return heads.in_turn(count, seed) if in_turn else heads.draw(count, seed)
+
     def basis(self, signal_shape: tuple[int, ...]) -> Rings:
         return Rings(signal_shape)
 
 
-def unit_of(H: LinearOperator, y: Complex[Tensor, "*data"]) -> float:
-    """What a prior's unit is in the units of the image: the bright end of |H^T y|.
+def unit_of(problem: Problem) -> float:
+    """What a prior's unit is in the units of the image: about its bright end.
+
+    H^T y is darker the less was measured. So its bright end is only the deviation of a white
+    image, and that of the most likely such image is the unit.
 
     Raises:
         SettingError: It is dark.
     """
-    seen = image_of(H.adjoint(y[None])).abs()
-    unit = float(seen.flatten().sort().values[int(BRIGHT * (seen.numel() - 1))])
-    if unit <= 0:
+    H, y = problem.H, problem.y
+    assert isinstance(H, LinearOperator)
+    rough = bright(H.adjoint(y))
+    if rough <= 0:
         raise SettingError(
             "Wanted k-space with a picture in it, but 99 % of what it shows is 0. "
             "Look at the mask and the maps."
         )
-    return unit
+    least = max(problem.sigma_y, EXACT * rough)
+    return bright(rough**2 * H.pull(y, rough**2, least**2, tolerance=1e-2))
+
+
+def bright(x: Signal) -> float:
+    """The magnitude that 99 % of the pixels of an image do not reach."""
+    ordered = x[0].norm(dim=0).flatten().sort().values
+    return float(ordered[int(BRIGHT * (len(ordered) - 1))])
 
 
 SCANS = MRI()
