@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Complex
 from torch import Tensor
 
-from ...errors import FileError
+from ...errors import FileError, SettingError
 from .kspace import to_image, to_kspace
 from .scan import MOST_COILS, MOST_PIXELS
 
@@ -56,6 +56,25 @@ class RawFile(abc.ABC):
     @abc.abstractmethod
     def read(self, number: int) -> Raw:
         """The k-space of a slice, from 0 on."""
+
+
+def numbers_in(text: str | None, count: int, path: Path) -> list[int]:
+    """The slices that ``12`` or ``8-16`` names, from 0 on; all of them for None.
+
+    Raises:
+        SettingError: There are no such slices.
+    """
+    first, dash, last = (text or f"0-{count - 1}").partition("-")
+    try:
+        low, high = int(first), int(last) if dash else int(first)
+    except ValueError:
+        low = high = -1
+    if not 0 <= low <= high < count:
+        raise SettingError(
+            f"Wanted slices from 0 to {count - 1} of {path}, but got --slice {text}. "
+            f"Try --slice {count // 2}."
+        )
+    return list(range(low, high + 1))
 
 
 def h5py_for(path: Path) -> ModuleType:
