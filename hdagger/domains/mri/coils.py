@@ -3,7 +3,7 @@
 import math
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Complex
 from torch import Tensor
 
 from ...errors import SettingError

@@ -148,11 +148,10 @@ class Lines(AlignedOperator):
         z = torch.cat([z[..., : self.k].flatten(1), z[..., self.k :].flatten(1)], dim=1)
         return torch.view_as_real(z.resolve_conj()).flatten(1)
 
-
     def amplification(self, sigma_y: float) -> Float[Tensor, "rows columns"]:
         """The deviation of each pixel, were all of them white of deviation 1, over sigma_y: the
         g-factor, up to a constant, where that has a limit."""
-        _, height, width = self.signal_shape
+        _, height, _ = self.signal_shape
         s = self.s[::2].view(height, self.k)
         power = torch.view_as_complex(self.right).abs().square()
         known = torch.einsum("rnk,rk->rn", power[..., : self.k], 1 / (s**2 + sigma_y**2))

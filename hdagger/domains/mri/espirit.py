@@ -39,7 +39,9 @@ def espirit(kspace: Complex[Tensor, "coils rows columns"], mask: Bool[Tensor, ".
     """
     coils, rows, columns = kspace.shape
     points = mask.expand(rows, columns)
-    middle = tuple(slice(n // 2 - CALIBRATION // 2, n // 2 + CALIBRATION // 2) for n in points.shape)
+    middle = tuple(
+        slice(n // 2 - CALIBRATION // 2, n // 2 + CALIBRATION // 2) for n in points.shape
+    )
     if min(rows, columns) < CALIBRATION or not points[middle].all():
         raise SettingError(
             f"Wanted {CALIBRATION} fully measured lines in the middle of k-space to estimate the "

@@ -141,7 +141,7 @@ def write_restoration(
         [one.section for one in slices],
         f"<p><strong>{NO_DEVICE}</strong></p>{table([_row(one.summary) for one in slices])}"
         f"{_coverage_table(slices)}<h2>How</h2><pre>{settings}</pre>"
-        f"<p>{first['nfe']} network evaluations a sample, {first['seconds']} s for the first slice.",
+        f"<p>{first['nfe']} network evaluations a sample, {first['seconds']} s for a slice.",
     )
     return summary
 

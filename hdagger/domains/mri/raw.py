@@ -101,7 +101,8 @@ def check_sizes(path: Path, slices: int, shape: Sequence[int]) -> None:
     coils, rows, columns = shape
     fits = 1 <= coils <= MOST_COILS and 1 <= slices <= MOST_SLICES
     fits &= slices * coils * rows * columns <= MOST_NUMBERS
-    if not (fits and 8 <= min(rows, columns) and max(rows, columns) <= 2 * MOST_PIXELS):
+    fits &= min(rows, columns) >= 8 and max(rows, columns) <= 2 * MOST_PIXELS
+    if not fits:
         raise FileError(
             f"Wanted k-space (slices, coils, readout, phase), but {path} has "
             f"({slices}, {', '.join(map(str, shape))}). Put its axes into that order."
@@ -123,7 +124,9 @@ def check_middle(path: Path, kspace: Complex[Tensor, "coils rows columns"]) -> N
     if not energy.any():
         raise FileError(f"Wanted k-space, but a slice of {path} is all 0. Choose another --slice.")
     row, column = divmod(int(energy.argmax()), energy.shape[1])
-    off = [abs(at - side // 2) / side for at, side in zip((row, column), energy.shape, strict=True)]
+    off = [
+        abs(at - side // 2) / side for at, side in zip((row, column), energy.shape, strict=True)
+    ]
     if max(off) > MIDDLE:
         raise FileError(
             f"Wanted k-space with its peak in the middle, but that of {path} is at ({row}, "
@@ -148,4 +151,4 @@ def without_oversampling(
 
 
 def complex_tensor(values: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.asarray(values, np.complex128))
+    return torch.from_numpy(np.array(values, np.complex128))

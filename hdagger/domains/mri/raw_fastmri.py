@@ -95,7 +95,7 @@ class FastMRI(RawFile):
             found = file["kspace"]
             if not np.issubdtype(found.dtype, np.complexfloating) or found.ndim not in (3, 4):
                 raise FileError(
-                    f"Wanted complex k-space (slices, coils, readout, phase), but kspace of {path} "
+                    f"Wanted complex k-space (slices, coils, readout, phase), but that of {path} "
                     f"is {found.dtype} of shape {found.shape}. Point at the raw data."
                 )
             self.slices = found.shape[0]

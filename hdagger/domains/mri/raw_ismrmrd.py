@@ -48,7 +48,7 @@ class ISMRMRD(RawFile):
         try:
             with ismrmrd.Dataset(str(path), "dataset", create_if_needed=False) as data:
                 encoding = ismrmrd.xsd.CreateFromDocument(data.read_xml_header()).encoding[0]
-                count = data.number_of_acquisitions()
+                count = int(data.number_of_acquisitions() or 0)
         except Exception as error:  # whatever a reader makes of a file that is damaged
             raise FileError(
                 f"Wanted ISMRMRD raw data, but {path} cannot be read as such ({brief(error)}). "
@@ -119,10 +119,10 @@ class ISMRMRD(RawFile):
             row = rows // 2 - readout.center_sample
             last = readout.number_of_samples - readout.discard_post
             kept, row = readout.data[:, readout.discard_pre : last], row + readout.discard_pre
-            fits = 0 <= column < columns and 0 <= row and row + kept.shape[1] <= rows
+            fits = 0 <= column < columns and row >= 0 and row + kept.shape[1] <= rows
             if not (fits and kept.shape[0] == coils and at.slice < self.slices):
                 raise FileError(
-                    f"Wanted readouts within {rows} x {columns} points of {self.slices} slices and "
+                    f"Wanted readouts within {rows} x {columns} points of {self.slices} slices, "
                     f"{coils} coils, but {self.path} has one at ({row}, {column}) of slice "
                     f"{at.slice} with {kept.shape[1]} samples. Mend its header."
                 )
@@ -140,7 +140,7 @@ class ISMRMRD(RawFile):
 
     def _readouts(self) -> Iterator[Any]:
         with self._ismrmrd.Dataset(str(self.path), "dataset", create_if_needed=False) as data:
-            for number in range(data.number_of_acquisitions()):
+            for number in range(int(data.number_of_acquisitions() or 0)):
                 yield data.read_acquisition(number)
 
     @property

@@ -26,6 +26,9 @@ ESPIRIT = "espirit"
 RIM = 0.05
 """Share of the measured points, those farthest from the middle, that are taken for noise."""
 
+FEWEST = 20
+"""Points of the rim for each coil, so that their covariance is of use."""
+
 OBJECT = 0.1
 """Share of an image's bright end from which on a pixel belongs to the object."""
 
@@ -71,7 +74,9 @@ def open_raw(path: Path) -> RawFile:
     return ISMRMRD(path) if is_ismrmrd else FastMRI(path)
 
 
-def read(file: RawFile, number: int, maps: str | None = None, sigma: float | None = None) -> Reading:
+def read(
+    file: RawFile, number: int, maps: str | None = None, sigma: float | None = None
+) -> Reading:
     """Reads a slice, its noise and its coil maps, and holds them against each other.
 
     Args:
@@ -208,7 +213,7 @@ def rim_of(raw: Raw) -> Complex[Tensor, "coils samples"]:
     up = (torch.arange(rows) - rows // 2).abs() / (rows / 2)
     across = (torch.arange(columns) - columns // 2).abs() / (columns / 2)
     far = torch.hypot(up[:, None], across)[raw.mask.expand(rows, columns)]
-    count = max(4 * len(raw.kspace), int(RIM * len(far)))
+    count = max(FEWEST * len(raw.kspace), int(RIM * len(far)))
     chosen = far.argsort(descending=True, stable=True)[:count]
     return raw.kspace[:, raw.mask.expand(rows, columns)][:, chosen]
 

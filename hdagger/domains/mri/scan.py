@@ -10,9 +10,9 @@ from torch import Tensor
 from ...errors import SettingError, ShapeError
 from ...operators.base import LinearOperator
 from .encoding import Encoding, Fourier
-from .trajectory import Path
+from .trajectory import NonCartesian
 
-Sampling = Literal["lines", "points", "path"]
+Sampling = Literal["lines", "points", "trajectory"]
 
 MOST_PIXELS = 2048
 """A side of an image."""
@@ -30,14 +30,14 @@ class Scan:
     ``maps``       complex, ``(coils, rows, columns)``               all; not for one coil
     ``mask``       which were measured, ``(columns,)``               ``lines``
     ``mask``       the same, ``(rows, columns)``                     ``points``
-    ``trajectory`` frequencies in cycles per pixel, ``(samples, 2)``  ``path``
+    ``trajectory`` frequencies in cycles per pixel, ``(samples, 2)``  ``trajectory``
     =============  ================================================  ========================
 
     Attributes:
         rows: Of the image, along the readout.
         columns: Of the image, along the phase encoding.
         coils: How many.
-        sampling: Whole lines of k-space, single points of its grid, or a path off the grid.
+        sampling: Whole lines of k-space, single points of its grid, or a trajectory off it.
 
     Example:
         >>> str(Scan.read("image:128,96 | coils:8 | lines"))
@@ -63,7 +63,8 @@ class Scan:
             image, coils, sampling = (word.strip() for word in text.split("|"))
             rows, columns = (int(n) for n in _after("image", image).split(","))
             count = int(_after("coils", coils))
-            if sampling not in get_args(Sampling):
+            known: dict[str, Sampling] = {name: name for name in get_args(Sampling)}
+            if sampling not in known:
                 raise ValueError(f"{sampling!r} is no sampling")
             if not (1 <= rows <= MOST_PIXELS and 1 <= columns <= MOST_PIXELS):
                 raise ValueError(f"an image of {rows} x {columns} pixels")
@@ -74,7 +75,7 @@ class Scan:
                 f"Wanted image:ROWS,COLUMNS | coils:COUNT | {' or '.join(get_args(Sampling))}, "
                 f"but got {text[:200]!r} ({error}). Mend it."
             ) from error
-        return cls(rows, columns, count, sampling)
+        return cls(rows, columns, count, known[sampling])
 
     def operator(self, arrays: Mapping[str, Tensor]) -> LinearOperator:
         """From an image, ``(2, rows, columns)``, to k-space.
@@ -84,9 +85,9 @@ class Scan:
             ShapeError: One does not fit.
         """
         maps = self.maps(arrays)
-        if self.sampling == "path":
+        if self.sampling == "trajectory":
             whole = torch.ones(1, self.rows, self.columns, dtype=torch.complex128)
-            return Path(whole if maps is None else maps, self._array(arrays, "trajectory"))
+            return NonCartesian(whole if maps is None else maps, self._array(arrays, "trajectory"))
         mask = self.mask(arrays)
         return Fourier(mask) if maps is None else Encoding(maps, mask)
 

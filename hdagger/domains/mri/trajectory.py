@@ -1,4 +1,6 @@
-"""k-space along any path: spirals, radial spokes."""
+"""k-space off the grid: spirals, radial spokes."""
+
+from typing import Any
 
 import torch
 from jaxtyping import Complex, Float
@@ -12,8 +14,8 @@ from .kspace import image_of, signal_of
 Trajectory = Float[Tensor, "samples 2"]
 
 
-class Path(LinearOperator):
-    """k-space of several coils where a path leads, by torchkbnufft.
+class NonCartesian(LinearOperator):
+    """k-space of several coils along a trajectory, by torchkbnufft.
 
     Its unit is that of :func:`hdagger.domains.mri.kspace.to_kspace`, so that on a grid of
     frequencies they agree: what torchkbnufft calls orthonormal is so on its oversampled grid,
@@ -36,15 +38,10 @@ class Path(LinearOperator):
     maps: Tensor
     trajectory: Tensor
 
-    def __init__(self, maps: Complex[Tensor, "coils rows columns"], trajectory: Trajectory) -> None:
+    def __init__(
+        self, maps: Complex[Tensor, "coils rows columns"], trajectory: Trajectory
+    ) -> None:
         super().__init__()
-        try:
-            from torchkbnufft import KbNufft, KbNufftAdjoint
-        except ImportError as error:
-            raise FileError(
-                "Wanted torchkbnufft for k-space along a path, but it is not installed. "
-                "pip install 'hdagger[mri]'"
-            ) from error
         reach = float(trajectory.abs().max())
         if not reach <= 0.5:
             raise ShapeError(
@@ -56,14 +53,33 @@ class Path(LinearOperator):
         self.complex_data = True
         self.register_buffer("maps", torch.view_as_real(maps.to(torch.complex128)))
         self.register_buffer("trajectory", 2 * torch.pi * trajectory.to(torch.float64).T)
-        self.ahead = KbNufft(side, dtype=torch.complex128)
-        self.back = KbNufftAdjoint(side, dtype=torch.complex128)
+        self._made: dict[tuple[torch.dtype, torch.device], tuple[Any, Any]] = {}
+        self._transforms()
 
     def forward(self, x: Signal) -> Data:
         self.check_signal(x)
         coils = torch.view_as_complex(self.maps) * image_of(x)[:, None]
-        return 2 * self.ahead(coils, self.trajectory, norm="ortho")
+        ahead, _ = self._transforms()
+        return 2 * ahead(coils, self.trajectory, norm="ortho")
 
     def adjoint(self, y: Data) -> Signal:
-        coils = 2 * self.back(y, self.trajectory, norm="ortho")
+        _, back = self._transforms()
+        coils = 2 * back(y, self.trajectory, norm="ortho")
         return signal_of((torch.view_as_complex(self.maps).conj() * coils).sum(1))
+
+    def _transforms(self) -> tuple[Any, Any]:
+        """The transform and its adjoint, which cannot be moved to a real precision."""
+        at = self.maps.dtype.to_complex(), self.maps.device
+        if at not in self._made:
+            try:
+                from torchkbnufft import KbNufft, KbNufftAdjoint
+            except ImportError as error:
+                raise FileError(
+                    "Wanted torchkbnufft for k-space off the grid, but it is not installed. "
+                    "pip install 'hdagger[mri]'"
+                ) from error
+            side = self.signal_shape[1:]
+            kinds = (KbNufft, KbNufftAdjoint)
+            ahead, back = (kind(side, dtype=at[0], device=at[1]) for kind in kinds)
+            self._made[at] = ahead, back
+        return self._made[at]
