@@ -1,4 +1,4 @@
-"""What the field does, by sigpy: SENSE, L1 of wavelets, total variation; each at its best strength.
+"""What the field does, by sigpy: SENSE, L1 of wavelets, total variation; at its best strength.
 
 The strength is the one of STRENGTHS whose image is closest to the truth, which favours the peer.
 
@@ -15,10 +15,10 @@ import sigpy.mri.app as app
 STRENGTHS: dict[str, tuple[float, ...]] = {
     "zero-filled": (0.0,),
     "sense": (0.001, 0.003, 0.01, 0.03, 0.1, 0.3),
-    "wavelets": (0.0003, 0.001, 0.003, 0.01, 0.03),
-    "variation": (0.0003, 0.001, 0.003, 0.01, 0.03),
+    "wavelets": (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03),
+    "variation": (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03),
 }
-ITERATIONS = {"sense": 60, "wavelets": 150, "variation": 300}
+ITERATIONS = {"sense": 60, "wavelets": 300, "variation": 500}
 APPS: dict[str, Any] = {
     "sense": app.SenseRecon,
     "wavelets": app.L1WaveletRecon,

@@ -1,7 +1,7 @@
 """Scans of brain1, simulated by numpy on a grid that is finer by two, with sigpy's birdcage.
 
-brain1 is a patient that no prior was trained on: 25 slices of 6.5 mm with a tumour, 256 x 256 pixels
-(PyRadiomics; scripts/gather_scans.py). Coils, phase, lines and noise are simulated.
+brain1 is a patient that no prior was trained on: 25 slices of 6.5 mm with a tumour, of 256 x 256
+pixels (PyRadiomics; scripts/gather_scans.py). Coils, phase, lines and noise are simulated.
 """
 
 from dataclasses import dataclass
