@@ -29,6 +29,9 @@ LOWEST = 0.01
 BRIGHT = 0.99
 """Share of the pixels that are darker than a prior's unit."""
 
+TOGETHER = 4
+"""Samples that share a pass over the matrices of whole lines."""
+
 EXACT = 1e-3
 """Noise that exact data are taken to have where their unit is looked for, in units."""
 
@@ -69,8 +72,9 @@ class MRI(Domain):
         maps, noise = scan.maps(arrays), measurement.sigma_y
         if scan.sampling == "lines" and maps is not None and not isinstance(noise, Tensor):
             H, y = reduced(y, maps, scan.mask(arrays)[0])
+            batch = TOGETHER
         else:
-            H = scan.operator(arrays)
+            H, batch = scan.operator(arrays), None
         problem = Problem.of(y, H, noise)
         unit = unit_of(problem)
         problem = replace(problem, y=problem.y / unit, sigma_y=problem.sigma_y / unit)
@@ -78,7 +82,7 @@ class MRI(Domain):
         def finish(x: Signal) -> tuple[Signal, dict[str, Any]]:
             return x * unit, {"unit": unit}
 
-        return Posed(problem, finish)
+        return Posed(problem, finish, batch=batch)
 
     def levels(self, problem: Problem, method: Sampler[Any], steps: int, card: Card) -> Tensor:
         """Down to a quarter of the noise as the image sees it, but not below the prior's."""
