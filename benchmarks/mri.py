@@ -5,8 +5,8 @@
 
 Scans are those of benchmarks/mri_scenes.py: brain1 in random lines by 8 coils, the acceleration
 and the noise of each real component as the cases say (bright is 1). All get the same maps.
-sigpy's strengths are the best on the truth. Errors are those of the mean of 8 samples, ``one`` those
-of one; intervals are of 90 %, inside of the head.
+sigpy's strengths are the best on the truth. Errors are those of the mean of 8 samples, ``one``
+those of one; intervals are of 90 %, inside of the head.
 """
 
 import argparse

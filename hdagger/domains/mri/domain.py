@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from ...domain import Domain, Posed
@@ -19,9 +21,10 @@ from ...samplers.base import Sampler
 from ...samplers.walk import karras_levels
 from ...solving import HIGHEST, largest_gain
 from ...tensors import Signal
+from .coils import birdcage
 from .encoding import reduced
 from .heads import Heads
-from .scan import Scan
+from .scan import Scan, random_lines
 
 LOWEST = 0.01
 """The lowest noise level of a walk, unless the data ask for a lower one; most is below 1."""
@@ -93,6 +96,24 @@ class MRI(Domain):
         side = side or card.size or 128
         return 2, side, side
 
+    def arrays(
+        self, text: str, signal_shape: tuple[int, ...], given: Mapping[str, Tensor], seed: int
+    ) -> dict[str, Tensor]:
+        """What is not given: a birdcage, and a quarter of the lines or of the points."""
+        found = dict(given)
+        if text == "none":
+            return found
+        scan, rng = Scan.read(text), np.random.default_rng(seed)
+        if "maps" not in found and scan.coils > 1:
+            found["maps"] = birdcage(scan.coils, scan.rows, scan.columns)
+        if "mask" not in found and scan.sampling != "trajectory":
+            mask = random_lines(scan.columns, 4, rng)
+            if scan.sampling == "points":
+                near = torch.from_numpy(rng.random((scan.rows, scan.columns)) < 1 / 4)
+                mask = near | mask & random_lines(scan.rows, 4, rng)[:, None]
+            found["mask"] = mask
+        return found
+
     def truths(
         self,
         folder: Path,
@@ -104,6 +125,11 @@ class MRI(Domain):
         """Planes of heads with any pose, contrast and phase; or as they are, with a phase."""
         heads = Heads(folder, signal_shape[-1])
         return heads.in_turn(count, seed) if in_turn else heads.draw(count, seed)
+
+    def psnr(self, x: Tensor, truth: Tensor) -> float:
+        """Of the magnitude, over the brightest pixel of the truth."""
+        size, error = truth.norm(dim=0), x.norm(dim=0) - truth.norm(dim=0)
+        return float(10 * torch.log10(size.max() ** 2 / error.square().mean()))
 
     def basis(self, signal_shape: tuple[int, ...]) -> Rings:
         return Rings(signal_shape)

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import numpy as np
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 from ...errors import SettingError, ShapeError
@@ -18,6 +20,9 @@ MOST_PIXELS = 2048
 """A side of an image."""
 
 MOST_COILS = 256
+
+CENTRE = 0.32
+"""Share of k-space in the middle that is always measured, times the acceleration."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,18 @@ class Scan:
                 f"Wanted {name} for {self}, but the measurement has none. Give it as an array."
             )
         return arrays[name]
+
+
+def random_lines(
+    side: int, acceleration: float, rng: np.random.Generator
+) -> Bool[Tensor, " columns"]:
+    """Random columns of k-space, the middle ones always: as many as the acceleration leaves."""
+    count = round(side / acceleration)
+    centre = min(count, max(1, round(CENTRE / acceleration * side)))
+    mask = np.zeros(side, bool)
+    mask[side // 2 - centre // 2 :][:centre] = True
+    mask[rng.choice(np.flatnonzero(~mask), count - centre, replace=False)] = True
+    return torch.from_numpy(mask)
 
 
 def _after(name: str, word: str) -> str:

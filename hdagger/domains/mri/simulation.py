@@ -23,15 +23,13 @@ from .coils import birdcage
 from .heads import PIXEL
 from .kspace import to_image, to_kspace
 from .raw import numbers_in
+from .scan import random_lines
 
 FINE = 2
 """Of the grid that is simulated."""
 
 OVERSAMPLED = 2
 """How much more than the image a readout sees."""
-
-CENTRE = 0.32
-"""Share of k-space in the middle that is always measured, times the acceleration."""
 
 PHASE = 0.8
 """Radians that the phase varies by."""
@@ -119,7 +117,7 @@ def simulate(
     fine = _fine(slices, FINE * side)
     bright = fine.flatten(1).quantile(0.99, dim=1).clamp(min=1e-6).view(-1, 1, 1)
     image = torch.polar((fine / bright).clamp(min=0), _phase(FINE * side, rng).expand_as(fine))
-    mask = lines(side, acceleration, rng)
+    mask = random_lines(side, acceleration, rng)
     beyond = (OVERSAMPLED - 1) * FINE * side // 2
     noise = SampleNoise(seed, [(k,) for k in range(len(image))])
     shape = (len(image), coils, OVERSAMPLED * side, side)
@@ -138,16 +136,6 @@ def simulate(
         first = columns // 2 - side // 2 * column, rows // 2 - side // 2 * row
         affine = affine @ _moved(*first, 0) @ np.diag([column, row, 1, 1])
     return Simulated(measured, mask, birdcage(coils, side, side), truth, affine)
-
-
-def lines(side: int, acceleration: float, rng: np.random.Generator) -> Bool[Tensor, " columns"]:
-    """Random columns of k-space, the middle ones always: as many as the acceleration leaves."""
-    count = round(side / acceleration)
-    centre = min(count, max(1, round(CENTRE / acceleration * side)))
-    mask = np.zeros(side, bool)
-    mask[side // 2 - centre // 2 :][:centre] = True
-    mask[rng.choice(np.flatnonzero(~mask), count - centre, replace=False)] = True
-    return torch.from_numpy(mask)
 
 
 def _fine(slices: Slices, side: int) -> Float[Tensor, "slices side side"]:
