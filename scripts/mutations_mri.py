@@ -153,7 +153,7 @@ MRI_MUTATIONS = (
     Mutation(
         "simulation: values that depend on the grid",
         "domains/mri/simulation.py",
-        "return part * math.sqrt(rows * columns / (high * wide))",
+        "return part * math.sqrt(rows * columns / (kspace.shape[-2] * kspace.shape[-1]))",
         "return part",
         "test_mri.py -k own_inverse",
     ),

@@ -251,8 +251,10 @@ def test_what_a_command_says_may_not_fit_either(folder):
         with pytest.raises(SettingError, match="Wanted slices from 0 to 8"):
             numbers_in(text, 9, folder)
     scan = readings(folder).scan
+    np.save(folder / "t.npy", np.ones((48, 40)))
+    assert read_truth(folder / "t.npy", 0, scan).shape == (48, 40)
     np.save(folder / "t.npy", np.ones((5, 5)))
-    with pytest.raises(FileError, match="48 x 48 finite pixels"):
+    with pytest.raises(FileError, match="48 x 48 finite pixels, or its middle"):
         read_truth(folder / "t.npy", 0, scan)
 
 
@@ -315,6 +317,10 @@ def test_the_commands_go_from_a_volume_to_a_page(tmp_path, run):
     assert run(*common, "--slice", "1", "-o", out)[0] == 0
     assert (out / "samples.npz").exists()
     assert not (out / "slice-001").exists()
+    np.save(sim / "truth.npy", np.abs(np.load(sim / "truth.npy"))[:, :, 4:-4])
+    code, said, err = run(*common, "--slice", "0", "--json", "-o", out)
+    assert code == 0, err
+    assert set(json.loads(said)["slices"][0]["truth"]["coverage"]) == {"magnitude"}
 
 
 def test_a_picture_is_simulated_and_has_no_place(tmp_path, run):

@@ -23,6 +23,12 @@ def signal_of(image: Complex[Tensor, "batch rows columns"]) -> Signal:
     return torch.stack([image.real, image.imag], dim=1)
 
 
+def middle(x: Tensor, rows: int, columns: int) -> Tensor:
+    """The middle of the last two axes."""
+    first, left = x.shape[-2] // 2 - rows // 2, x.shape[-1] // 2 - columns // 2
+    return x[..., first : first + rows, left : left + columns]
+
+
 def to_kspace(image: Image, axes: tuple[int, ...] = (-2, -1)) -> Image:
     """F along these axes."""
     z = torch.fft.fftn(torch.fft.ifftshift(image, axes), dim=axes, norm="ortho")

@@ -19,7 +19,7 @@ from ...volumes import write_nifti
 from .encoding import reduced
 from .figures import gray, phase, sampled
 from .judgement import Fit, against, told
-from .kspace import image_of
+from .kspace import image_of, middle
 from .reading import Reading, object_in
 from .simulation import Simulated
 
@@ -95,10 +95,10 @@ def write_slice(
         maps, amplified = scan.maps(measurement.arrays), None
         if maps is not None and scan.sampling == "lines":
             lines, _ = reduced(measurement.y, maps, mask[0])
-            amplified = lines.amplification(sigma_y / summary["unit"])
-        found = against(samples.draws, truth, object_in(truth.abs()), amplified)
-        summary["truth"] = found
-        error = (mean.abs() - truth.abs()).abs()
+            amplified = middle(lines.amplification(sigma_y / summary["unit"]), *truth.shape)
+        shown, inside = middle(samples.draws, *truth.shape), object_in(truth.abs())
+        summary["truth"] = against(shown, truth, inside, amplified)
+        error = (middle(mean, *truth.shape).abs() - truth.abs()).abs()
         panels += [
             Panel("truth", gray(truth.abs(), top)),
             Panel("error of the mean, same scale", heat_map(error, ERRORS * top)),

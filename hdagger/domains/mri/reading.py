@@ -138,13 +138,13 @@ def read_maps(path: Path, number: int, raw: Raw) -> Maps:
 
 
 def read_truth(path: Path, number: int, scan: Scan) -> Complex[Tensor, "rows columns"]:
-    """The true image of a slice; a magnitude has no phase.
+    """The true image of a slice, or of its middle; a magnitude has no phase.
 
     Args:
         path: A .npy file, ``(rows, columns)`` or ``(slices, rows, columns)``, or a .h5 file of
             fastMRI with pictures.
         number: Which slice.
-        scan: What it has to fit.
+        scan: What it has to fit; fastMRI's pictures show the middle of it.
 
     Raises:
         FileError: It does not.
@@ -152,10 +152,14 @@ def read_truth(path: Path, number: int, scan: Scan) -> Complex[Tensor, "rows col
     values = read_array(path, "an image", *PICTURES)
     if values.ndim == 3 and 0 <= number < len(values):
         values = values[number]
-    if values.shape != (scan.rows, scan.columns) or not np.isfinite(values).all():
+    side = scan.rows, scan.columns
+    fits = values.ndim == 2 and all(
+        n / 2 <= m <= n for m, n in zip(values.shape, side, strict=True)
+    )
+    if not fits or not np.isfinite(values).all():
         raise FileError(
-            f"Wanted an image of {scan.rows} x {scan.columns} finite pixels, but {path} has shape "
-            f"{values.shape}. Cut out, or resample, what k-space shows."
+            f"Wanted an image of {scan.rows} x {scan.columns} finite pixels, or its middle, but "
+            f"{path} has shape {values.shape}. Cut out, or resample, what k-space shows."
         )
     return complex_tensor(values)
 

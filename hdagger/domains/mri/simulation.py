@@ -21,7 +21,7 @@ from ...tensors import SampleNoise
 from ...volumes import read_volume
 from .coils import birdcage
 from .heads import PIXEL
-from .kspace import to_image, to_kspace
+from .kspace import middle, to_image, to_kspace
 from .raw import numbers_in
 from .scan import random_lines
 
@@ -160,10 +160,8 @@ def _phase(side: int, rng: np.random.Generator) -> Float[Tensor, "side side"]:
 
 def _cut(kspace: Tensor, rows: int, columns: int) -> Tensor:
     """The middle of k-space, for an image of fewer pixels with the same values."""
-    high, wide = kspace.shape[-2:]
-    first, left = high // 2 - rows // 2, wide // 2 - columns // 2
-    part = kspace[..., first : first + rows, left : left + columns]
-    return part * math.sqrt(rows * columns / (high * wide))
+    part = middle(kspace, rows, columns)
+    return part * math.sqrt(rows * columns / (kspace.shape[-2] * kspace.shape[-1]))
 
 
 def _moved(column: float, row: float, number: float) -> np.ndarray:
