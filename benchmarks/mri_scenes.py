@@ -7,6 +7,7 @@ pixels (PyRadiomics; scripts/gather_scans.py). Coils, phase, lines and noise are
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import sigpy.mri as mri
@@ -88,6 +89,7 @@ def filled(there: np.ndarray) -> np.ndarray:
     """The largest part of a mask, its holes filled."""
     from scipy import ndimage
 
-    labels, count = ndimage.label(ndimage.binary_closing(there, iterations=2))
+    found: Any = ndimage.label(ndimage.binary_closing(there, iterations=2))
+    labels, count = found
     sizes = ndimage.sum_labels(np.ones_like(labels), labels, np.arange(1, count + 1))
-    return ndimage.binary_fill_holes(labels == 1 + int(np.argmax(sizes)))
+    return np.asarray(ndimage.binary_fill_holes(labels == 1 + int(np.argmax(sizes))))
