@@ -144,9 +144,10 @@ def test_a_preconditioned_system_takes_fewer_iterations():
     assert calls[1] < 0.6 * calls[0]
 
 
-def test_amplification_is_the_deviation_under_a_white_prior():
-    maps, mask = birdcage(3, 6, 8), some_lines(3, 8)
-    L, _ = reduced(randc(3, 6, 8), maps, mask)
+@pytest.mark.parametrize("coils", [1, 3])
+def test_amplification_is_the_deviation_under_a_white_prior(coils):
+    maps, mask = birdcage(coils, 6, 8), some_lines(3, 8)
+    L, _ = reduced(randc(coils, 6, 8), maps, mask)
     matrix = checks.dense(Encoding(maps, mask.expand(6, 8)))
     inverse = torch.linalg.inv(matrix.T @ matrix + 0.01 * torch.eye(96).double())
     close(L.amplification(0.1), inverse.diagonal().view(2, 6, 8)[0].sqrt(), 1e-9)
