@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: install demo test lint clean
+.PHONY: install demo test lint docs clean
 
 install: .venv/installed
 
@@ -14,6 +14,9 @@ test: .venv/installed-dev
 	.venv/bin/ruff format --check .
 	.venv/bin/lint-imports
 	.venv/bin/python -m pytest
+
+docs: .venv/installed-dev
+	.venv/bin/sphinx-build -W --keep-going -q docs docs/_build
 
 lint: .venv/installed-dev
 	.venv/bin/pyright
@@ -31,4 +34,4 @@ lint: .venv/installed-dev
 	touch $@
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo docs/_build docs/reference

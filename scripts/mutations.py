@@ -16,6 +16,7 @@ from pathlib import Path
 
 from mutation import Mutation
 from mutations_answer import ANSWER_MUTATIONS
+from mutations_batch import BATCH_MUTATIONS
 from mutations_check import CHECK_MUTATIONS
 from mutations_core import CORE_MUTATIONS
 from mutations_drawn import DRAWN_MUTATIONS
@@ -37,6 +38,7 @@ MUTATIONS = (
     *PIPELINE_MUTATIONS,
     *CHECK_MUTATIONS,
     *LENS_MUTATIONS,
+    *BATCH_MUTATIONS,
     *MOTION_MUTATIONS,
     *MRI_MUTATIONS,
 )

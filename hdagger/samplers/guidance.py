@@ -50,7 +50,7 @@ class ReconstructionGuidance(CorrectedSampler):
 class DPS(CorrectedSampler):
     """Diffusion posterior sampling: a step of fixed length down the misfit's norm.
 
-    After each step x moves by zeta sqrt((1 + lower^2) (1 + sigma^2)) J^T H^T e / |e|, with
+    After each step x moves by ``zeta sqrt((1 + lower^2) (1 + sigma^2)) J^T H^T e / |e|``, with
     e = y - H D and its norm taken sample by sample. Nothing is clipped. The strength is not
     free of scale: fewer steps want a larger one.
 

@@ -49,10 +49,10 @@ class PiGDM(GuidedSampler):
         weighting: ``"score"`` moves the prediction by sigma^2 g, which makes the loop a
             discretisation of the conditional equation: right for posteriors. With u the
             residual that J^T pulls back, the weight sigma^2 / r^2 is held at
-            |u|^2 / <u, J^T u>, which goes all the way along u and no further: equal for
+            ``|u|^2 / <u, J^T u>``, which goes all the way along u and no further: equal for
             the Gaussian that r^2 stands for, and what keeps pictures, whose large structures
-            have far more variance than v, from overshooting. Nothing is moved by more than 2 |u|,
-            nor at all where J u points away from u, as no covariance does.
+            have far more variance than v, from overshooting. Nothing is moved by more than twice
+            u, nor at all where J u points away from u, as no covariance does.
             ``"paper"`` adds r^2 g after the step, as algorithm 1 does: several times stronger at
             low noise, and no posterior.
         data_variance: v, the variance of one element of a clean signal; left open, that of

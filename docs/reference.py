@@ -1,0 +1,216 @@
+"""Pages that are made from the registries: commands, methods, operators, domains, names.
+
+A Sphinx extension: it writes ``docs/reference`` before the site is read. Methods and operators
+run, at tiny size, on the bee.
+"""
+
+import inspect
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import typer
+from PIL import Image
+
+import hdagger
+from hdagger.cli.main import app
+from hdagger.domain import DOMAINS
+from hdagger.domains.pictures.domain import PICTURES
+from hdagger.domains.pictures.files import read_picture
+from hdagger.domains.pictures.words import DAMAGES, picture_of
+from hdagger.domains.pictures.writing import to_image
+from hdagger.errors import HDaggerError
+from hdagger.recipe import Recipe
+from hdagger.restoration import restore
+from hdagger.samplers import METHODS
+from hdagger.settings import settings_of
+
+HERE = Path(__file__).parent
+OUT = HERE / "reference"
+BEE = HERE.parent / "examples/bee.png"
+SIDE, LARGE = 48, 192
+"""Pixels of a side: what is restored, and how it is shown."""
+
+DAMAGE, NOISE, SAMPLES, STEPS = "average:2", 0.05, 4, 12
+"""What the methods are shown on, and how."""
+
+OPERATORS = {
+    "none": ("", "Noise alone."),
+    "mask": ("", "Pixels are missing: those that are white in a picture, or were painted."),
+    "average": (":4", "Made smaller: the mean of each 4 x 4 pixels."),
+    "bicubic": (":4", "Made smaller as most programs do it."),
+    "gauss": (":2", "Blurred by a Gaussian of 2 pixels. What lies around the picture is unknown."),
+    "motion": (":9,30", "Shaken: 9 pixels along a line of 30 degrees."),
+    "disk": (":3", "Out of focus by 3 pixels."),
+    "kernel": ("", "Blurred by a kernel out of a file."),
+    "gray": ("", "Without its colours."),
+    "jpeg": (":10", "Stored as a JPEG of quality 10."),
+    "bits": (":3", "Rounded to 3 bits."),
+    "clip": ("", "Too bright and too dark parts are cut off."),
+    "gamma": (":2.2", "Bent by a power: not linear."),
+}
+"""Word of an operator -> the argument with which it is shown, and what it is."""
+
+
+def setup(app: Any) -> dict[str, Any]:
+    """Sphinx calls this."""
+    app.connect("builder-inited", lambda app: write_all())
+    return {"parallel_read_safe": True}
+
+
+def write_all() -> None:
+    """Writes all pages, and an index of each kind."""
+    shutil.rmtree(OUT, ignore_errors=True)
+    torch.set_num_threads(1)
+    kinds = {
+        "commands": ("Commands", dict(commands())),
+        "methods": ("Methods", {name: method_page(name) for name in METHODS}),
+        "operators": ("Operators on pictures", {name: operator_page(name) for name in DAMAGES}),
+        "domains": ("Domains", {name: domain_page(name) for name in DOMAINS}),
+    }
+    for kind, (title, pages) in kinds.items():
+        folder = OUT / kind
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, page in pages.items():
+            (folder / f"{name}.md").write_text(page)
+        listed = "\n".join(pages)
+        (folder / "index.md").write_text(f"# {title}\n\n```{{toctree}}\n{listed}\n```\n")
+    (OUT / "names.md").write_text(names_page())
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """Name -> page, of every command."""
+    root: Any = typer.main.get_command(app)
+    for name, command in root.commands.items():
+        yield name, command_page(f"hdagger {name}", command)
+
+
+def command_page(name: str, command: Any, level: int = 1) -> str:
+    """What --help says; a group's commands follow it."""
+    parts = [f"{'#' * level} {name}", _plain(command.help or command.callback.__doc__ or "")]
+    inner = getattr(command, "commands", None)
+    if inner:
+        parts += [command_page(f"{name} {word}", one, level + 1) for word, one in inner.items()]
+    else:
+        parts += ["| | |", "|---|---|"]
+        shown = [one for one in command.params if one.name not in ("help",)]
+        rows = [f"| `{_said(one)}` | {_cell(getattr(one, 'help', '') or '')} |" for one in shown]
+        parts[-2:] = ["\n".join([*parts[-2:], *rows])] if rows else []
+    return "\n\n".join(parts) + "\n"
+
+
+def method_page(name: str) -> str:
+    """The docstring of a method, its settings, and what it makes of a small picture."""
+    method = METHODS[name]
+    said = inspect.getdoc(type(method)) or ""
+    module = inspect.getmodule(type(method))
+    theory = inspect.getdoc(module) or ""
+    needs = getattr(method, "needs", None)
+    rows = [f"| `{key}` | {value} |" for key, value in settings_of(method).items()]
+    table = "\n".join(["| setting | default |", "|---|---|", *rows])
+    parts = [f"# {name}", _preformatted(said), table, _method_picture(name)]
+    if needs is not None:
+        parts.insert(2, f"It asks for a `{needs.__name__}`.")
+    return "\n\n".join([*parts, "## How it works", _preformatted(theory)]) + "\n"
+
+
+def operator_page(name: str) -> str:
+    """What a word of the text form does to the bee."""
+    argument, said = OPERATORS[name]
+    image = _shown(picture_of(_measured(name + argument, 0.0)).clamp(-1, 1))
+    _save(image, f"operators/{name}.png")
+    return (
+        f"# {name}\n\n{said}\n\n    hdagger degrade bee.png --operator {name}{argument}\n\n"
+        f"![The bee behind {name}]({name}.png)\n"
+    )
+
+
+def domain_page(name: str) -> str:
+    """What the signals of a domain are."""
+    domain = DOMAINS[name]
+    said = inspect.getdoc(type(domain)) or ""
+    module = inspect.getdoc(inspect.getmodule(type(domain))) or ""
+    return f"# {name}\n\n{_preformatted(module)}\n\n{_preformatted(said)}\n"
+
+
+def names_page() -> str:
+    """What ``import hdagger`` gives."""
+    entries = []
+    for name in sorted(hdagger.__all__):
+        found = getattr(hdagger, name)
+        kind = "class" if inspect.isclass(found) else "function" if callable(found) else "data"
+        home = f"{found.__module__}.{found.__qualname__}" if kind != "data" else f"hdagger.{name}"
+        entries.append(f"## {name}\n\n```{{eval-rst}}\n.. auto{kind}:: {home}\n```")
+    return "# Names\n\nWhat `import hdagger` gives.\n\n" + "\n\n".join(entries) + "\n"
+
+
+def _bee() -> torch.Tensor:
+    image = Image.open(BEE).convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    path = OUT / "bee.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+    return read_picture(path).pixels
+
+
+def _measured(text: str, sigma_y: float) -> Any:
+    x = _bee()
+    given = {}
+    if text.startswith("kernel"):
+        given["kernel"] = torch.eye(5) / 5
+    arrays = PICTURES.arrays(text, tuple(x.shape), given, 0)
+    return PICTURES.measure(x, text, arrays, sigma_y)
+
+
+def _method_picture(name: str) -> str:
+    text, noise = (DAMAGE, NOISE) if name not in ("cells", "projection") else ("jpeg:10", 0.0)
+    text, noise = ("average:2", 0.0) if name == "projection" else (text, noise)
+    measurement = _measured(text, noise)
+    settings = {"particles": "4"} if name == "smc" else {}
+    try:
+        drawn = restore(Recipe(name, settings, steps=STEPS, samples=SAMPLES), measurement)
+    except HDaggerError as error:
+        return f"Not for pictures by itself: {error}"
+    pictures = [_bee(), picture_of(measurement).clamp(-1, 1), drawn.mean]
+    sheet = Image.new("RGB", (3 * LARGE + 16, LARGE), "white")
+    for k, picture in enumerate(pictures):
+        sheet.paste(_shown(picture), (k * (LARGE + 8), 0))
+    _save(sheet, f"methods/{name}.png")
+    about = f"`{text}`" + (f" with noise {noise:g}" if noise else "")
+    mean = f"the mean of {SAMPLES} samples, {STEPS} steps each"
+    return f"![{name}]({name}.png)\n\nThe truth, {about}, and {mean}."
+
+
+def _shown(pixels: torch.Tensor) -> Image.Image:
+    image = to_image(pixels).convert("RGB")
+    scale = LARGE / max(image.size)
+    size = round(image.width * scale), round(image.height * scale)
+    return image.resize(size, Image.Resampling.NEAREST)
+
+
+def _save(image: Image.Image, name: str) -> None:
+    path = OUT / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path)
+
+
+def _preformatted(text: str) -> str:
+    """A docstring as it stands: its mathematics are letters, not Markdown."""
+    return f"```text\n{text}\n```"
+
+
+def _plain(text: str) -> str:
+    """A command's help: examples become code, the rest stays."""
+    return re.sub(r"\\\*", "*", inspect.cleandoc(text)).replace("*", r"\*")
+
+
+def _said(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        return parameter.name.upper()
+    return " / ".join(parameter.opts)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", r"\|").replace("*", r"\*").replace("<", r"\<").replace("\n", " ")
