@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from test_mri import SIMULATED, close, disc, randc
 
+from hdagger.domain import DOMAINS
 from hdagger.domains.mri.coils import covariance
 from hdagger.domains.mri.domain import SCANS
 from hdagger.domains.mri.kspace import to_image, to_kspace
@@ -321,6 +322,15 @@ def test_the_commands_go_from_a_volume_to_a_page(tmp_path, run):
     code, said, err = run(*common, "--slice", "0", "--json", "-o", out)
     assert code == 0, err
     assert set(json.loads(said)["slices"][0]["truth"]["coverage"]) == {"magnitude"}
+
+
+def test_a_slice_is_a_job(folder):
+    said = {"maps": folder / "maps.npy", "sigma": 0.02}
+    job = DOMAINS["mri"].job(folder / "kspace.h5", said)
+    assert torch.equal(job.measurement.y, readings(folder).measurement.y)
+    for wrong in ({"slice": 1}, {"lens": "x"}):
+        with pytest.raises(SettingError, match="Wanted (slices from|k-space told by slice)"):
+            DOMAINS["mri"].job(folder / "kspace.h5", said | wrong)
 
 
 def test_a_picture_is_simulated_and_has_no_place(tmp_path, run):

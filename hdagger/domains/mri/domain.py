@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...domain import Domain, Posed
+from ...domain import Domain, Job, Posed
 from ...errors import SettingError, ShapeError
 from ...measurement import Measurement
 from ...operators.base import LinearOperator
@@ -24,6 +24,7 @@ from ...tensors import Signal
 from .coils import birdcage
 from .encoding import reduced
 from .heads import Heads
+from .job import job_of
 from .scan import Scan, random_lines
 
 LOWEST = 0.01
@@ -86,6 +87,9 @@ class MRI(Domain):
             return x * unit, {"unit": unit}
 
         return Posed(problem, finish, batch=batch)
+
+    def job(self, source: Path, said: Mapping[str, Any]) -> Job:
+        return job_of(source, said)
 
     def levels(self, problem: Problem, method: Sampler[Any], steps: int, card: Card) -> Tensor:
         """Down to a quarter of the noise as the image sees it, but not below the prior's."""
