@@ -329,7 +329,7 @@ def test_a_slice_is_a_job(folder):
     job = DOMAINS["mri"].job(folder / "kspace.h5", said)
     assert torch.equal(job.measurement.y, readings(folder).measurement.y)
     for wrong in ({"slice": 1}, {"lens": "x"}):
-        with pytest.raises(SettingError, match="Wanted (slices from|k-space told by slice)"):
+        with pytest.raises(SettingError, match=r"Wanted (slices from|k-space told by slice)"):
             DOMAINS["mri"].job(folder / "kspace.h5", said | wrong)
 
 
