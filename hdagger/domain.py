@@ -59,12 +59,15 @@ class Posed:
             ``projected``; None where there are none.
         frame: Where in a signal that is measured the one lies that ``finish`` tells of; by
             default it is all of it.
+        batch: How many samples to draw at once, where the operator is cheaper for several; by
+            default as many as keep a batch small.
     """
 
     problem: Problem
     finish: Callable[[Tensor], tuple[Tensor, dict[str, Any]]] = as_drawn
     projector: Projector | None = None
     frame: tuple[EllipsisType | slice, ...] = (...,)
+    batch: int | None = None
 
     def fitted(self, method: Sampler[Any]) -> Sampler[Any]:
         """The method, its projector set if it was left open."""
@@ -237,6 +240,7 @@ DOMAINS: Registry[Domain] = Registry(
         "pictures": "hdagger.domains.pictures.domain:PICTURES",
         "lensing": "hdagger.domains.lensing.domain:LENSING",
         "motion": "hdagger.domains.motion.domain:MOTION",
+        "mri": "hdagger.domains.mri.domain:SCANS",
     },
 )
 """Name -> the domain."""

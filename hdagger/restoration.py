@@ -264,6 +264,7 @@ class Restoration:
             samples=recipe.samples,
             seed=recipe.seed,
             item=item,
+            batch=self.posed.batch,
             watch=watch,
         )
         x, told = self.posed.finish(drawn.draws)

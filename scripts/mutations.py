@@ -22,6 +22,7 @@ from mutations_core import CORE_MUTATIONS
 from mutations_drawn import DRAWN_MUTATIONS
 from mutations_lens import LENS_MUTATIONS
 from mutations_motion import MOTION_MUTATIONS
+from mutations_mri import MRI_MUTATIONS
 from mutations_pipeline import PIPELINE_MUTATIONS
 from mutations_variance import VARIANCE_MUTATIONS
 from rich.console import Console
@@ -39,6 +40,7 @@ MUTATIONS = (
     *LENS_MUTATIONS,
     *BATCH_MUTATIONS,
     *MOTION_MUTATIONS,
+    *MRI_MUTATIONS,
 )
 
 

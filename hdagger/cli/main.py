@@ -9,6 +9,7 @@ from rich.console import Console
 
 from ..domains.lensing.commands import lens
 from ..domains.motion.commands import motion
+from ..domains.mri.commands import mri
 from ..domains.pictures.commands import degrade, restore
 from ..errors import HDaggerError
 from .batch import batch
@@ -29,6 +30,7 @@ app.add_typer(bench, name="bench")
 app.add_typer(priors, name="priors")
 app.add_typer(motion, name="motion")
 app.add_typer(lens, name="lens")
+app.add_typer(mri, name="mri")
 
 
 UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])

@@ -190,6 +190,18 @@ class LinearOperator(PinvOperator):
         """A cheap map close to (r2 H^T H + sigma_y2 I)^-1, symmetric and positive; or None."""
         return None
 
+    def data_preconditioner(
+        self, covariance: Callable[[Signal], Signal], sigma_y2: float | Tensor, rows: int
+    ) -> Callable[[Data], Data] | None:
+        """A cheap map close to (H C H^T + sigma_y2 I)^-1, symmetric and positive; or None.
+
+        Args:
+            covariance: x -> C x, about the same at every place.
+            sigma_y2: Variance of the noise on the data, above 0.
+            rows: Of the batch, each with a C of its own.
+        """
+        return None
+
     def _normal(self, x: Signal) -> Signal:
         """(H^T H)^+ x, for x in the range of H^T."""
         return conjugate_gradients(lambda v: self.adjoint(self(v)), x, tolerance=1e-13)

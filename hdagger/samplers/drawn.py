@@ -164,10 +164,12 @@ def given_data(
     deviation = problem.sigma_y or EXACT * seen
     own = H.seen(H(u) + deviation * like(problem.y, noise))
     e = error - own
-    bands = C.in_data(partial(system, H, C.typical(), deviation), deviation**2, e, noise)
+    usual = C.typical()
+    bands = C.in_data(partial(system, H, usual, deviation), deviation**2, e, noise)
     goal = ACCURACY * (deviation**2 + (seen / 3) ** 2).sqrt() * H.rank**0.5
     share = goal / inner(e, e).sqrt().clamp(min=torch.finfo(D.dtype).tiny)
     S, near = partial(system, H, C, deviation), bands.inverse if bands else None
+    near = near or H.data_preconditioner(usual.times, deviation**2, len(e))
     w = conjugate_gradients(S, e, ITERATIONS, share, near=near)
     return D + u + C.times(H.adjoint(w)), change(error + own, e, w, deviation, bands)
 

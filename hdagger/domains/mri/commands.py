@@ -1,0 +1,178 @@
+"""``hdagger mri``: images from undersampled k-space, with error bars."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ...errors import SettingError
+from ...files import check_file, whole_folder
+from ...progress import progress
+from ...recipe import CHOSEN, Recipe, settings_said
+from ...samplers import METHODS
+
+mri = typer.Typer(help="MRI: images from undersampled k-space, with error bars.")
+
+Folder = Annotated[Path, typer.Option("-o", "--out", help="Folder for what comes out.")]
+Seed = Annotated[int, typer.Option(help="Of the noise.")]
+
+
+@mri.command()
+def restore(
+    kspace: Annotated[Path, typer.Argument(help="Raw data: a .h5 file of fastMRI or ISMRMRD.")],
+    maps: Annotated[
+        str | None,
+        typer.Option(help="Coil maps, .npy or .h5; by default espirit, from k-space's middle."),
+    ] = None,
+    sigma: Annotated[
+        float | None,
+        typer.Option(help="Noise of each real component, in the units of k-space; else found."),
+    ] = None,
+    chosen: Annotated[
+        str | None, typer.Option("--slice", help="12 or 8-16, from 0 on; by default all.")
+    ] = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="The image, .npy or .h5, if it is known, to compare with.")
+    ] = None,
+    method: Annotated[
+        str, typer.Option(help=f"{', '.join((*CHOSEN, *METHODS))}; auto by default.")
+    ] = "auto",
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting of the method, as eta=0.5; may be repeated."),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Noise levels to walk down; by default enough.")
+    ] = None,
+    samples: Annotated[int, typer.Option(help="How many to draw.")] = 20,
+    seed: Seed = 0,
+    prior: Annotated[
+        str, typer.Option(help="One of hdagger priors, or a .safetensors file.")
+    ] = "brain",
+    out: Folder = Path("restored"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Restore the image behind undersampled k-space: draw samples of what it may be.
+
+    The folder gets *report.html*, *mean.npy* and *std.npy* (NIfTI where the file says how slices
+    lie), *summary.json*, *recipe.toml*, and *samples.npz* with *measurement.npz*, of several
+    slices in a folder each. Not a medical device.
+
+    Examples:
+
+        hdagger mri restore kspace.h5 --slice 12 -o out
+
+        hdagger mri restore kspace.h5 --maps maps.npy --sigma 0.01 --truth truth.npy -o out
+    """
+    if steps == 0:
+        raise SettingError("Wanted 1 step or more, but got --steps 0. Leave it out.")
+    check_file(kspace, "raw data of a scanner")
+    plan = Recipe(method, settings_said(setting or []), steps or 0, samples, seed, prior)
+
+    from ...restoration import restore
+    from .pages import summary_words, write_restoration, write_slice
+    from .raw import numbers_in
+    from .reading import open_raw, read, read_truth
+
+    file = open_raw(kspace)
+    numbers = numbers_in(chosen, file.slices, kspace)
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    with whole_folder(out, "mri") as folder:
+        done = []
+        with progress(f"{len(numbers)} x {plan.samples} samples") as watch:
+            for k, number in enumerate(numbers):
+                reading = read(file, number, maps, sigma)
+                known = None if truth is None else read_truth(truth, number, reading.scan)
+                if k == 0:
+                    for note in reading.notes:
+                        console.print(f"{kspace.name}: {note}", markup=False)
+                count = lambda now, all_, k=k: watch(k * all_ + now, len(numbers) * all_)
+                drawn = restore(plan, reading.measurement, count, item=number)
+                own = folder if len(numbers) == 1 else folder / f"slice-{number:03d}"
+                done.append(write_slice(own, reading, drawn, known))
+        summary = write_restoration(folder, done, file.affine)
+    print(json.dumps(summary) if as_json else f"{summary_words(summary)}\n{out / 'report.html'}")
+
+
+@mri.command()
+def simulate(
+    picture: Annotated[
+        Path, typer.Argument(help="A picture, or a volume: NIfTI, NRRD, DICOM (magnitude).")
+    ],
+    acceleration: Annotated[float, typer.Option(help="All lines over measured ones.")] = 4.0,
+    coils: Annotated[int, typer.Option(help="On a ring around the body.")] = 8,
+    sigma: Annotated[
+        float, typer.Option(help="Noise of each real component; an image is about 1.")
+    ] = 0.01,
+    pixels: Annotated[int, typer.Option(help="Pixels a side of the image.")] = 128,
+    chosen: Annotated[
+        str | None, typer.Option("--slice", help="12 or 8-16, from 0 on; else the middle one.")
+    ] = None,
+    seed: Seed = 0,
+    out: Folder = Path("simulated"),
+) -> None:
+    """Simulate the k-space of a picture, to try *restore* on.
+
+    The folder gets *kspace.h5* as fastMRI lays it out, *maps.npy* and *truth.npy*.
+
+    Examples:
+
+        hdagger mri simulate head.nii.gz --acceleration 4 --coils 8 --sigma 0.01 -o sim
+
+        hdagger mri simulate picture.png --acceleration 8 -o sim
+    """
+    if not picture.is_dir():
+        check_file(picture, "a picture or a volume")
+    if not 1 <= acceleration <= 32:
+        raise SettingError(f"Wanted an acceleration of 1 to 32, but got {acceleration:g}. Try 4.")
+    if not 1 <= coils <= 64:
+        raise SettingError(f"Wanted 1 to 64 coils, but got {coils}. Try 8.")
+    if not 0 < sigma <= 10:
+        raise SettingError(f"Wanted noise above 0, up to 10, but got {sigma:g}. Try 0.01.")
+    if not 32 <= pixels <= 512 or pixels % 2:
+        raise SettingError(f"Wanted 32 to 512 pixels a side, an even number, but got {pixels}.")
+    if not 0 <= seed < 2**63:
+        raise SettingError(f"Wanted a seed of 0 or more, but got {seed}. Try --seed 1.")
+
+    from .pages import write_simulation
+    from .raw import h5py_for
+    from .simulation import read_slices, simulate
+
+    h5py_for(out / "kspace.h5")
+    slices = read_slices(picture, chosen, pixels)
+    simulated = simulate(slices, acceleration, coils, sigma, pixels, seed)
+    about = f"{picture.name}, {coils} coils, acceleration {acceleration:g}, seed {seed}"
+    with whole_folder(out, "mri-simulate") as folder:
+        write_simulation(folder, simulated, about)
+    print(
+        f"{out / 'kspace.h5'}: simulated of {about}\n"
+        f"Next: hdagger mri restore {out / 'kspace.h5'} --maps {out / 'maps.npy'} "
+        f"--sigma {sigma:g} --truth {out / 'truth.npy'} -o out"
+    )
+
+
+@mri.command()
+def train(
+    plan: Annotated[Path, typer.Argument(help="Training plan; see training/brain.toml.")],
+    out: Folder = Path("runs/brain"),
+) -> None:
+    """Train a prior of heads, or go on with a training that was stopped.
+
+    Example:
+
+        hdagger mri train training/brain.toml -o runs/brain
+    """
+    from .learning import HeadPlan, HeadTraining
+
+    training = HeadTraining(HeadPlan.read(plan), out)
+    console = Console(highlight=False)
+    total = 3600 * training.plan.hours
+    training.run(
+        lambda now: console.print(
+            f"step {now.step}  pictures {now.crops}  loss {now.loss:.4f}  "
+            f"{now.crops_per_second:.0f} a second  left {max(0, total - now.seconds) / 60:.0f} min"
+        )
+    )
+    console.print(f"{out / 'prior.safetensors'}")
