@@ -207,6 +207,7 @@ DOMAINS: Registry[Domain] = Registry(
     "hdagger.domains",
     {
         "pictures": "hdagger.domains.pictures.domain:PICTURES",
+        "ct": "hdagger.domains.ct.domain:CT",
         "lensing": "hdagger.domains.lensing.domain:LENSING",
         "motion": "hdagger.domains.motion.domain:MOTION",
     },
