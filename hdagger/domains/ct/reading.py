@@ -80,7 +80,7 @@ def read(
     count = len(sinogram.p)
     if number is not None and not 0 <= number < count:
         raise SettingError(
-            f"Wanted a slice from 0 to {count - 1}, but got --slice {number}. Leave it out for all."
+            f"Wanted a slice from 0 to {count - 1}, but got --slice {number}. Leave it out."
         )
     notes = list(sinogram.notes)
     side = pixel or sinogram.pixel or pixel_that_holds(sinogram, pixels)
