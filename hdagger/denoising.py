@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeAlias, TypeVar, cast
 
 import torch
+from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 
 from .course import Course, read_plan
 from .errors import SettingError
+from .files import whole_file
 from .priors.classifier import NoisyClassifier
 from .priors.unet import TRAINED, UNetDenoiser, UNetShape
 from .tensors import Label, SampleNoise, Signal
@@ -46,6 +49,8 @@ class DenoisingPlan:
         seed: Of the weights, the signals and the noise.
         bfloat16: Whether the network computes in bfloat16 while it learns (its weights stay in
             float32): twice as fast on a CPU with avx512_bf16.
+        start: A smaller prior to begin from, which may have more channels; what the network has
+            beyond it adds nothing at first.
         unet: The shape of the network.
     """
 
@@ -63,6 +68,7 @@ class DenoisingPlan:
     coarse: float = 0.0
     seed: int = 0
     bfloat16: bool = False
+    start: Path | None = None
     unet: UNetShape = field(default_factory=UNetShape)
 
     @classmethod
@@ -120,8 +126,8 @@ class DenoisingCourse(Course[Progress]):
 
     Args:
         plan: What to do.
-        folder: Where ``state.pt`` and ``prior.safetensors`` go. A state that is already there is
-            taken up.
+        folder: Where ``state.pt``, ``prior.safetensors`` and ``samples.png`` go. A state that is
+            already there is taken up.
         network: What is trained.
         device: Where it is.
     """
@@ -131,6 +137,8 @@ class DenoisingCourse(Course[Progress]):
 
     def __init__(self, plan: DenoisingPlan, folder: Path, network: Learner, device: str) -> None:
         self._denoising, self.device, self.denoiser = plan, device, network
+        if plan.start and isinstance(network, UNetDenoiser):
+            network.grow(UNetDenoiser.load(plan.start))
         inner = [
             weight
             for name, weight in network.net.named_parameters()
@@ -146,6 +154,23 @@ class DenoisingCourse(Course[Progress]):
     @abc.abstractmethod
     def examples(self, generator: torch.Generator) -> tuple[Signal, Label]:
         """Clean signals for the next update, and their labels."""
+
+    @property
+    @abc.abstractmethod
+    def side(self) -> int:
+        """Of the samples that are drawn to look at."""
+
+    @abc.abstractmethod
+    def picture(self, x: Float[Tensor, "channels height width"]) -> Image.Image:
+        """What a grid of samples looks like."""
+
+    def save_prior(self) -> None:
+        """Writes the prior and, of one that denoises, a grid of samples."""
+        with whole_file(self.folder / "prior.safetensors") as path:
+            self.ema.save(path)
+        if isinstance(self.ema, UNetDenoiser):
+            with whole_file(self.folder / "samples.png") as path:
+                self.picture(self.drawn(self.ema, self.side)).save(path)
 
     def loss(self) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed)

@@ -1,6 +1,7 @@
 """Training on real pictures at tiny size: it learns, stops, resumes, and says what is wrong."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -154,6 +155,23 @@ def test_a_training_begins_from_a_smaller_prior(photographs, tmp_path):
         small.grow(larger.denoiser)
     with pytest.raises(SettingError, match="Leave start out"):
         plan(photographs, seconds=1.0, network="classifier", start=tmp_path)
+
+
+def test_a_prior_of_one_channel_begins_as_one_of_colours_that_are_alike():
+    shape = UNetShape(widths=(8, 16), embedding=16, heads=2, spread=True)
+    colour, gray = UNetDenoiser(shape), UNetDenoiser(replace(shape, channels=1))
+    for weight in colour.parameters():
+        torch.nn.init.normal_(weight, std=0.1)
+    gray.grow(colour)
+    x = torch.randn(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    D = colour(x.expand(2, 3, 16, 16), torch.tensor(0.3)).mean(1, keepdim=True)
+    torch.testing.assert_close(gray(x, torch.tensor(0.3)), D, atol=1e-5, rtol=0)
+    two = UNetDenoiser(replace(shape, channels=2))
+    two.grow(colour)
+    x = torch.cat([x, x[:1].expand(2, 1, 16, 16)], 1)
+    D = colour(x[:, [0, 1, 1]], torch.tensor(0.3))
+    D = torch.cat([D[:, :1], D[:, 1:].mean(1, keepdim=True)], 1)
+    torch.testing.assert_close(two(x, torch.tensor(0.3)), D, atol=1e-5, rtol=0)
 
 
 def test_a_state_of_another_network_is_refused(photographs, tmp_path):

@@ -14,6 +14,7 @@ References:
 """
 
 import itertools
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar, TypeVar
@@ -386,12 +387,19 @@ class UNetDenoiser(OfNoisyPictures):
     def grow(self, smaller: "UNetDenoiser") -> None:
         """Takes the weights of a smaller network, whose output is at first this one's.
 
-        It may have fewer levels, and fewer blocks at each, of the same widths.
+        It may have fewer levels, and fewer blocks at each, of the same widths. It may have more
+        channels: then the last one of this network stands for all that are left, alike.
 
         Raises:
             SettingError: It has something that this one has not, or of another width.
         """
         weights, own = smaller.net.state_dict(), self.net.state_dict()
+        if not self.shape.stretch:
+            for name, weight in weights.items():
+                if name == "stem.weight":
+                    weights[name] = _folded(weight, self.channels, 1, Tensor.sum)
+                elif name.startswith(("head.", "spread.second.")):
+                    weights[name] = _folded(weight, self.channels, 0, Tensor.mean)
         for name, weight in weights.items():
             if name not in own or own[name].shape != weight.shape:
                 raise SettingError(
@@ -412,6 +420,15 @@ def _column(x: Signal, sigma: Float[Tensor, "*rows"]) -> Tensor:
 def _cut(out: Tensor, x: Signal) -> Signal:
     """Without what the picture was padded by, and in its precision."""
     return out[..., : x.shape[2], : x.shape[3]].to(x)
+
+
+def _folded(weight: Tensor, channels: int, dim: int, alike: Callable[..., Tensor]) -> Tensor:
+    """A weight for fewer channels, of which the last stands for all that are left."""
+    each = weight.unflatten(dim, (-1, 4))
+    if each.shape[dim] <= channels:
+        return weight
+    kept, left = each.split([channels - 1, each.shape[dim] - channels + 1], dim)
+    return torch.cat([kept, alike(left, dim, keepdim=True)], dim).flatten(dim, dim + 1)
 
 
 def _check_shape(shape: UNetShape) -> None:

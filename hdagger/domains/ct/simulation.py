@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
 from ...errors import FileError
+from .bodies import AIR, METAL
 from .phantom import chest
 from .projector import projected
 from .scan import Frame, Parallel, Scan
@@ -23,15 +24,12 @@ from .scan import Frame, Parallel, Scan
 RAYS = 4
 """Of a bin."""
 
-AIR, METAL = -1.0, 3.0
-"""Lowest and highest x; what is beyond is cut."""
-
 PHANTOM_PIXEL = 2.28
 """Of the slice of a phantom, mm, where 128 of them hold it."""
 
 
 @dataclass(frozen=True)
-class Bodies:
+class Slices:
     """Slices to scan.
 
     Attributes:
@@ -92,28 +90,28 @@ class Simulated:
     affine: np.ndarray | None = None
 
 
-def simulate(bodies: Bodies, plan: Plan, watch: Callable[[int, int], None]) -> Simulated:
+def simulate(slices: Slices, plan: Plan, watch: Callable[[int, int], None]) -> Simulated:
     """Scans slices.
 
     Args:
-        bodies: The slices. Around them is air.
+        slices: Of slices. Around them is air.
         plan: How.
         watch: Called as (slices done, slices in all).
     """
-    count, rows, columns = bodies.x.shape
+    count, rows, columns = slices.x.shape
     factor = math.ceil(max(rows, columns) / plan.pixels)
     side = factor * plan.pixels
     above, left = (side - rows) // 2, (side - columns) // 2
     around = (left, side - columns - left, above, side - rows - above)
-    x = pad(bodies.x.double().clamp(AIR, METAL), around, value=AIR)
-    fine = Frame(side, side, bodies.pixel)
-    scan = plan.scan(factor * bodies.pixel)
+    x = pad(slices.x.double().clamp(AIR, METAL), around, value=AIR)
+    fine = Frame(side, side, slices.pixel)
+    scan = plan.scan(factor * slices.pixel)
     through = Scan(fine, scan.detector, scan.angles)
     arrived = []
     for number, one in enumerate(x):
         arrived.append(_arrived(projected(one, through, RAYS)))
         watch(number + 1, count)
-    affine = bodies.affine
+    affine = slices.affine
     if affine is not None:
         grid = np.diag([factor, factor, 1.0, 1.0])
         grid[:2, 3] = (factor - 1) / 2 - left, (factor - 1) / 2 - above

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float
 from PIL import Image
+from torch import Tensor
 
 from ...denoising import DenoisingCourse, DenoisingPlan
-from ...files import whole_file
 from ...priors.unet import UNetDenoiser
 from ...tensors import Label, Signal
 from .galaxies import Galaxies
@@ -53,13 +54,12 @@ class GalaxyTraining(DenoisingCourse):
         count = self.plan.batch
         return self.galaxies.draw(count, self.seed), torch.zeros(count, dtype=torch.long)
 
-    def save_prior(self) -> None:
-        """Writes the prior and a grid of samples."""
-        prior = self.ema
-        assert isinstance(prior, UNetDenoiser)
-        with whole_file(self.folder / "prior.safetensors") as path:
-            prior.save(path)
-        with whole_file(self.folder / "samples.png") as path:
-            shown = (self.drawn(prior, self.plan.side)[0] / FAINT).asinh()
-            pixels = (shown / shown.max()).clamp(0, 1).mul(255).round().to(torch.uint8)
-            Image.fromarray(pixels.numpy()).save(path)
+    @property
+    def side(self) -> int:
+        return self.plan.side
+
+    def picture(self, x: Float[Tensor, "channels height width"]) -> Image.Image:
+        """With a logarithmic stretch."""
+        shown = (x[0] / FAINT).asinh()
+        pixels = (shown / shown.max()).clamp(0, 1).mul(255).round().to(torch.uint8)
+        return Image.fromarray(pixels.numpy())

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
 
 from ...denoising import DenoisingCourse, DenoisingPlan
 from ...errors import SettingError
-from ...files import whole_file
 from ...priors.classifier import NoisyClassifier
 from ...priors.unet import UNetDenoiser
 from ...tensors import Label, Signal
@@ -29,7 +31,6 @@ class TrainingPlan(DenoisingPlan):
         mirror: Whether half of the crops are mirrored.
         label_dropout: Share of the crops whose label is hidden, so that the prior also learns
             to do without. Labels are those of the folders in ``photographs``.
-        start: A smaller prior to begin from; what the network has beyond it adds nothing at first.
         network: ``"denoiser"`` makes a prior, ``"classifier"`` what can guide one.
     """
 
@@ -39,7 +40,6 @@ class TrainingPlan(DenoisingPlan):
     crops: tuple[int, ...] = (64,)
     mirror: bool = True
     label_dropout: float = 0.0
-    start: Path | None = None
     network: str = "denoiser"
 
     def __post_init__(self) -> None:
@@ -66,8 +66,6 @@ class Training(DenoisingCourse):
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(plan.seed)
         network = NETWORKS[plan.network](plan.unet).to(device)
-        if plan.start and isinstance(network, UNetDenoiser):
-            network.grow(UNetDenoiser.load(plan.start))
         super().__init__(plan, folder, network, device)
 
     def prepare(self) -> None:
@@ -85,10 +83,9 @@ class Training(DenoisingCourse):
         hidden = torch.rand(len(x0), generator=generator) < plan.label_dropout
         return x0, torch.where(hidden, plan.unet.classes, label)
 
-    def save_prior(self) -> None:
-        """Writes the prior and, of one that denoises, a grid of samples."""
-        with whole_file(self.folder / "prior.safetensors") as path:
-            self.ema.save(path)
-        if isinstance(self.ema, UNetDenoiser):
-            with whole_file(self.folder / "samples.png") as path:
-                to_image(self.drawn(self.ema, self.plan.crops[-1])).save(path)
+    @property
+    def side(self) -> int:
+        return self.plan.crops[-1]
+
+    def picture(self, x: Float[Tensor, "channels height width"]) -> Image.Image:
+        return to_image(x)

@@ -1,0 +1,1 @@
+"""Magnetic resonance imaging: pictures of the body out of k-space, with error bars."""
