@@ -7,6 +7,7 @@ from typing import cast
 import typer
 from rich.console import Console
 
+from ..domains.ct.commands import ct
 from ..domains.lensing.commands import lens
 from ..domains.motion.commands import motion
 from ..domains.pictures.commands import degrade, restore
@@ -27,6 +28,7 @@ app.add_typer(bench, name="bench")
 app.add_typer(priors, name="priors")
 app.add_typer(motion, name="motion")
 app.add_typer(lens, name="lens")
+app.add_typer(ct, name="ct")
 
 
 UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])

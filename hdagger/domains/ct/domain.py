@@ -1,6 +1,7 @@
 """CT as a domain: how line integrals are put to a prior of slices, and where a walk starts."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -16,6 +17,7 @@ from ...rings import Rings
 from ...samplers.base import Sampler
 from ...samplers.walk import karras_levels
 from ...solving import HIGHEST, largest_gain
+from .bodies import Bodies
 from .judgement import psnr
 from .projector import Projector
 from .scan import Scan
@@ -62,6 +64,18 @@ class Tomography(Domain):
     def truth_shape(self, card: Card, side: int | None) -> tuple[int, ...]:
         side = side or card.size or 128
         return 1, side, side
+
+    def truths(
+        self,
+        folder: Path,
+        signal_shape: tuple[int, ...],
+        count: int,
+        seed: int,
+        in_turn: bool = False,
+    ) -> Tensor:
+        """Slices of the volumes of a folder at any turn, size and place; or as they are."""
+        bodies = Bodies(folder, signal_shape[-1])
+        return bodies.in_turn(count) if in_turn else bodies.draw(count, seed)
 
     def basis(self, signal_shape: tuple[int, ...]) -> Rings:
         return Rings(signal_shape)

@@ -9,7 +9,6 @@ References:
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int
@@ -148,8 +147,3 @@ def _between(view: Float[Tensor, " bins"], place: Tensor) -> Tensor:
         share = 1 - (place - neighbour).abs()
         value += torch.where(inside, share * view[neighbour.long().clamp(0, len(view) - 1)], 0)
     return value
-
-
-def with_pixels(scan: Scan, rows: int, columns: int, pixel: float) -> Scan:
-    """The same scan of another grid about the same middle."""
-    return replace(scan, frame=replace(scan.frame, rows=rows, columns=columns, pixel=pixel))

@@ -8,6 +8,7 @@ So it is not its own inverse.
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,7 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
-from ...errors import FileError
+from ...errors import FileError, SettingError
+from ...volumes import read_volume
 from .bodies import AIR, METAL
 from .phantom import chest
 from .projector import projected
@@ -136,6 +138,39 @@ def _arrived(views: Iterable[Float[Tensor, "bins rays"]]) -> Float[Tensor, "view
 def _counted(arrived: Sequence[Tensor], plan: Plan) -> Float[Tensor, "slices views bins"]:
     stream = torch.Generator().manual_seed(plan.seed)
     return torch.poisson(plan.i0 * torch.stack([*arrived]), generator=stream)
+
+
+def read_slices(path: Path, number: int | None = None) -> Slices:
+    """The slices of a volume in HU.
+
+    Args:
+        path: See :func:`hdagger.volumes.read_volume`.
+        number: Of the slice that is wanted, from 0; None for all.
+
+    Raises:
+        HDaggerError: It cannot be read, is not in HU, or its pixels are not square.
+    """
+    volume = read_volume(path)
+    if volume.modality not in ("", "CT"):
+        raise FileError(
+            f"Wanted CT, but {path} is {volume.modality}. Its values are no attenuation."
+        )
+    _, down, across = volume.spacing
+    if abs(down - across) > 0.01 * across:
+        raise FileError(
+            f"Wanted square pixels, but those of {path} are {down:.4g} x {across:.4g} mm. "
+            "Resample it."
+        )
+    x, affine = hounsfield(volume.values, str(path)), volume.affine
+    if number is not None:
+        if not 0 <= number < len(x):
+            raise SettingError(
+                f"Wanted a slice from 0 to {len(x) - 1}, but got --slice {number}. Leave it out."
+            )
+        first = np.eye(4)
+        first[2, 3] = number
+        x, affine = x[[number]], affine @ first
+    return Slices(x, across, affine)
 
 
 def hounsfield(values: Float[Tensor, "slices rows columns"], name: str) -> Tensor:
