@@ -10,6 +10,7 @@ from torch.nn.functional import max_pool2d
 
 from ...diagnostics import central_interval, levels_shown, residual_chi2, student_interval
 from ...problem import Problem
+from ...scores import spread_and_error
 from .scan import Scan
 
 Slice = Float[Tensor, "rows columns"]
@@ -108,20 +109,23 @@ def against(
     Returns:
         ``rmse_hu``: Of the mean, in the body. ``psnr``: Of it, from -1000 to 1000 HU.
         ``coverage``: Share of the body's pixels that 90 % intervals of the samples hold.
-        ``spread``: Root mean square deviation of the samples over that error: 1 if it is right.
+        ``spread``: Root mean square of what the samples say that the error is, over what it
+        is: 1 if they are right.
         ``bias_hu_TISSUE``: Mean error where the truth is that tissue.
         ``coverage_unseen``: Share of the Fourier coefficients in a wedge that no view measured
         that the intervals hold, where there is such a wedge.
     """
     x, truth = draws[:, 0].double(), truth.double()
     inside = body(truth)
-    error, spread = x.mean(0) - truth, x.std(0, correction=int(len(x) > 1))
+    error = x.mean(0) - truth
     scores = {
         "rmse_hu": 1000 * _rms(error[inside]),
         "psnr": psnr(x.mean(0), truth),
         "coverage": float(_held(x, truth)[inside].double().mean()),
-        "spread": _rms(spread[inside]) / _rms(error[inside]),
     }
+    if len(x) > 1:
+        spread, square = spread_and_error(x[:, inside], truth[inside])
+        scores["spread"] = (spread / max(square, 1e-20)) ** 0.5
     for name, (low, high) in TISSUES.items():
         of_it = (truth >= low) & (truth < high)
         if of_it.any():

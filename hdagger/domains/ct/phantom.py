@@ -75,7 +75,7 @@ class Phantom:
         fine = Frame(frame.rows * FINE, frame.columns * FINE, frame.pixel / FINE, frame.x, frame.y)
         x, y = fine.centres()
         points = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
-        value = torch.stack([e.value * e.holds(points) for e in self.ellipses]).sum(0)
+        value = torch.stack([e.value * e.holds(points).double() for e in self.ellipses]).sum(0)
         return avg_pool2d(value[None], FINE)[0] - 1
 
 

@@ -17,7 +17,7 @@ MU_WATER = 0.0206
 MOST_PIXELS = 2048
 """A side of a grid."""
 
-MOST_BINS = 100_000
+MOST_BINS = MOST_VIEWS = 100_000
 MOST_RAYS = 20_000_000
 """Of a scan of one slice."""
 
@@ -269,7 +269,7 @@ def _detector(name: str, numbers: list[float]) -> Parallel:
 def _angles(name: str, numbers: list[float]) -> tuple[float, ...]:
     if name == "angles":
         return tuple(numbers)
-    if name != "arc" or len(numbers) != 3 or not 1 <= numbers[0] <= MOST_RAYS:
+    if name != "arc" or len(numbers) != 3 or not 1 <= numbers[0] <= MOST_VIEWS:
         raise ValueError(f"{name!r} is no arc")
     count, first, step = numbers
     return tuple(first + k * step for k in range(int(count)))
