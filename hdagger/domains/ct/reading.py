@@ -94,20 +94,28 @@ def read(
         notes.append(f"{math.degrees(scan.unseen()[1]):.0f} degrees of 180 were not seen")
     notes.append(f"{pixels} x {pixels} pixels of {side:.3g} mm")
     known = water(Projector(scan))
-    grid = GRID * scan.mu_water * side
     numbers = list(range(count)) if number is None else [number]
-    measurements = [
-        Measurement(
-            sinogram.p[k] - known,
-            str(scan),
-            (sinogram.noise[k].square() + grid**2).sqrt(),
-            {},
-            scan.signal_shape,
-            "ct",
-        )
-        for k in numbers
-    ]
+    measurements = [measured(sinogram.p[k], sinogram.noise[k], scan, known) for k in numbers]
     return Reading(sinogram, scan, measurements, numbers, notes)
+
+
+def measured(
+    p: Float[Tensor, "views bins"],
+    noise: Float[Tensor, "views bins"],
+    scan: Scan,
+    known: Float[Tensor, "views bins"],
+) -> Measurement:
+    """The measurement of a slice.
+
+    Args:
+        p: Line integrals of mu.
+        noise: Their deviation by photons; that of the pixels is added.
+        scan: The geometry.
+        known: The line integrals of water: see :func:`.projector.water`.
+    """
+    grid = GRID * scan.mu_water * scan.frame.pixel
+    deviation = (noise.square() + grid**2).sqrt()
+    return Measurement(p - known, str(scan), deviation, {}, scan.signal_shape, "ct")
 
 
 def pixel_that_holds(sinogram: Sinogram, pixels: int) -> float:

@@ -101,11 +101,16 @@ def read_sinogram(path: Path, said: Said) -> Sinogram:
     values = torch.from_numpy(np.array(arrays[name], np.float64))
     angles = _angles(arrays, said, path)
     values = _stacked(values, len(angles), path)
+    if not values.isfinite().any():
+        raise FileError(f"Wanted finite numbers, but {name} of {path} has none. {MEND}")
     detector = _detector(arrays, values.shape[2], said, path)
     notes: list[str] = []
     if name == "counts" or said.counts is not None:
         i0 = said.counts or said.i0 or _i0(arrays, values, path)
-        p, noise = _of_counts(values, i0, notes, path)
+        _check_counts(values, path)
+        p, noise = of_counts(values, i0)
+        if dark := int((values == 0).sum()):
+            notes.append(f"{dark} rays have no photons and are dropped")
     else:
         _check_line_integrals(values, path)
         p, noise = values, _deviation(arrays, values, said, path)
@@ -235,25 +240,36 @@ def _i0(arrays: Mapping[str, np.ndarray], values: Tensor, path: Path) -> float |
     return i0
 
 
-def _of_counts(
-    counts: Tensor, i0: float | Tensor, notes: list[str], path: Path
-) -> tuple[Tensor, Tensor]:
-    """Line integrals and their deviation: var ln N = 1 / N."""
-    if (counts < 0).any():
-        raise FileError(
-            f"Wanted counts of 0 or more, but {path} has {float(counts.nan_to_num(0).min()):g}. "
-            "If these are line integrals, name them line_integrals."
-        )
-    if float(counts[counts.isfinite()].max()) < 10:
-        raise FileError(
-            f"Wanted counts of photons, but the largest of {path} is "
-            f"{float(counts[counts.isfinite()].max()):g}: shares? Multiply them by the photons."
-        )
-    if dark := int((counts == 0).sum()):
-        notes.append(f"{dark} rays have no photons and are dropped")
+def of_counts(
+    counts: Float[Tensor, "*rays"], i0: float | Tensor
+) -> tuple[Float[Tensor, "*rays"], Float[Tensor, "*rays"]]:
+    """Line integrals -ln(N / I0) of N photons and their deviation, for var ln N = 1 / N.
+
+    Without photons a ray says nothing: its deviation is infinite.
+    """
     seen = counts.isfinite() & (counts > 0)
     counts = torch.where(seen, counts, 1)
     return -(counts / i0).log(), torch.where(seen, counts.rsqrt(), math.inf)
+
+
+def _check_counts(counts: Tensor, path: Path) -> None:
+    """Refuses what cannot be counts.
+
+    Raises:
+        FileError: Some are negative, or all are small.
+    """
+    finite = counts[counts.isfinite()]
+    low, high = float(finite.min()), float(finite.max())
+    if low < 0:
+        raise FileError(
+            f"Wanted counts of 0 or more, but {path} has {low:g}. "
+            "If these are line integrals, name them line_integrals."
+        )
+    if high < 10:
+        raise FileError(
+            f"Wanted counts of photons, but the largest of {path} is {high:g}, as of a share. "
+            "Multiply them by the photons in air."
+        )
 
 
 def _check_line_integrals(p: Tensor, path: Path) -> None:
