@@ -18,6 +18,7 @@ from mutation import Mutation
 from mutations_answer import ANSWER_MUTATIONS
 from mutations_check import CHECK_MUTATIONS
 from mutations_core import CORE_MUTATIONS
+from mutations_ct import CT_MUTATIONS
 from mutations_drawn import DRAWN_MUTATIONS
 from mutations_lens import LENS_MUTATIONS
 from mutations_motion import MOTION_MUTATIONS
@@ -36,6 +37,7 @@ MUTATIONS = (
     *PIPELINE_MUTATIONS,
     *CHECK_MUTATIONS,
     *LENS_MUTATIONS,
+    *CT_MUTATIONS,
     *MOTION_MUTATIONS,
 )
 

@@ -319,12 +319,14 @@ def _deviation(arrays: Mapping[str, np.ndarray], p: Tensor, said: Said, path: Pa
 
 
 def photons_shown(p: Float[Tensor, "slices views bins"]) -> float:
-    """The photons in air that the second differences along the bins let guess."""
-    second = p[..., 2:] - 2 * p[..., 1:-1] + p[..., :-2]
-    mean = (p[..., 2:] + p[..., 1:-1] + p[..., :-2]) / 3
-    grain = (second.square() / 6 * (-mean).exp()).flatten()
-    typical = float(grain[grain.isfinite()].median()) / 0.455
-    return 1 / max(typical, 1e-12)
+    """The photons in air that the grain along the bins lets guess, where least is in the way."""
+    first, middle, last = p[..., :-2], p[..., 1:-1], p[..., 2:]
+    grain = ((first - 2 * middle + last).square() / 6).flatten()
+    level = ((first + middle + last) / 3).flatten()
+    grain, level = grain[level.isfinite()], level[level.isfinite()]
+    through = level <= level.kthvalue(1 + len(level) // 5).values
+    typical = float((grain * (-level).exp())[through].median())
+    return 0.455 / max(typical, 1e-12)  # the median of a squared standard normal
 
 
 def check_middle(
