@@ -92,7 +92,7 @@ CT_MUTATIONS = (
         "domains/ct/phantom.py",
         "[[cos, -sin], [sin, cos]]",
         "[[cos, sin], [-sin, cos]]",
-        "test_ct.py -k chords_are",
+        "test_ct.py -k points_within",
     ),
     Mutation(
         "simulation: rays averaged before their photons are",

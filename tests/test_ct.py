@@ -74,6 +74,9 @@ def test_an_ellipse_s_chords_are_lengths_of_points_within():
     points = rays.point[:, None] + t[:, None] * rays.direction[:, None]
     counted = ELLIPSE.ellipses[0].holds(points).double().sum(1) * 0.05
     close(ELLIPSE.ellipses[0].chords(rays), counted, 0.1)
+    ridge = Ellipse(1.0, 90, 10, turn=math.pi / 4)  # to the upper right
+    places = torch.tensor([[50.0, 50], [50, -50]], dtype=torch.float64)
+    assert ridge.holds(places).tolist() == [True, False]
 
 
 def test_views_are_scikit_images():
