@@ -19,6 +19,7 @@ import time
 from functools import cache, lru_cache
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import torch
 from ct_peers import sirt, total_variation
@@ -105,7 +106,8 @@ def ssim(x: Tensor, truth: Tensor) -> float:
     from skimage.metrics import structural_similarity
 
     a, b = (v.double().clamp(-1, 1).numpy() for v in (x, truth))
-    return float(structural_similarity(a, b, data_range=2))
+    found: Any = structural_similarity(a, b, data_range=2)
+    return float(found)
 
 
 def with_best_strength(rows: list[Row]) -> list[Row]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...errors import FileError, SettingError
 from ...measurement import Measurement
+from .judgement import WEDGE
 from .projector import Projector, water
 from .scan import Frame, Scan
 from .simulation import hounsfield
@@ -21,9 +22,6 @@ ROOM = 1.05
 
 SHOWN = 0.05
 """Share of the largest line integral from which on a ray passes the body."""
-
-USUAL_PIXEL = 0.3, 5.0
-"""Between which pixels of a body are, mm."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ def read(
             f"the body reaches beyond the detector in {cut} of {len(scan.angles)} views; what "
             "lies beyond the grid is taken for air"
         )
-    if scan.unseen()[1] > 0.35:
+    if scan.unseen()[1] > WEDGE:
         notes.append(f"{math.degrees(scan.unseen()[1]):.0f} degrees of 180 were not seen")
     notes.append(f"{pixels} x {pixels} pixels of {side:.3g} mm")
     known = water(Projector(scan))

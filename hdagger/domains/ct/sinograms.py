@@ -153,7 +153,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
                 dataset = file[name]
                 if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
                     raise ValueError(f"{name} is no plain dataset")
-                if dataset.dtype.kind not in "biuf" or dataset.size * 8 > MOST_BYTES:
+                if dataset.dtype.kind not in "biuf" or math.prod(dataset.shape) * 8 > MOST_BYTES:
                     raise ValueError(f"{name} holds {dataset.dtype} of shape {dataset.shape}")
                 found[name] = dataset[()]
             return {name: np.asarray(value) for name, value in found.items()}
