@@ -42,9 +42,7 @@ WEDGE = 0.35
 def psnr(x: Tensor, truth: Tensor) -> float:
     """How close a slice is to the truth in the window of -1000 to 1000 HU, in dB."""
     error = x.double().clamp(*WINDOW) - truth.double().clamp(*WINDOW)
-    return -10 * math.log10(
-        max(float(error.square().mean()), 1e-20) / (WINDOW[1] - WINDOW[0]) ** 2
-    )
+    return 20 * math.log10((WINDOW[1] - WINDOW[0]) / max(_rms(error), 1e-10))
 
 
 def body(x: Slice) -> Bool[Tensor, "rows columns"]:
