@@ -83,7 +83,8 @@ class White(Covariance):
 class Bands(abc.ABC):
     """A transform T of signals with T' T = I, and its coefficients in bands of like kind.
 
-    A table has one number for each band, so that it serves signals of any size.
+    T = F Q: Q mixes the components of each place, such as colours; F knows nothing of
+    components. A table has one number for each band, so that it serves signals of any size.
 
     Attributes:
         count: How many bands there are, whatever the size.
@@ -99,12 +100,28 @@ class Bands(abc.ABC):
         """How many independent numbers of a signal are in each band."""
 
     @abc.abstractmethod
-    def forward(self, x: Signal) -> Tensor:
-        """T x, ``(batch, *coefficients)``; they may be complex."""
+    def mixed(self, x: Signal) -> Signal:
+        """Q x."""
 
     @abc.abstractmethod
+    def unmixed(self, x: Signal) -> Signal:
+        """Q' x."""
+
+    @abc.abstractmethod
+    def waves(self, x: Signal) -> Tensor:
+        """F x, ``(batch, *coefficients)``; they may be complex."""
+
+    @abc.abstractmethod
+    def places(self, z: Tensor) -> Signal:
+        """F' z."""
+
+    def forward(self, x: Signal) -> Tensor:
+        """T x."""
+        return self.waves(self.mixed(x))
+
     def inverse(self, z: Tensor) -> Signal:
         """T' z."""
+        return self.unmixed(self.places(z))
 
     @abc.abstractmethod
     def white(self, noise: Noise, rows: int) -> Tensor:
@@ -184,7 +201,8 @@ class LocalSpectra(Covariance):
     most: float
 
     def times(self, v: Signal) -> Signal:
-        z = self.bands.forward((self.shares * v).flatten(0, 1)).unflatten(0, (-1, self.rows))
+        parts = (self.shares * self.bands.mixed(v)).flatten(0, 1)
+        z = self.bands.waves(parts).unflatten(0, (-1, self.rows))
         return self._gathered(self.spectra * z)
 
     def draw(self, noise: Noise) -> Signal:
@@ -218,8 +236,8 @@ class LocalSpectra(Covariance):
 
     def _gathered(self, z: Tensor) -> Signal:
         """sum_k R_k T' z_k."""
-        parts = self.bands.inverse(z.flatten(0, 1)).unflatten(0, (len(z), -1))
-        return (self.shares * parts).sum(0)
+        parts = self.bands.places(z.flatten(0, 1)).unflatten(0, (len(z), -1))
+        return self.bands.unmixed((self.shares * parts).sum(0))
 
 
 class Uncertainty(abc.ABC):

@@ -55,13 +55,18 @@ class Rings(Bands):
         ring = torch.bucketize((rows[:, None].square() + columns.square()).sqrt(), edges)
         return ring + RINGS * torch.arange(self.shape[0])[:, None, None]
 
-    def forward(self, x: Signal) -> Tensor:
-        return torch.fft.rfft2(self._mixed(x), s=self.torus, norm="ortho")
+    def mixed(self, x: Signal) -> Signal:
+        return (self.turn.to(x) @ x.flatten(2)).view_as(x)
 
-    def inverse(self, z: Tensor) -> Signal:
+    def unmixed(self, x: Signal) -> Signal:
+        return (self.turn.to(x).mT @ x.flatten(2)).view_as(x)
+
+    def waves(self, x: Signal) -> Tensor:
+        return torch.fft.rfft2(x, s=self.torus, norm="ortho")
+
+    def places(self, z: Tensor) -> Signal:
         _, height, width = self.shape
-        x = torch.fft.irfft2(z, s=self.torus, norm="ortho")
-        return self._mixed(x[..., :height, :width], back=True)
+        return torch.fft.irfft2(z, s=self.torus, norm="ortho")[..., :height, :width]
 
     def white(self, noise: Noise, rows: int) -> Tensor:
         return torch.fft.rfft2(noise((rows, self.shape[0], *self.torus)), norm="ortho")
@@ -85,8 +90,8 @@ class Rings(Bands):
         rows, columns, band = self._cosines
         held = self.held
         rows, columns = rows.to(u.dtype), columns.to(u.dtype)
-        a = rows @ self._mixed(u.cpu()) @ columns.mT
-        b = a if v is u else rows @ self._mixed(v.cpu()) @ columns.mT
+        a = rows @ self.mixed(u.cpu()) @ columns.mT
+        b = a if v is u else rows @ self.mixed(v.cpu()) @ columns.mT
         total = a.new_zeros(len(a), self.count)
         total.index_add_(1, band.flatten(), (a * b).flatten(1))
         full = held.nonzero()[:, 0]
@@ -105,11 +110,6 @@ class Rings(Bands):
         if len(shape) != 3 or shape[0] != self.shape[0]:
             return None
         return _of(type(self), shape)
-
-    def _mixed(self, x: Tensor, back: bool = False) -> Tensor:
-        """Components to their mixtures, or back."""
-        turn = self.turn.to(x)
-        return ((turn.mT if back else turn) @ x.flatten(2)).view_as(x)
 
 
 @lru_cache(maxsize=4)

@@ -196,11 +196,11 @@ class Coloured:
 
     def forward(self, x):
         rows, columns, _ = self.bands._cosines
-        return rows @ self.bands._mixed(x) @ columns.mT
+        return rows @ self.bands.mixed(x) @ columns.mT
 
     def inverse(self, z):
         rows, columns, _ = self.bands._cosines
-        return self.bands._mixed(rows.mT @ z @ columns, back=True)
+        return self.bands.unmixed(rows.mT @ z @ columns)
 
     def __call__(self, x, sigma):
         return self.inverse(self.power / (self.power + sigma**2) * self.forward(x))

@@ -19,8 +19,9 @@ POSE = Pose(turn=0.4, scales=(0.75, 1.2), shift=0.06, warp=0.012, mirror=True)
 THICKNESS = 1.0, 6.0
 """Millimetres of a plane."""
 
-WHITE = 0.99
-"""Quantile of the magnitude that is the unit, give or take ``UNIT``."""
+WHITE = 0.99, 0.3
+"""Quantile of the magnitude that is the unit, give or take ``UNIT``; but at least this share of
+the highest, where a frame is nearly empty."""
 
 UNIT = 0.12
 """Deviation of the logarithm of the unit: what a measurement shows of it is not exact."""
@@ -75,8 +76,10 @@ class Heads:
         )
 
     def _of_unit(self, x: Tensor) -> Tensor:
-        high = x.flatten(1).quantile(WHITE, dim=1).clamp(min=1e-6)
-        return x / high.view(-1, 1, 1, 1)
+        quantile, share = WHITE
+        flat = x.flatten(1)
+        high = torch.maximum(flat.quantile(quantile, dim=1), share * flat.amax(1))
+        return x / high.clamp(min=1e-6).view(-1, 1, 1, 1)
 
     def _smooth(self, count: int, knots: int, rng: np.random.Generator) -> Tensor:
         """Smooth fields of deviation about 1, ``(count, 1, side, side)``."""
