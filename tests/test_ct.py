@@ -329,6 +329,12 @@ def test_a_few_thousand_rays_are_solved_exactly():
     close(Gram(H).pull(e, 0.2, 1e-4), H.pull(e, 0.2, 1e-4, tolerance=1e-13), 1e-8)
 
 
+def test_more_rays_than_memory_are_refused():
+    scan = Scan(Frame(512, 512, 1.0), Parallel(900, 1.0), tuple(0.01 * k for k in range(360)))
+    with pytest.raises(SettingError, match="at most 58593 rays through 512"):
+        Projector(scan)
+
+
 def test_pixels_that_a_ray_crosses_are_as_long_as_it_is():
     scan = Scan(FRAME, FAN, TURN)
     for angle in TURN:

@@ -17,6 +17,9 @@ from torch import Tensor
 from ...operators.sparse import Sparse
 from .scan import Fan, Frame, Rays, Scan
 
+MOST_ENTRIES = 60_000_000
+"""Of a matrix; about 4 GB while it is made."""
+
 Entries = tuple[Int[Tensor, " entries"], Int[Tensor, " entries"], Float[Tensor, " entries"]]
 
 

@@ -141,7 +141,8 @@ def read_truth(path: Path, reading: Reading) -> Float[Tensor, "slices rows colum
     """
     if path.suffix == ".npy":
         try:
-            values = torch.from_numpy(np.load(path, allow_pickle=False).astype(np.float32))
+            array = np.load(path, mmap_mode="r", allow_pickle=False)  # as large as it says
+            values = torch.from_numpy(np.array(array, np.float32))
         except (OSError, ValueError, EOFError) as error:
             raise FileError(
                 f"Wanted slices in HU, but {path} cannot be read ({error}). Save an array."
