@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ...errors import SettingError
 from ...operators.sparse import Sparse
 from .scan import Fan, Frame, Rays, Scan
 
@@ -56,11 +57,20 @@ class Projector(Sparse):
     Args:
         scan: The geometry.
         rays: Rays that are averaged over the width of a bin.
+
+    Raises:
+        SettingError: There are too many rays for the memory.
     """
 
     def __init__(self, scan: Scan, rays: int = 1) -> None:
-        self.scan = scan
-        bins = scan.detector.bins
+        views, bins = scan.data_shape
+        side = max(scan.frame.rows, scan.frame.columns)
+        most = MOST_ENTRIES // (2 * side)
+        if views * bins * rays > most:
+            raise SettingError(
+                f"Wanted at most {most} rays through {side} pixels a side, but got {views} views "
+                f"of {bins * rays}. Add up neighbouring bins, or leave out views."
+            )
         parts = []
         for view, angle in enumerate(scan.angles):
             ray, pixel, length = crossed(scan.rays(angle, rays), scan.frame)
