@@ -15,7 +15,7 @@ from torch.nn.functional import avg_pool2d
 
 from .scan import Frame, Rays, Scan
 
-FINE = 8
+FINE = 5
 """Parts of a pixel, a side, over which a picture is averaged."""
 
 
@@ -75,7 +75,9 @@ class Phantom:
         fine = Frame(frame.rows * FINE, frame.columns * FINE, frame.pixel / FINE, frame.x, frame.y)
         x, y = fine.centres()
         points = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
-        value = torch.stack([e.value * e.holds(points).double() for e in self.ellipses]).sum(0)
+        value = torch.zeros(points.shape[:2], dtype=torch.float64)
+        for ellipse in self.ellipses:
+            value[ellipse.holds(points)] += ellipse.value
         return avg_pool2d(value[None], FINE)[0] - 1
 
 
