@@ -24,12 +24,28 @@ from .problem import Problem, check_noise
 from .registry import Registry
 from .samplers.base import Sampler
 from .samplers.projection import Projected, Projector
+from .samples import PosteriorSamples
 from .tensors import SampleNoise
 
 
 def as_drawn(x: Tensor) -> tuple[Tensor, dict[str, Any]]:
     """Samples that are signals of the domain already."""
     return x, {}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A file to restore.
+
+    Attributes:
+        measurement: What was measured.
+        write: Writes all that a restoration leaves into a folder, and returns the summary.
+        notes: What was found out beyond what was said, a sentence each.
+    """
+
+    measurement: Measurement
+    write: Callable[[Path, PosteriorSamples], dict[str, Any]]
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -124,6 +140,18 @@ class Domain(abc.ABC):
             noise = torch.complex(noise, draw(tuple(clean.shape)))
         y = H.seen(clean + sigma_y * noise)[0]
         return Measurement(y, text, sigma_y, dict(arrays), H.signal_shape, self.name)
+
+    def job(self, source: Path, said: Mapping[str, Any]) -> Job:
+        """What a file holds, and how its restoration is written.
+
+        Args:
+            source: The file.
+            said: What the domain's command says by options, by their names.
+
+        Raises:
+            HDaggerError: The file cannot be read, or what is said does not fit it.
+        """
+        raise SettingError(f"Wanted a domain whose files can be listed, but got {self.name}.")
 
     def spelled(self, measurement: Measurement) -> Measurement:
         """The same measurement with as much as can be said in its text, and fewer arrays."""

@@ -8,8 +8,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Shows a bar once there is progress; call what it gives with (done, total)."""
+def progress(title: str) -> Iterator[Callable[..., None]]:
+    """Shows a bar once there is progress; call what it gives with (done, total), and a word."""
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -20,9 +20,10 @@ def progress(title: str) -> Iterator[Callable[[int, int], None]]:
     )
     task = bar.add_task(title, total=None)
 
-    def show(done: int, total: int) -> None:
+    def show(done: int, total: int, more: str = "") -> None:
         bar.start()
-        bar.update(task, completed=done, total=total)
+        described = f"{title}, {more}" if more else title
+        bar.update(task, completed=done, total=total, description=described)
 
     try:
         yield show

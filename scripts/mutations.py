@@ -16,6 +16,7 @@ from pathlib import Path
 
 from mutation import Mutation
 from mutations_answer import ANSWER_MUTATIONS
+from mutations_batch import BATCH_MUTATIONS
 from mutations_check import CHECK_MUTATIONS
 from mutations_core import CORE_MUTATIONS
 from mutations_ct import CT_MUTATIONS
@@ -38,6 +39,7 @@ MUTATIONS = (
     *CHECK_MUTATIONS,
     *LENS_MUTATIONS,
     *CT_MUTATIONS,
+    *BATCH_MUTATIONS,
     *MOTION_MUTATIONS,
 )
 

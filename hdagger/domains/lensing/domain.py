@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from ...domain import Domain, Posed
+from ...domain import Domain, Job, Posed
 from ...errors import SettingError, ShapeError
 from ...measurement import Measurement
 from ...operators.base import LinearOperator
@@ -23,6 +23,7 @@ from ...solving import HIGHEST, largest_gain
 from ...tensors import Signal
 from .fits import Sky, read_psf
 from .galaxies import Galaxies
+from .job import job_of
 from .unknown import rough_lens
 from .view import View
 
@@ -61,6 +62,9 @@ class Lensing(Domain):
             return text, {}
         text = before.strip()
         return text, {"psf": read_psf(Path(file), Sky(View.read(text).image.scale))}
+
+    def job(self, source: Path, said: Mapping[str, Any]) -> Job:
+        return job_of(source, said)
 
     def posed(self, measurement: Measurement, card: Card, network: Any) -> Posed:
         """An image put to a prior whose sources have a peak of about 1."""

@@ -140,19 +140,16 @@ def restore(
 
     from ...report import residual_words
     from ...restoration import restore
-    from .figures import answer_words, write_restoration
-    from .reading import read
+    from .figures import answer_words
+    from .job import job_of
 
-    reading = read(picture, damages)
+    job = job_of(picture, damages)
     with whole_folder(out, "restore") as folder:
-        if reading.found:
-            Console(stderr=True).print(reading.found)
+        for note in job.notes:
+            Console(stderr=True).print(note)
         with progress(f"samples: {plan.samples}") as watch:
-            drawn = reading.upright(restore(plan, reading.measurement, watch))
-        ran = Recipe(**drawn.provenance["recipe"])
-        summary = write_restoration(
-            folder, reading.given, drawn, ran.to_toml() + damages.to_toml(), reading.write
-        )
+            drawn = restore(plan, job.measurement, watch)
+        summary = job.write(folder, drawn)
     if as_json:
         print(json.dumps(summary))
     else:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ...diagnostics import residual_summary
-from ...domain import Domain, Posed
+from ...domain import Domain, Job, Posed
 from ...errors import SettingError, ShapeError
 from ...measurement import Measurement
 from ...operators.base import Operator
@@ -25,8 +25,10 @@ from . import metrics
 from .bands import PictureBands
 from .dataset import Photographs
 from .hints import picture_levels
+from .job import job_of
 from .jpeg import quality_of
 from .jpeg_transform import SAMPLINGS, quality_tables
+from .options import Damages
 from .reading import with_files
 from .words import frame_of, operator_for_signal, operator_of, parse, picture_of
 
@@ -45,6 +47,9 @@ class Pictures(Domain):
         self, text: str, signal_shape: tuple[int, ...], arrays: Mapping[str, Tensor]
     ) -> Operator:
         return operator_for_signal(text, signal_shape, arrays)
+
+    def job(self, source: Path, said: Mapping[str, Any]) -> Job:
+        return job_of(source, Damages.from_table(said))
 
     def posed(self, measurement: Measurement, card: Card, network: Any) -> Posed:
         """A picture put to a prior of colours, of gray pictures, or of codes.

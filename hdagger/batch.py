@@ -1,0 +1,410 @@
+"""Thousands of files by one recipe: each has a folder of its own, whole or not there at all.
+
+An item's folder is what the domain's command would have left, and ``item.json``, which says of
+what input and how it was made; it appears by one rename. So a run that was killed at any moment
+goes on where it was, and any number of runs may share an output if each has its own part of the
+items. What failed is kept beside, and is not tried again until that is asked for.
+
+In one process, or in many by Ray Data, which may be on many machines: the same function.
+
+References:
+    Ray Data. https://docs.ray.io/en/latest/data/data.html
+"""
+
+import csv
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+
+from .domain import DOMAINS
+from .errors import FileError, HDaggerError, SettingError
+from .files import brief, fingerprint, whole_file
+from .items import Item
+from .priors import zoo
+from .recipe import Recipe
+from .restoration import Prior, prepare
+
+Row: TypeAlias = dict[str, Any]
+
+ITEM, FAILURES, PARTIAL = "item.json", ".failed", ".partial"
+"""The file that says that an item is done; the folders of what failed, and of what is begun."""
+
+MANIFEST = {
+    "item": "string",
+    "source": "string",
+    "input_sha256": "string",
+    "how_sha256": "string",
+    "recipe": "string",
+    "damage": "string",
+    "prior": "string",
+    "prior_sha256": "string",
+    "seed": "int64",
+    "version": "string",
+    "seconds": "double",
+    "nfe": "int64",
+    "chi2_dof": "double",
+}
+"""The columns of the manifest, and their types."""
+
+EVERY = 30.0
+"""Seconds, at least, between two writings of the manifest."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is done with every item.
+
+    Attributes:
+        out: The folder of the output.
+        recipe: How to draw.
+        damage: What happened to all of them, as a recipe's table ``[damage]`` says.
+        domain: Their kind.
+        part: Which of several parts of the items these are, such as ``"2-of-8"``; the tables of a
+            part have it in their names.
+    """
+
+    out: Path
+    recipe: Recipe
+    damage: Mapping[str, Any] = field(default_factory=dict)
+    domain: str = "pictures"
+    part: str = ""
+
+    def recipe_of(self, item: Item) -> Recipe:
+        return self.recipe if item.seed is None else replace(self.recipe, seed=item.seed)
+
+    def damage_of(self, item: Item) -> dict[str, Any]:
+        """The item's own words go before those for all."""
+        return {**self.damage, **item.damage}
+
+    def how(self, item: Item, about: str) -> str:
+        """The SHA-256 of all but the input that an item's output depends on.
+
+        Args:
+            item: The item.
+            about: What the prior is.
+        """
+        damage = self.damage_of(item)
+        files = {
+            name: fingerprint(Path(value))
+            for name, value in damage.items()
+            if isinstance(value, str) and _is_file(value)
+        }
+        told = [asdict(self.recipe_of(item)), damage, files, self.domain, about]
+        return hashlib.sha256(json.dumps([*told, version("hdagger")]).encode()).hexdigest()
+
+
+class Restorer:
+    """Restores items, one after the other, with one prior in memory.
+
+    Args:
+        plan: What to do.
+        threads: To compute with; None for as many as there are.
+    """
+
+    def __init__(self, plan: Plan, threads: int | None = None) -> None:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self.plan, self.prior = plan, Prior.of(plan.recipe)
+
+    def __call__(self, item: Item) -> Row:
+        """Its row; ``"error"`` in it is what went wrong, in one line."""
+        plan = self.plan
+        how = plan.how(item, about_prior(plan.recipe))
+        row: Row = {"item": item.name, "source": str(item.source), "how_sha256": how}
+        partial = plan.out / PARTIAL / hashlib.sha256(item.name.encode()).hexdigest()[:16]
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        try:
+            with closing(_Source(item, partial)) as source:
+                row |= source.stamp()
+                made = self._restored(item, source.path, partial / "made")
+            (partial / "made" / ITEM).write_text(json.dumps(row | made, indent=1) + "\n")
+            _move(partial / "made", plan.out / item.name)
+            (plan.out / FAILURES / f"{_flat(item.name)}.json").unlink(missing_ok=True)
+            return row | made
+        except Exception as error:  # a batch goes on, whatever a file does
+            known = isinstance(error, HDaggerError)
+            said = brief(error) if known else f"{type(error).__name__}: {brief(error)}"
+            row["error"] = said.replace(str(partial), "").strip()
+            with whole_file(plan.out / FAILURES / f"{_flat(item.name)}.json") as path:
+                path.write_text(json.dumps(row, indent=1) + "\n")
+            return row
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+    def _restored(self, item: Item, source: Path, folder: Path) -> Row:
+        plan, began = self.plan, time.perf_counter()
+        recipe, damage = plan.recipe_of(item), plan.damage_of(item)
+        job = DOMAINS[plan.domain].job(source, damage)
+        samples = prepare(recipe, job.measurement, self.prior).run()
+        folder.mkdir()
+        summary = job.write(folder, samples)
+        return {
+            "recipe": (folder / "recipe.toml").read_text(),
+            "damage": json.dumps(damage),
+            "prior": summary["prior"],
+            "prior_sha256": summary["prior_sha256"],
+            "seed": recipe.seed,
+            "version": version("hdagger"),
+            "seconds": round(time.perf_counter() - began, 3),
+            "nfe": summary["nfe"],
+            "chi2_dof": summary.get("chi2_dof"),
+        }
+
+
+@dataclass
+class Tally:
+    """How far a batch is.
+
+    Attributes:
+        done: Rows of the items that are restored.
+        failed: Rows of those that failed.
+        total: How many items there are.
+        fresh: How many of them this run has seen to.
+    """
+
+    done: list[Row] = field(default_factory=list)
+    failed: list[Row] = field(default_factory=list)
+    total: int = 0
+    fresh: int = 0
+
+
+def run_batch(
+    items: Sequence[Item],
+    plan: Plan,
+    workers: int = 1,
+    ray: str | None = None,
+    retry: bool = False,
+    watch: Callable[[Tally], None] = lambda tally: None,
+) -> Tally:
+    """Restores all items that are not done, and leaves ``manifest.parquet`` and ``failures.csv``.
+
+    Args:
+        items: The items; their names differ.
+        plan: What to do with each.
+        workers: Processes; 1 stays in this one. More than one are those of Ray.
+        ray: Address of a Ray cluster, or ``"auto"``; None for one of this machine.
+        retry: Whether only what failed is tried, again.
+        watch: Called at the beginning and after every item.
+
+    Raises:
+        SettingError: The recipe, the domain or the number of workers is not possible.
+        FileError: The output cannot be written, or what is needed is not installed.
+    """
+    DOMAINS.check(plan.domain)
+    if not 1 <= workers <= 10_000:
+        raise SettingError(f"Wanted 1 to 10000 workers, but got {workers}. Try 2.")
+    about, todo, tally = about_prior(plan.recipe), [], Tally(total=len(items))
+    for item in items:
+        how = plan.how(item, about)
+        done = _row(plan.out / item.name / ITEM, item)
+        failed = _row(plan.out / FAILURES / f"{_flat(item.name)}.json", item)
+        if _is_of(done, item, how):
+            tally.done.append(done)
+        elif not retry and _is_of(failed, item, how):
+            tally.failed.append(failed)
+        elif failed or not retry:
+            todo.append(item)
+    _write_tables(plan, tally)
+    watch(tally)
+    each = _by_ray if workers > 1 or ray is not None else _here
+    written = time.monotonic()
+    try:
+        for row in each(todo, plan, workers, ray):
+            (tally.failed if "error" in row else tally.done).append(row)
+            tally.fresh += 1
+            watch(tally)
+            if time.monotonic() > written + EVERY:
+                _write_tables(plan, tally)
+                written = time.monotonic()
+    finally:
+        _write_tables(plan, tally)
+        with suppress(OSError):  # another run may be at work there
+            (plan.out / PARTIAL).rmdir()
+    return tally
+
+
+def about_prior(recipe: Recipe) -> str:
+    """The hashes of a prior and of its covariances."""
+    card = zoo.card(recipe.prior)
+    measured = zoo.covariances(card)
+    return f"{zoo.sha256_of(card)} {fingerprint(measured) if measured.is_file() else ''}"
+
+
+def write_samples(path: Path, out: Path, rows: Sequence[Row]) -> None:
+    """Writes all samples of a batch as one Parquet file, for others to train on.
+
+    A row is a sample: ``item``, ``sample``, its number, ``shape`` and ``values``, float32.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from .samples import PosteriorSamples
+
+    schema = pa.schema(
+        {
+            "item": pa.string(),
+            "sample": pa.int32(),
+            "shape": pa.list_(pa.int32()),
+            "values": pa.list_(pa.float32()),
+        }.items()
+    )
+    with whole_file(path) as partial, pq.ParquetWriter(partial, schema) as writer:
+        for row in sorted(rows, key=lambda row: row["item"]):
+            draws = PosteriorSamples.load(out / row["item"] / "samples.npz").draws.numpy()
+            count = len(draws)
+            table = {
+                "item": [row["item"]] * count,
+                "sample": np.arange(count, dtype=np.int32),
+                "shape": [draws.shape[1:]] * count,
+                "values": list(draws.reshape(count, -1)),
+            }
+            writer.write_table(pa.table(table, schema=schema))
+
+
+class _Source:
+    """The file of an item, taken out of its archive if it lies in one."""
+
+    def __init__(self, item: Item, partial: Path) -> None:
+        self.item, self.path = item, item.source
+        if item.inside is not None:
+            self.path = partial / f"picture{Path(item.name).suffix[:8]}"
+            self.path.write_bytes(item.content())
+
+    def stamp(self) -> Row:
+        """What tells it from another input."""
+        stamp = _stamp(self.item)
+        return (
+            {"stamp": stamp}
+            if stamp is None
+            else {
+                "stamp": stamp,
+                "input_sha256": fingerprint(self.path),
+            }
+        )
+
+    def close(self) -> None:
+        if self.item.inside is not None:
+            self.path.unlink(missing_ok=True)
+
+
+def _stamp(item: Item) -> list[int] | None:
+    """Size and time of the input's file, None without one: the same stamp, the same input."""
+    if not _is_file(str(item.source)):
+        return None
+    about = item.source.stat()
+    return [about.st_size, about.st_mtime_ns]
+
+
+def _row(path: Path, item: Item) -> Row:
+    """What is known of an item; nothing where the file is not there, or is no row of it."""
+    try:
+        row = json.loads(path.read_text())
+        return row if row["item"] == item.name else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _is_of(row: Row, item: Item, how: str) -> bool:
+    """Whether a row is of just this input, treated in just this way."""
+    return bool(row) and row.get("how_sha256") == how and row.get("stamp") == _stamp(item)
+
+
+def _here(items: Sequence[Item], plan: Plan, workers: int, address: str | None) -> Iterator[Row]:
+    if items:
+        yield from map(Restorer(plan), items)
+
+
+class _RayRestorer:
+    """The same in a process of Ray: a batch of one item in, one of its row out."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.restorer = Restorer(plan, threads=1)
+
+    def __call__(self, row: Row) -> Row:
+        return {"row": json.dumps(self.restorer(row["item"]))}
+
+
+def _by_ray(items: Sequence[Item], plan: Plan, workers: int, address: str | None) -> Iterator[Row]:
+    if not items:
+        return
+    try:
+        import ray
+        import ray.data as data
+    except ImportError as error:
+        raise FileError(
+            "Wanted Ray for more than one worker, but it is not installed. "
+            "pip install 'hdagger[ray]'"
+        ) from error
+    here: dict[str, Any] = {"num_cpus": workers, "include_dashboard": False}
+    here["_node_ip_address"] = "127.0.0.1"
+    where: dict[str, Any] = here if address is None else {"address": address}
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray.init(log_to_driver=False, logging_level=logging.ERROR, **where)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    try:
+        data.DataContext.get_current().enable_progress_bars = False
+        plan = replace(plan, out=plan.out.absolute())
+        away = [replace(item, source=item.source.absolute()) for item in items]
+        rows = data.from_items([{"item": item} for item in away], override_num_blocks=len(away))
+        restorer: Any = _RayRestorer
+        made = rows.map(
+            restorer,
+            fn_constructor_args=(plan,),
+            compute=data.ActorPoolStrategy(size=min(workers, len(away))),
+            num_cpus=1,
+        )
+        for row in made.iter_rows():
+            yield json.loads(row["row"])
+    finally:
+        ray.shutdown()
+
+
+def _write_tables(plan: Plan, tally: Tally) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = sorted(tally.done, key=lambda row: row["item"])
+    types = {name: pa.type_for_alias(kind) for name, kind in MANIFEST.items()}
+    columns = {name: [row.get(name) for row in rows] for name in MANIFEST}
+    part = f"-{plan.part}" if plan.part else ""
+    with whole_file(plan.out / f"manifest{part}.parquet") as path:
+        pq.write_table(pa.table(columns, schema=pa.schema(types.items())), path)
+    with whole_file(plan.out / f"failures{part}.csv") as path, path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["item", "error"])
+        for row in sorted(tally.failed, key=lambda row: row["item"]):
+            writer.writerow([row["item"], row["error"]])
+
+
+def _move(made: Path, target: Path) -> None:
+    """Puts a folder in its place by one rename; one that is there already goes first."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        old = made.with_name("old")
+        os.rename(target, old)
+        shutil.rmtree(old, ignore_errors=True)
+    os.rename(made, target)
+
+
+def _flat(name: str) -> str:
+    return name.replace("/", "%2F")
+
+
+def _is_file(value: str) -> bool:
+    try:
+        return Path(value).is_file()
+    except (OSError, ValueError):
+        return False

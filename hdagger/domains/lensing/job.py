@@ -1,0 +1,32 @@
+"""A lensed image as a job: what was measured, and what its restoration leaves."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from ...domain import Job
+from ...errors import SettingError
+from .pages import write_restoration
+from .reading import Files, read
+
+PATHS = ("lens", "noise", "psf")
+
+
+def job_of(image: Path, said: Mapping[str, Any]) -> Job:
+    """The job of a FITS image; what is said has the names of :class:`Files`.
+
+    Raises:
+        HDaggerError: A file cannot be read, or does not fit the others.
+    """
+    told: dict[str, Any] = {k: Path(str(v)) if k in PATHS else v for k, v in said.items()}
+    try:
+        files = Files(image, **told)
+    except TypeError as error:
+        known = ", ".join(entry.name for entry in fields(Files)[1:])
+        raise SettingError(
+            f"Wanted a lensed image told by {known}, lens at least, but got others ({error})."
+        ) from error
+    reading = read(files)
+    write = lambda folder, samples: write_restoration(folder, reading, samples)
+    return Job(reading.measurement, write, reading.notes)

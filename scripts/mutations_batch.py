@@ -1,0 +1,62 @@
+"""Bugs to plant in batches: see scripts/mutations.py."""
+
+from mutation import Mutation
+
+BATCH_MUTATIONS = (
+    Mutation(
+        "batch: a changed input is taken for the old one",
+        "batch.py",
+        'row.get("how_sha256") == how and row.get("stamp") == _stamp(item)',
+        'row.get("how_sha256") == how',
+        "test_batch.py -k done_again",
+    ),
+    Mutation(
+        "batch: a changed recipe is taken for the old one",
+        "batch.py",
+        'row.get("how_sha256") == how and row.get("stamp") == _stamp(item)',
+        'row.get("stamp") == _stamp(item)',
+        "test_batch.py -k done_again",
+    ),
+    Mutation(
+        "batch: written where others look at it",
+        "batch.py",
+        'self._restored(item, source.path, partial / "made")',
+        "self._restored(item, source.path, plan.out / item.name)",
+        "test_batch.py -k 'restore_leaves or kill'",
+    ),
+    Mutation(
+        "batch: an item's seed is not looked at",
+        "batch.py",
+        "self.recipe if item.seed is None else replace(self.recipe, seed=item.seed)",
+        "self.recipe",
+        "test_batch.py -k seed_of_each",
+    ),
+    Mutation(
+        "batch: the words for all go before an item's own",
+        "batch.py",
+        "{**self.damage, **item.damage}",
+        "{**item.damage, **self.damage}",
+        "test_batch.py -k seed_of_each",
+    ),
+    Mutation(
+        "items: a path out of the output",
+        "items.py",
+        'parts = [part for part in Path(member.name).parts if part not in ("/", "..", ".")]',
+        "parts = Path(member.name).parts",
+        "test_batch.py -k archives",
+    ),
+    Mutation(
+        "items: names as they are",
+        "items.py",
+        'quote(part.encode("utf-8", "surrogateescape"), safe="")',
+        "part",
+        "test_batch.py -k restore_leaves",
+    ),
+    Mutation(
+        "items: names that hide one another",
+        "items.py",
+        "return [_told_apart(item) if item.name in twice else item for item in found]",
+        "return found",
+        "test_batch.py -k seed_of_each",
+    ),
+)
