@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from hdagger.domains.ct.domain import CT
 from hdagger.domains.ct.phantom import chest
 from hdagger.domains.ct.projector import Projector, water
 from hdagger.domains.ct.reading import read, read_truth
@@ -330,6 +331,17 @@ def test_a_slice_has_a_truth_of_its_own(tmp_path):
         assert truth.shape == (1, 64, 64)
         assert (truth == value).all()
     assert len(read_truth(tmp_path / "t.npy", read(path, Said(), 64))) == 3
+
+
+def test_a_slice_is_a_job(tmp_path):
+    path = written(tmp_path, counts=np.repeat(GOOD["counts"], 2, 0), pixel=4.56)
+    job = CT.job(path, {"pixels": 32, "number": 1})
+    assert job.measurement.signal_shape == (1, 32, 32)
+    assert "32 x 32 pixels of 4.56 mm" in job.notes
+    with pytest.raises(HDaggerError, match="one slice a job"):
+        CT.job(path, {"pixels": 32})
+    with pytest.raises(HDaggerError, match="but got lens"):
+        CT.job(path, {"lens": 1})
 
 
 def test_a_truth_of_another_size_is_told(tmp_path):

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ...domain import Domain, Posed
+from ...domain import Domain, Job, Posed
 from ...errors import ShapeError
 from ...measurement import Measurement
 from ...operators.base import LinearOperator
@@ -18,6 +18,7 @@ from ...samplers.base import Sampler
 from ...samplers.walk import karras_levels
 from ...solving import HIGHEST, largest_gain
 from .bodies import Bodies
+from .job import job_of
 from .judgement import psnr
 from .projector import Projector
 from .scan import Scan
@@ -44,6 +45,9 @@ class Tomography(Domain):
                 f"{text[:40]!r} says, but got a signal of shape {signal_shape}."
             )
         return Projector(scan)
+
+    def job(self, source: Path, said: Mapping[str, Any]) -> Job:
+        return job_of(source, said)
 
     def posed(self, measurement: Measurement, card: Card, network: Any) -> Posed:
         if card.channels != 1:

@@ -15,7 +15,7 @@ from torch.nn.functional import avg_pool2d
 
 from .scan import Frame, Rays, Scan
 
-FINE = 5
+FINE = 8
 """Parts of a pixel, a side, over which a picture is averaged."""
 
 
