@@ -26,6 +26,7 @@ from ct_peers import sirt, total_variation
 from torch import Tensor
 
 from hdagger.diagnostics import residual_chi2
+from hdagger.domains.ct.commands import STEPS
 from hdagger.domains.ct.judgement import against, body, psnr, told
 from hdagger.domains.ct.projector import Projector, filtered_back_projection, water
 from hdagger.domains.ct.reading import measured
@@ -82,7 +83,7 @@ def one(
     elif kind == "fbp":
         x = filtered_back_projection(torch.where(photons.isfinite(), p, 0), scan)
     else:
-        recipe = Recipe(method, samples=draws, prior=prior)
+        recipe = Recipe(method, steps=STEPS, samples=draws, prior=prior)
         samples = prepare(recipe, measurement, prior_of(prior)).run(item=item).draws
         x = samples[:MEAN_OF].mean(0)[0]
         more = against(samples, truth, scan) | told(samples, problem, scan)
