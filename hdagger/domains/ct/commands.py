@@ -16,8 +16,8 @@ from ...samplers import METHODS
 ct = typer.Typer(help="Computed tomography: slices from few projections, with error bars.")
 
 STEPS = 40
-"""Noise levels of drawn steps. With half of the directions unseen, twice as many as elsewhere bring
-the mean 1.3 dB closer to a chest."""
+"""Noise levels of drawn steps. With half of the directions unseen, twice as many as elsewhere
+bring the mean 1.3 dB closer to a chest."""
 
 Folder = Annotated[Path, typer.Option("-o", "--out", help="Folder for what comes out.")]
 Seed = Annotated[int, typer.Option(help="Of the noise.")]
