@@ -238,6 +238,7 @@ DOMAINS: Registry[Domain] = Registry(
     "hdagger.domains",
     {
         "pictures": "hdagger.domains.pictures.domain:PICTURES",
+        "ct": "hdagger.domains.ct.domain:CT",
         "lensing": "hdagger.domains.lensing.domain:LENSING",
         "motion": "hdagger.domains.motion.domain:MOTION",
         "mri": "hdagger.domains.mri.domain:SCANS",

@@ -19,6 +19,7 @@ from mutations_answer import ANSWER_MUTATIONS
 from mutations_batch import BATCH_MUTATIONS
 from mutations_check import CHECK_MUTATIONS
 from mutations_core import CORE_MUTATIONS
+from mutations_ct import CT_MUTATIONS
 from mutations_drawn import DRAWN_MUTATIONS
 from mutations_lens import LENS_MUTATIONS
 from mutations_motion import MOTION_MUTATIONS
@@ -38,6 +39,7 @@ MUTATIONS = (
     *PIPELINE_MUTATIONS,
     *CHECK_MUTATIONS,
     *LENS_MUTATIONS,
+    *CT_MUTATIONS,
     *BATCH_MUTATIONS,
     *MOTION_MUTATIONS,
     *MRI_MUTATIONS,

@@ -7,6 +7,9 @@ import torch
 from hypothesis import given
 from PIL import Image
 
+from hdagger.domains.ct.projector import Projector
+from hdagger.domains.ct.scan import Fan, Parallel, Scan
+from hdagger.domains.ct.scan import Frame as Grid
 from hdagger.domains.lensing.lenses import Lens
 from hdagger.domains.lensing.shooting import Frame, lensed
 from hdagger.domains.mri.coils import birdcage
@@ -96,6 +99,10 @@ class Plain(LinearOperator):
         return y @ self.matrix
 
 
+def projector(detector):
+    return Projector(Scan(Grid(4, 5, 2.0, 0.5), detector, (0.0, 0.4, 1.9), mu_water=0.1))
+
+
 def lensed_source():
     lens = Lens.read("sie:1.2,0.75,20 | shear:0.03,-0.01")
     return lensed(lens, Frame(4, 5, 0.4), Frame(9, 8, 0.4), KERNEL / KERNEL.sum())
@@ -176,6 +183,10 @@ ITERATIVE = {
     "convolution, then gray": lambda: Grayscale((3, 4, 6)) @ Convolution((3, 6, 10), KERNEL),
     "mirrored": lambda: Mirrored((2, 2, 3), KERNEL),
     "mirror, any kernel": lambda: convolution((1, 5, 7), KERNEL, "mirror"),
+    "projector": lambda: projector(Parallel(9, 1.5, 0.2)),
+    "projector of a fan, some rays not seen": lambda: whitened(
+        projector(Fan(7, 3.0, 0.2, 20.0, 30.0)), randn(3, 7).exp().where(MASK[0, 0, :3], torch.inf)
+    ),
     "lensed": lambda: lensed_source(),
     "gram of a lensed source": lambda: Gram(lensed_source()),
     "coils": lambda: Encoding(birdcage(3, 5, 7), MASK[0, 0]),

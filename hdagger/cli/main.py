@@ -7,6 +7,7 @@ from typing import cast
 import typer
 from rich.console import Console
 
+from ..domains.ct.commands import ct
 from ..domains.lensing.commands import lens
 from ..domains.motion.commands import motion
 from ..domains.mri.commands import mri
@@ -31,6 +32,7 @@ app.add_typer(priors, name="priors")
 app.add_typer(motion, name="motion")
 app.add_typer(lens, name="lens")
 app.add_typer(mri, name="mri")
+app.add_typer(ct, name="ct")
 
 
 UsageError = cast("type[Exception]", typer.BadParameter.__mro__[1])

@@ -8,7 +8,6 @@ References:
     https://arxiv.org/abs/astro-ph/0302587
 """
 
-import warnings
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +17,7 @@ from torch import Tensor
 from ...errors import SettingError, ShapeError
 from ...operators.base import LinearOperator
 from ...operators.convolution import Convolution, reach
-from ...tensors import Data, Signal
+from ...operators.sparse import Sparse
 from .lenses import Lens
 
 RAYS = 4
@@ -76,11 +75,10 @@ def _points(pixels: int, rays: int) -> Tensor:
     return places / rays - pixels / 2
 
 
-class Shooting(LinearOperator):
+class Shooting(Sparse):
     """W L: each pixel of the image is the mean of the source where its rays come from.
 
-    Outside of its frame the source is dark. The matrix and its transpose are kept, so that the
-    adjoint is exact.
+    Outside of its frame the source is dark.
 
     Args:
         lens: What bends the light.
@@ -89,28 +87,12 @@ class Shooting(LinearOperator):
         rays: A side of a pixel of the image.
     """
 
-    matrix: Tensor
-    transpose: Tensor
-
     def __init__(self, lens: Lens, source: Frame, image: Frame, rays: int = RAYS) -> None:
-        super().__init__()
-        self.signal_shape = 1, source.rows, source.columns
-        self.data_shape = 1, image.rows, image.columns
-        rows, columns, values = _weights(lens, source, image, rays)
-        shape = image.rows * image.columns, source.rows * source.columns
-        places = torch.stack([rows, columns])
-        matrix = torch.sparse_coo_tensor(places, values, shape, check_invariants=True).coalesce()
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Sparse CSR tensor support", UserWarning)
-            self.register_buffer("matrix", matrix.to_sparse_csr())
-            self.register_buffer("transpose", matrix.t().coalesce().to_sparse_csr())
-
-    def forward(self, x: Signal) -> Data:
-        self.check_signal(x)
-        return (self.matrix @ x.flatten(1).T).T.unflatten(1, self.data_shape)
-
-    def adjoint(self, y: Data) -> Signal:
-        return (self.transpose @ y.flatten(1).T).T.unflatten(1, self.signal_shape)
+        super().__init__(
+            *_weights(lens, source, image, rays),
+            (1, source.rows, source.columns),
+            (1, image.rows, image.columns),
+        )
 
 
 def _weights(lens: Lens, source: Frame, image: Frame, rays: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -153,7 +135,7 @@ def lensed(
         )
     (above, below), (left, right) = ((0, 0), (0, 0)) if psf is None else reach(psf)
     shooting = Shooting(lens, source, image.wider(above, below, left, right))
-    if shooting.matrix.values().numel() == 0:
+    if shooting.entries == 0:
         raise SettingError(
             "Wanted a lens that shows the source, but no ray ends in the frame of the source. "
             "Move the frame, or enlarge it with --source-size."

@@ -1,0 +1,91 @@
+"""CT as a domain: how line integrals are put to a prior of slices, and where a walk starts."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ...domain import Domain, Job, Posed
+from ...errors import ShapeError
+from ...measurement import Measurement
+from ...operators.base import LinearOperator
+from ...operators.spectral import Identity
+from ...priors.zoo import Card
+from ...problem import Problem
+from ...rings import Rings
+from ...samplers.base import Sampler
+from ...samplers.walk import karras_levels
+from ...solving import HIGHEST, largest_gain
+from .bodies import Bodies
+from .job import job_of
+from .judgement import psnr
+from .projector import Projector
+from .scan import Scan
+
+LOWEST = 0.01
+"""The lowest noise level of a walk, 10 HU, unless the data ask for a lower one."""
+
+
+class Tomography(Domain):
+    """Signals ``(1, rows, columns)``: HU / 1000. Data: line integrals beyond those of water."""
+
+    name = "ct"
+    truths_are = "slices"
+
+    def operator(
+        self, text: str, signal_shape: tuple[int, ...], arrays: Mapping[str, Tensor]
+    ) -> LinearOperator:
+        if text == "none":
+            return Identity(signal_shape)
+        scan = Scan.read(text)
+        if signal_shape != scan.signal_shape:
+            raise ShapeError(
+                f"Wanted slices of {scan.frame.rows} x {scan.frame.columns} pixels, as "
+                f"{text[:40]!r} says, but got a signal of shape {signal_shape}."
+            )
+        return Projector(scan)
+
+    def job(self, source: Path, said: Mapping[str, Any]) -> Job:
+        return job_of(source, said)
+
+    def posed(self, measurement: Measurement, card: Card, network: Any) -> Posed:
+        if card.channels != 1:
+            raise ShapeError(
+                f"Wanted a prior of one channel, but {card.name} has {card.channels}. "
+                "Try --prior chest."
+            )
+        text, shape = measurement.operator, measurement.signal_shape
+        shape = shape or (Scan.read(text).signal_shape if text != "none" else measurement.y.shape)
+        H = self.operator(text, tuple(shape), measurement.arrays)
+        return Posed(Problem.of(measurement.y, H, measurement.sigma_y))
+
+    def levels(self, problem: Problem, method: Sampler[Any], steps: int, card: Card) -> Tensor:
+        """Down to a quarter of the noise as a slice sees it, but not below the prior's."""
+        low = min(LOWEST, problem.sigma_y / largest_gain(problem.H) / 4)
+        return karras_levels(steps, max(low, card.sigma_min), min(HIGHEST, card.sigma_max))
+
+    def truth_shape(self, card: Card, side: int | None) -> tuple[int, ...]:
+        side = side or card.size or 128
+        return 1, side, side
+
+    def truths(
+        self,
+        folder: Path,
+        signal_shape: tuple[int, ...],
+        count: int,
+        seed: int,
+        in_turn: bool = False,
+    ) -> Tensor:
+        """Slices of the volumes of a folder at any turn, size and place; or as they are."""
+        bodies = Bodies(folder, signal_shape[-1])
+        return bodies.in_turn(count) if in_turn else bodies.draw(count, seed)
+
+    def basis(self, signal_shape: tuple[int, ...]) -> Rings:
+        return Rings(signal_shape)
+
+    def psnr(self, x: Tensor, truth: Tensor) -> float:
+        return psnr(x, truth)
+
+
+CT = Tomography()

@@ -1,0 +1,39 @@
+"""A slice of a sinogram as a job: what was measured, and what its restoration leaves."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from ...domain import Job
+from ...errors import SettingError
+from .pages import write_restoration
+from .reading import read
+from .sinograms import Said
+
+KNOWN = (*(entry.name for entry in fields(Said)), "pixels", "pixel", "number")
+
+
+def job_of(sinogram: Path, said: Mapping[str, Any]) -> Job:
+    """The job of a sinogram's only slice, or of its slice of this ``number``.
+
+    Args:
+        sinogram: The file.
+        said: By the names of :class:`Said` and of :func:`.reading.read`.
+
+    Raises:
+        HDaggerError: The file cannot be read, or what is said does not fit it.
+    """
+    if others := sorted(set(said) - set(KNOWN)):
+        raise SettingError(
+            f"Wanted a sinogram told by {', '.join(KNOWN)}, but got {', '.join(others)[:200]}."
+        )
+    own = Said(**{name: said[name] for name in KNOWN[:-3] if name in said})
+    reading = read(sinogram, own, **{name: said[name] for name in KNOWN[-3:] if name in said})
+    if len(reading.measurements) > 1:
+        raise SettingError(
+            f"Wanted one slice a job, but {sinogram} has {len(reading.measurements)}. "
+            "Say number, which one, from 0."
+        )
+    write = lambda folder, samples: write_restoration(folder, reading, [samples])
+    return Job(reading.measurements[0], write, reading.notes)
