@@ -16,7 +16,7 @@ from ...problem import Problem
 from ...rings import Rings
 from ...samplers.base import Sampler
 from ...samplers.walk import karras_levels
-from ...solving import HIGHEST, largest_gain
+from ...solving import largest_gain
 from .bodies import Bodies
 from .job import job_of
 from .judgement import psnr
@@ -25,6 +25,9 @@ from .scan import Scan
 
 LOWEST = 0.01
 """The lowest noise level of a walk, 10 HU, unless the data ask for a lower one."""
+
+HIGHEST = 10.0
+"""The highest: some tens of deviations of a slice, of which nothing is seen there."""
 
 
 class Tomography(Domain):

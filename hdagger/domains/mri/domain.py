@@ -19,7 +19,7 @@ from ...problem import Problem
 from ...rings import Rings
 from ...samplers.base import Sampler
 from ...samplers.walk import karras_levels
-from ...solving import HIGHEST, largest_gain
+from ...solving import largest_gain
 from ...tensors import Signal
 from .coils import birdcage
 from .encoding import reduced
@@ -29,6 +29,9 @@ from .scan import Scan, random_lines
 
 LOWEST = 0.01
 """The lowest noise level of a walk, unless the data ask for a lower one; most is below 1."""
+
+HIGHEST = 10.0
+"""The highest: some tens of deviations of an image, of which nothing is seen there."""
 
 BRIGHT = 0.99
 """Share of the pixels that are darker than a prior's unit."""

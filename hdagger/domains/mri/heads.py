@@ -78,10 +78,10 @@ class Heads:
         return self._turned(x.float(), rng)
 
     def in_turn(self, count: int, seed: int) -> Float[Tensor, "count 2 side side"]:
-        """``count`` planes across the body as they are, with a smooth phase."""
-        return self._turned(
-            self._of_unit(self.planes.in_turn(count)), np.random.default_rng([seed, 2])
-        )
+        """``count`` planes across the body, as sharp as a scan, with grain and a smooth phase."""
+        rng = np.random.default_rng([seed, 2])
+        x = self._grainy(self._of_unit(self.planes.in_turn(count)), rng)
+        return self._turned(self._of_unit(x), rng)
 
     def _of_unit(self, x: Tensor) -> Tensor:
         quantile, share = WHITE
