@@ -76,8 +76,8 @@ CHECK_MUTATIONS = (
     Mutation(
         "verdicts: draws of the prior told before pictures",
         "verdicts.py",
-        "return self.truths != DRAWN, self",
-        "return self.truths == DRAWN, self",
+        "return self.truths != DRAWN, bool",
+        "return self.truths == DRAWN, bool",
         "test_verdicts.py",
     ),
     Mutation(

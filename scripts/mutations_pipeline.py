@@ -27,8 +27,8 @@ PIPELINE_MUTATIONS = (
     Mutation(
         "pipeline: data_variance 1000",
         "restoration.py",
-        "method.fitted(posed.problem, card.data_variance)",
-        "method.fitted(posed.problem, 1000.0)",
+        "return replace(table, data_variance=self.card.data_variance)",
+        "return replace(table, data_variance=1000.0)",
         "test_pipeline.py -k pigdm",
     ),
     Mutation(
@@ -90,8 +90,8 @@ PIPELINE_MUTATIONS = (
     Mutation(
         "pipeline: steps ignored",
         "restoration.py",
-        "steps = recipe.steps or method.enough",
-        "steps = method.enough",
+        "steps = recipe.steps or enough or method.enough",
+        "steps = enough or method.enough",
         "test_pipeline.py -k by_name",
     ),
     Mutation(
@@ -138,9 +138,9 @@ PIPELINE_MUTATIONS = (
     ),
     Mutation(
         "pipeline: a recipe without its damage",
-        "domains/pictures/commands.py",
-        "ran.to_toml() + damages.to_toml()",
-        "ran.to_toml()",
+        "domains/pictures/job.py",
+        ".to_toml() + damages.to_toml()",
+        ".to_toml()",
         "test_command_line.py -k recipe_repeats",
     ),
     Mutation(
@@ -279,7 +279,7 @@ PIPELINE_MUTATIONS = (
     Mutation(
         "solve: samples beyond all bounds pass",
         "solving.py",
-        "if not x.abs().max() <= FAR * data_variance**0.5:",
+        "if not x.abs().max() <= FAR * uncertainty.data_variance**0.5:",
         "if x.isnan().any():",
         "test_solving.py -k no_signal_can_be",
     ),
