@@ -13,11 +13,12 @@ import itertools
 import math
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar, TypeAlias, TypeVar, cast
+from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from PIL import Image
+from rich.console import Console
 from torch import Tensor
 
 from .course import Course, read_plan
@@ -214,3 +215,68 @@ class DenoisingCourse(Course[Progress]):
             x = D + lower / sigma * (x - D)
         tiles = x.unflatten(0, (grid, grid)).permute(2, 0, 3, 1, 4)
         return tiles.reshape(shape.channels, grid * side, grid * side)
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Where clean signals come from."""
+
+    def draw(self, count: int, seed: int) -> Tensor:
+        """``count`` signals, ``(count, *signal)``, the same for the same seed."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourcePlan(DenoisingPlan):
+    """A plan for signals without labels, square pictures of one size.
+
+    Attributes:
+        side: Pixels a side.
+    """
+
+    side: int
+
+
+class SourceCourse(DenoisingCourse):
+    """A training on signals that a source draws, on the CPU.
+
+    Args:
+        plan: What to do.
+        folder: See :class:`DenoisingCourse`.
+    """
+
+    def __init__(self, plan: SourcePlan, folder: Path) -> None:
+        self.plan = plan
+        torch.manual_seed(plan.seed)
+        super().__init__(plan, folder, UNetDenoiser(plan.unet), "cpu")
+
+    @abc.abstractmethod
+    def source(self) -> Source:
+        """Opens where the signals come from."""
+
+    def prepare(self) -> None:
+        self.signals = self.source()
+
+    def examples(self, generator: torch.Generator) -> tuple[Signal, Label]:
+        count = self.plan.batch
+        return self.signals.draw(count, self.seed), torch.zeros(count, dtype=torch.long)
+
+    @property
+    def side(self) -> int:
+        return self.plan.side
+
+    def run_aloud(self, things: str) -> None:
+        """Runs to its end, and prints how far it is.
+
+        Args:
+            things: What its signals are called.
+        """
+        console, total = Console(highlight=False), 3600 * self.plan.hours
+        self.run(
+            lambda now: console.print(
+                f"step {now.step}  {things} {now.crops}  loss {now.loss:.4f}  "
+                f"{now.crops_per_second:.0f} a second  "
+                f"left {max(0, total - now.seconds) / 60:.0f} min"
+            )
+        )
+        console.print(f"{self.folder / 'prior.safetensors'}")

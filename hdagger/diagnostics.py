@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from .errors import SettingError
@@ -36,6 +36,17 @@ def residual_chi2(x: Signal, problem: Problem) -> Float[Tensor, " batch"]:
     """
     squares = seen_residual(x, problem).flatten(1).abs().square().sum(1)
     return squares / (max(1, problem.H.rank) * problem.sigma_y**2)
+
+
+def chi2_of(x: Signal, problem: Problem) -> tuple[float, list[float]]:
+    """:func:`residual_chi2` of the mean of samples, and of each.
+
+    That of a sample is 1 within 3 sqrt(2 / rank) where all is well; that of the mean is less by
+    what the mean takes from the noise.
+    """
+    rows = torch.cat([x.mean(0, keepdim=True), x])
+    of_mean, *of_samples = (float(residual_chi2(row[None], problem)) for row in rows)
+    return of_mean, of_samples
 
 
 def seen_residual(x: Signal, problem: Problem) -> Tensor:
@@ -124,6 +135,22 @@ def student_interval(
     """mean -+ reach * std, ``(*shape)`` each: right for a Gaussian law, from 2 samples on."""
     reach = student_reach(len(samples), level) * samples.std(0)
     return samples.mean(0) - reach, samples.mean(0) + reach
+
+
+def interval(samples: Float[Tensor, "count *shape"], level: float) -> tuple[Tensor, Tensor]:
+    """By rank where there are enough samples to show this level, else Student's."""
+    enough = levels_shown((level,), len(samples))
+    return (central_interval if enough else student_interval)(samples, level)
+
+
+def held(
+    samples: Float[Tensor, "count *shape"], truth: Float[Tensor, "*shape"], level: float
+) -> Bool[Tensor, "*shape"]:
+    """Where an :func:`interval` holds the truth: nowhere for a single sample, which has none."""
+    if len(samples) < 2:
+        return torch.zeros_like(truth, dtype=torch.bool)
+    low, high = interval(samples, level)
+    return (low <= truth) & (truth <= high)
 
 
 @cache

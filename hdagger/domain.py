@@ -24,7 +24,9 @@ from .problem import Problem, check_noise
 from .registry import Registry
 from .samplers.base import Sampler
 from .samplers.projection import Projected, Projector
+from .samplers.walk import karras_levels
 from .samples import PosteriorSamples
+from .solving import largest_gain
 from .tensors import SampleNoise
 
 
@@ -74,6 +76,22 @@ class Posed:
         if isinstance(method, Projected) and method.projector is None:
             return replace(method, projector=self.projector)
         return method
+
+
+def levels_within(
+    problem: Problem, steps: int, card: Card, lowest: float, highest: float
+) -> Tensor:
+    """Levels down to a quarter of the noise as the signal sees it, sigma_y / |H|.
+
+    Args:
+        problem: What is solved.
+        steps: How many.
+        card: Of the prior, beyond whose levels none lies.
+        lowest: Where to stop, unless the noise is less.
+        highest: Where to begin.
+    """
+    low = min(lowest, problem.sigma_y / largest_gain(problem.H) / 4)
+    return karras_levels(steps, max(low, card.sigma_min), min(highest, card.sigma_max))
 
 
 class Domain(abc.ABC):

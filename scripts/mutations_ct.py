@@ -131,7 +131,7 @@ CT_MUTATIONS = (
     ),
     Mutation(
         "domain: levels below the prior's",
-        "domains/ct/domain.py",
+        "domain.py",
         "max(low, card.sigma_min)",
         "low",
         "test_ct.py -k small_print",

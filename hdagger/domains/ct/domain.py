@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ...domain import Domain, Job, Posed
+from ...domain import Domain, Job, Posed, levels_within
 from ...errors import ShapeError
 from ...measurement import Measurement
 from ...operators.base import LinearOperator
@@ -15,8 +15,6 @@ from ...priors.zoo import Card
 from ...problem import Problem
 from ...rings import Rings
 from ...samplers.base import Sampler
-from ...samplers.walk import karras_levels
-from ...solving import largest_gain
 from .bodies import Bodies
 from .job import job_of
 from .judgement import psnr
@@ -65,8 +63,7 @@ class Tomography(Domain):
 
     def levels(self, problem: Problem, method: Sampler[Any], steps: int, card: Card) -> Tensor:
         """Down to a quarter of the noise as a slice sees it, but not below the prior's."""
-        low = min(LOWEST, problem.sigma_y / largest_gain(problem.H) / 4)
-        return karras_levels(steps, max(low, card.sigma_min), min(HIGHEST, card.sigma_max))
+        return levels_within(problem, steps, card, LOWEST, HIGHEST)
 
     def truth_shape(self, card: Card, side: int | None) -> tuple[int, ...]:
         side = side or card.size or 128

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from ...diagnostics import central_interval, levels_shown, residual_chi2, student_interval
+from ...diagnostics import chi2_of, held
 from ...problem import Problem
 from ...scores import spread_and_error
 from .scan import Scan
@@ -72,13 +72,12 @@ def told(
     draws: Float[Tensor, "samples 1 rows columns"], problem: Problem, scan: Scan
 ) -> dict[str, Any]:
     """chi2 over N of samples and of their mean, their deviation, and that in the wedge unseen."""
-    x = draws.to(problem.y.dtype)
-    chi2 = [float(residual_chi2(row[None], problem)) for row in x]
+    of_mean, of_samples = chi2_of(draws.to(problem.y.dtype), problem)
     inside = body(draws.mean(0)[0])
     spread = draws.std(0, correction=int(len(draws) > 1))[0]
     summary: dict[str, Any] = {
-        "chi2_n_of_mean": float(residual_chi2(x.mean(0, keepdim=True), problem)),
-        "chi2_n_of_samples": sum(chi2) / len(chi2),
+        "chi2_n_of_mean": of_mean,
+        "chi2_n_of_samples": sum(of_samples) / len(of_samples),
         "std_in_body_hu": 1000 * _rms(spread[inside]),
     }
     wedge = unseen_wedge(scan)
@@ -119,7 +118,7 @@ def against(
     scores = {
         "rmse_hu": 1000 * _rms(error[inside]),
         "psnr": psnr(x.mean(0), truth),
-        "coverage": float(_held(x, truth)[inside].double().mean()),
+        "coverage": float(held(x, truth, LEVEL)[inside].double().mean()),
     }
     if len(x) > 1:
         spread, square = spread_and_error(x[:, inside], truth[inside])
@@ -131,8 +130,8 @@ def against(
     wedge = unseen_wedge(scan)
     if wedge is not None:
         z, known = _spectrum(x)[:, wedge], _spectrum(truth)[wedge]
-        held = _held(torch.view_as_real(z), torch.view_as_real(known))
-        scores["coverage_unseen"] = float(held.double().mean())
+        inside = held(torch.view_as_real(z), torch.view_as_real(known), LEVEL)
+        scores["coverage_unseen"] = float(inside.double().mean())
     return scores
 
 
@@ -153,14 +152,6 @@ def unseen_wedge(scan: Scan) -> Bool[Tensor, "rows half"] | None:
 
 def _spectrum(x: Float[Tensor, "*rows height width"]) -> Tensor:
     return torch.fft.rfft2(x.double(), norm="ortho")
-
-
-def _held(x: Float[Tensor, "samples *shape"], truth: Float[Tensor, "*shape"]) -> Tensor:
-    if len(x) < 2:
-        return torch.zeros_like(truth, dtype=torch.bool)
-    interval = central_interval if levels_shown((LEVEL,), len(x)) else student_interval
-    low, high = interval(x, LEVEL)
-    return (low <= truth) & (truth <= high)
 
 
 def _rms(v: Tensor) -> float:

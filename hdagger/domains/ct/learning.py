@@ -9,19 +9,16 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from ...denoising import DenoisingCourse, DenoisingPlan
-from ...priors.unet import UNetDenoiser
-from ...tensors import Label, Signal
+from ...denoising import SourceCourse, SourcePlan
 from .bodies import PIXEL, Bodies
 
 
-@dataclass(frozen=True)
-class BodyPlan(DenoisingPlan):
-    """What a training TOML file says of bodies, beyond :class:`DenoisingPlan`.
+@dataclass(frozen=True, kw_only=True)
+class BodyPlan(SourcePlan):
+    """What a training TOML file says of bodies, beyond :class:`SourcePlan`.
 
     Attributes:
         scans: Folder of volumes, as scripts/gather_scans.py leaves them.
-        side: Pixels a side of a picture.
         pixel: Millimetres a pixel.
     """
 
@@ -32,30 +29,13 @@ class BodyPlan(DenoisingPlan):
     pixel: float = PIXEL
 
 
-class BodyTraining(DenoisingCourse):
-    """A training on slices of bodies.
+class BodyTraining(SourceCourse):
+    """A training on slices of bodies."""
 
-    Args:
-        plan: What to do.
-        folder: Where ``state.pt``, ``prior.safetensors`` and ``samples.png`` go. A state that is
-            already there is taken up.
-    """
+    plan: BodyPlan
 
-    def __init__(self, plan: BodyPlan, folder: Path) -> None:
-        self.plan = plan
-        torch.manual_seed(plan.seed)
-        super().__init__(plan, folder, UNetDenoiser(plan.unet), "cpu")
-
-    def prepare(self) -> None:
-        self.bodies = Bodies(self.plan.scans, self.plan.side, self.plan.pixel)
-
-    def examples(self, generator: torch.Generator) -> tuple[Signal, Label]:
-        count = self.plan.batch
-        return self.bodies.draw(count, self.seed), torch.zeros(count, dtype=torch.long)
-
-    @property
-    def side(self) -> int:
-        return self.plan.side
+    def source(self) -> Bodies:
+        return Bodies(self.plan.scans, self.plan.side, self.plan.pixel)
 
     def picture(self, x: Float[Tensor, "channels height width"]) -> Image.Image:
         """From air to bone."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from ...domain import Domain, Job, Posed
+from ...domain import Domain, Job, Posed, levels_within
 from ...errors import SettingError, ShapeError
 from ...measurement import Measurement
 from ...operators.base import LinearOperator
@@ -18,8 +18,7 @@ from ...priors.zoo import Card
 from ...problem import Problem
 from ...rings import Rings
 from ...samplers.base import Sampler
-from ...samplers.walk import karras_levels
-from ...solving import HIGHEST, largest_gain
+from ...solving import HIGHEST
 from ...tensors import Signal
 from .fits import Sky, read_psf
 from .galaxies import Galaxies
@@ -92,8 +91,7 @@ class Lensing(Domain):
 
     def levels(self, problem: Problem, method: Sampler[Any], steps: int, card: Card) -> Tensor:
         """Down to a quarter of the noise as the source sees it, but not below the prior's."""
-        low = min(LOWEST, problem.sigma_y / largest_gain(problem.H) / 4)
-        return karras_levels(steps, max(low, card.sigma_min), min(HIGHEST, card.sigma_max))
+        return levels_within(problem, steps, card, LOWEST, HIGHEST)
 
     def truth_shape(self, card: Card, side: int | None) -> tuple[int, ...]:
         side = side or card.size or 64

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...diagnostics import central_interval, levels_shown, student_interval
+from ...diagnostics import interval
 from ...operators.base import LinearOperator
 from ...operators.family import OneForEach
 
@@ -93,7 +93,6 @@ def against(
     x, truth = draws[:, 0].double(), truth.double()
     on = truth > ON_SOURCE * truth.max()
     error, spread = x.mean(0) - truth, x.std(0, correction=int(len(x) > 1))
-    interval = central_interval if levels_shown((LEVEL,), len(x)) else student_interval
     low, high = interval(x, LEVEL)
     held = (low <= truth) & (truth <= high)
     rms = lambda v: float(v.square().mean().sqrt())

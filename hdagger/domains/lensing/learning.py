@@ -9,22 +9,19 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from ...denoising import DenoisingCourse, DenoisingPlan
-from ...priors.unet import UNetDenoiser
-from ...tensors import Label, Signal
+from ...denoising import SourceCourse, SourcePlan
 from .galaxies import Galaxies
 
 FAINT = 0.02
 """Flux from which on the picture of samples is logarithmic."""
 
 
-@dataclass(frozen=True)
-class GalaxyPlan(DenoisingPlan):
-    """What a training TOML file says of galaxies, beyond :class:`DenoisingPlan`.
+@dataclass(frozen=True, kw_only=True)
+class GalaxyPlan(SourcePlan):
+    """What a training TOML file says of galaxies, beyond :class:`SourcePlan`.
 
     Attributes:
         galaxies: Folder of pictures, as scripts/gather_galaxies.py leaves them.
-        side: Pixels a side of a frame.
     """
 
     example: ClassVar[str] = "training/galaxies.toml"
@@ -33,30 +30,13 @@ class GalaxyPlan(DenoisingPlan):
     side: int = 64
 
 
-class GalaxyTraining(DenoisingCourse):
-    """A training on galaxies.
+class GalaxyTraining(SourceCourse):
+    """A training on galaxies."""
 
-    Args:
-        plan: What to do.
-        folder: Where ``state.pt``, ``prior.safetensors`` and ``samples.png`` go. A state that is
-            already there is taken up.
-    """
+    plan: GalaxyPlan
 
-    def __init__(self, plan: GalaxyPlan, folder: Path) -> None:
-        self.plan = plan
-        torch.manual_seed(plan.seed)
-        super().__init__(plan, folder, UNetDenoiser(plan.unet), "cpu")
-
-    def prepare(self) -> None:
-        self.galaxies = Galaxies(self.plan.galaxies, self.plan.side)
-
-    def examples(self, generator: torch.Generator) -> tuple[Signal, Label]:
-        count = self.plan.batch
-        return self.galaxies.draw(count, self.seed), torch.zeros(count, dtype=torch.long)
-
-    @property
-    def side(self) -> int:
-        return self.plan.side
+    def source(self) -> Galaxies:
+        return Galaxies(self.plan.galaxies, self.plan.side)
 
     def picture(self, x: Float[Tensor, "channels height width"]) -> Image.Image:
         """With a logarithmic stretch."""

@@ -166,13 +166,4 @@ def train(
     """
     from .learning import HeadPlan, HeadTraining
 
-    training = HeadTraining(HeadPlan.read(plan), out)
-    console = Console(highlight=False)
-    total = 3600 * training.plan.hours
-    training.run(
-        lambda now: console.print(
-            f"step {now.step}  pictures {now.crops}  loss {now.loss:.4f}  "
-            f"{now.crops_per_second:.0f} a second  left {max(0, total - now.seconds) / 60:.0f} min"
-        )
-    )
-    console.print(f"{out / 'prior.safetensors'}")
+    HeadTraining(HeadPlan.read(plan), out).run_aloud("pictures")

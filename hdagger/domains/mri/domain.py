@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...domain import Domain, Job, Posed
+from ...domain import Domain, Job, Posed, levels_within
 from ...errors import SettingError, ShapeError
 from ...measurement import Measurement
 from ...operators.base import LinearOperator
@@ -18,13 +18,12 @@ from ...priors.zoo import Card
 from ...problem import Problem
 from ...rings import Rings
 from ...samplers.base import Sampler
-from ...samplers.walk import karras_levels
-from ...solving import largest_gain
 from ...tensors import Signal
 from .coils import birdcage
 from .encoding import reduced
 from .heads import Heads
 from .job import job_of
+from .judgement import psnr
 from .scan import Scan, random_lines
 
 LOWEST = 0.01
@@ -96,8 +95,7 @@ class MRI(Domain):
 
     def levels(self, problem: Problem, method: Sampler[Any], steps: int, card: Card) -> Tensor:
         """Down to a quarter of the noise as the image sees it, but not below the prior's."""
-        low = min(LOWEST, problem.sigma_y / largest_gain(problem.H) / 4)
-        return karras_levels(steps, max(low, card.sigma_min), min(HIGHEST, card.sigma_max))
+        return levels_within(problem, steps, card, LOWEST, HIGHEST)
 
     def truth_shape(self, card: Card, side: int | None) -> tuple[int, ...]:
         side = side or card.size or 128
@@ -134,9 +132,7 @@ class MRI(Domain):
         return heads.in_turn(count, seed) if in_turn else heads.draw(count, seed)
 
     def psnr(self, x: Tensor, truth: Tensor) -> float:
-        """Of the magnitude, over the brightest pixel of the truth."""
-        size, error = truth.norm(dim=0), x.norm(dim=0) - truth.norm(dim=0)
-        return float(10 * torch.log10(size.max() ** 2 / error.square().mean()))
+        return psnr(x.norm(dim=0), truth.norm(dim=0))
 
     def basis(self, signal_shape: tuple[int, ...]) -> Rings:
         return Rings(signal_shape)

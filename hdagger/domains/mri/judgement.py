@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor
 
-from ...diagnostics import central_interval, levels_shown, student_interval
+from ...diagnostics import chi2_of, held
 from ...operators.base import LinearOperator
+from ...problem import Problem
 from .kspace import image_of
 
 LEVEL = 0.9
@@ -45,11 +46,12 @@ class Fit:
             y: k-space.
             sigma_y: Deviation of the noise of each real component.
         """
-        chi2 = []
-        for x in torch.cat([draws.mean(0, keepdim=True), draws]).double():
-            residual = H.seen(y - H(x[None]))
-            chi2.append(float(residual.abs().square().sum()) / (H.rank * sigma_y**2))
-        return cls(chi2[0], chi2[1:])
+        return cls(*chi2_of(draws.double(), Problem(y[None], H, sigma_y)))
+
+
+def psnr(x: Float[Tensor, "rows columns"], truth: Float[Tensor, "rows columns"]) -> float:
+    """How close a magnitude is to the true one, in dB over its brightest pixel."""
+    return float(10 * torch.log10(truth.max() ** 2 / (x - truth).square().mean()))
 
 
 def against(
@@ -79,7 +81,7 @@ def against(
     size, error = known.abs(), images.mean(0).abs() - known.abs()
     nmse = lambda e, t: float(e.abs().square().sum() / t.abs().square().sum())
     found: dict[str, Any] = {
-        "psnr": float(10 * torch.log10(size.max() ** 2 / error.square().mean())),
+        "psnr": psnr(images.mean(0).abs(), size),
         "nmse": nmse(error, size),
         "ssim": _ssim(mean.abs(), size),
     }
@@ -87,24 +89,16 @@ def against(
     if known.imag.any():
         found["complex_nmse"] = nmse(mean - known, known)
         parts |= {"real": (images.real, known.real), "imaginary": (images.imag, known.imag)}
-    held = {name: _held(x, t) for name, (x, t) in parts.items()}
-    found["coverage"] = {name: float(h[inside].double().mean()) for name, h in held.items()}
+    within = {name: held(x, t, LEVEL) for name, (x, t) in parts.items()}
+    found["coverage"] = {name: float(h[inside].double().mean()) for name, h in within.items()}
     if amplified is not None:
         order = amplified[inside].argsort(stable=True)
-        quarters = held["magnitude"][inside][order].double().tensor_split(4)
+        quarters = within["magnitude"][inside][order].double().tensor_split(4)
         found["coverage_by_amplification"] = [float(part.mean()) for part in quarters]
     deviation = images.abs().std(0, correction=int(len(images) > 1))[inside]
     miss = (images.abs().mean(0) - size)[inside]
     found["spread"] = float(deviation.square().mean().sqrt() / miss.square().mean().sqrt())
     return found
-
-
-def _held(x: Tensor, truth: Tensor) -> Bool[Tensor, "rows columns"]:
-    if len(x) < 2:
-        return torch.zeros_like(truth, dtype=torch.bool)
-    interval = central_interval if levels_shown((LEVEL,), len(x)) else student_interval
-    low, high = interval(x, LEVEL)
-    return (low <= truth) & (truth <= high)
 
 
 def _ssim(x: Float[Tensor, "rows columns"], truth: Float[Tensor, "rows columns"]) -> float:

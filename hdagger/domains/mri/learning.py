@@ -9,19 +9,16 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from ...denoising import DenoisingCourse, DenoisingPlan
-from ...priors.unet import UNetDenoiser
-from ...tensors import Label, Signal
+from ...denoising import SourceCourse, SourcePlan
 from .heads import Heads
 
 
-@dataclass(frozen=True)
-class HeadPlan(DenoisingPlan):
-    """What a training TOML file says of heads, beyond :class:`DenoisingPlan`.
+@dataclass(frozen=True, kw_only=True)
+class HeadPlan(SourcePlan):
+    """What a training TOML file says of heads, beyond :class:`SourcePlan`.
 
     Attributes:
         scans: Folder of volumes, as scripts/gather_scans.py leaves them.
-        side: Pixels a side of a picture.
     """
 
     example: ClassVar[str] = "training/brain.toml"
@@ -30,30 +27,13 @@ class HeadPlan(DenoisingPlan):
     side: int = 128
 
 
-class HeadTraining(DenoisingCourse):
-    """A training on complex pictures of heads.
+class HeadTraining(SourceCourse):
+    """A training on complex pictures of heads."""
 
-    Args:
-        plan: What to do.
-        folder: Where ``state.pt``, ``prior.safetensors`` and ``samples.png`` go. A state that is
-            already there is taken up.
-    """
+    plan: HeadPlan
 
-    def __init__(self, plan: HeadPlan, folder: Path) -> None:
-        self.plan = plan
-        torch.manual_seed(plan.seed)
-        super().__init__(plan, folder, UNetDenoiser(plan.unet), "cpu")
-
-    def prepare(self) -> None:
-        self.heads = Heads(self.plan.scans, self.plan.side)
-
-    def examples(self, generator: torch.Generator) -> tuple[Signal, Label]:
-        count = self.plan.batch
-        return self.heads.draw(count, self.seed), torch.zeros(count, dtype=torch.long)
-
-    @property
-    def side(self) -> int:
-        return self.plan.side
+    def source(self) -> Heads:
+        return Heads(self.plan.scans, self.plan.side)
 
     def picture(self, x: Float[Tensor, "channels height width"]) -> Image.Image:
         """The magnitude."""
