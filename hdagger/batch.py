@@ -11,7 +11,6 @@ References:
     Ray Data. https://docs.ray.io/en/latest/data/data.html
 """
 
-import csv
 import hashlib
 import json
 import logging
@@ -23,7 +22,7 @@ from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 
@@ -31,31 +30,13 @@ from .domain import DOMAINS
 from .errors import FileError, HDaggerError, SettingError
 from .files import brief, fingerprint, whole_file
 from .items import Item
+from .manifest import Row, write_tables
 from .priors import zoo
 from .recipe import Recipe
 from .restoration import Prior, prepare
 
-Row: TypeAlias = dict[str, Any]
-
 ITEM, FAILURES, PARTIAL = "item.json", ".failed", ".partial"
 """The file that says that an item is done; the folders of what failed, and of what is begun."""
-
-MANIFEST = {
-    "item": "string",
-    "source": "string",
-    "input_sha256": "string",
-    "how_sha256": "string",
-    "recipe": "string",
-    "damage": "string",
-    "prior": "string",
-    "prior_sha256": "string",
-    "seed": "int64",
-    "version": "string",
-    "seconds": "double",
-    "nfe": "int64",
-    "chi2_dof": "double",
-}
-"""The columns of the manifest, and their types."""
 
 EVERY = 30.0
 """Seconds, at least, between two writings of the manifest."""
@@ -116,11 +97,12 @@ class Restorer:
         if threads is not None:
             torch.set_num_threads(threads)
         self.plan, self.prior = plan, Prior.of(plan.recipe)
+        self.about = about_prior(plan.recipe)
 
     def __call__(self, item: Item) -> Row:
         """Its row; ``"error"`` in it is what went wrong, in one line."""
         plan = self.plan
-        how = plan.how(item, about_prior(plan.recipe))
+        how = plan.how(item, self.about)
         row: Row = {"item": item.name, "source": str(item.source), "how_sha256": how}
         partial = plan.out / PARTIAL / hashlib.sha256(item.name.encode()).hexdigest()[:16]
         shutil.rmtree(partial, ignore_errors=True)
@@ -216,7 +198,7 @@ def run_batch(
             tally.failed.append(failed)
         elif failed or not retry:
             todo.append(item)
-    _write_tables(plan, tally)
+    write_tables(plan.out, plan.part, tally.done, tally.failed)
     watch(tally)
     each = _by_ray if workers > 1 or ray is not None else _here
     written = time.monotonic()
@@ -226,10 +208,10 @@ def run_batch(
             tally.fresh += 1
             watch(tally)
             if time.monotonic() > written + EVERY:
-                _write_tables(plan, tally)
+                write_tables(plan.out, plan.part, tally.done, tally.failed)
                 written = time.monotonic()
     finally:
-        _write_tables(plan, tally)
+        write_tables(plan.out, plan.part, tally.done, tally.failed)
         with suppress(OSError):  # another run may be at work there
             (plan.out / PARTIAL).rmdir()
     return tally
@@ -240,38 +222,6 @@ def about_prior(recipe: Recipe) -> str:
     card = zoo.card(recipe.prior)
     measured = zoo.covariances(card)
     return f"{zoo.sha256_of(card)} {fingerprint(measured) if measured.is_file() else ''}"
-
-
-def write_samples(path: Path, out: Path, rows: Sequence[Row]) -> None:
-    """Writes all samples of a batch as one Parquet file, for others to train on.
-
-    A row is a sample: ``item``, ``sample``, its number, ``shape`` and ``values``, float32.
-    """
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from .samples import PosteriorSamples
-
-    schema = pa.schema(
-        {
-            "item": pa.string(),
-            "sample": pa.int32(),
-            "shape": pa.list_(pa.int32()),
-            "values": pa.list_(pa.float32()),
-        }.items()
-    )
-    with whole_file(path) as partial, pq.ParquetWriter(partial, schema) as writer:
-        for row in sorted(rows, key=lambda row: row["item"]):
-            draws = PosteriorSamples.load(out / row["item"] / "samples.npz").draws.numpy()
-            count = len(draws)
-            table = {
-                "item": [row["item"]] * count,
-                "sample": np.arange(count, dtype=np.int32),
-                "shape": [draws.shape[1:]] * count,
-                "values": list(draws.reshape(count, -1)),
-            }
-            writer.write_table(pa.table(table, schema=schema))
 
 
 class _Source:
@@ -370,23 +320,6 @@ def _by_ray(items: Sequence[Item], plan: Plan, workers: int, address: str | None
             yield json.loads(row["row"])
     finally:
         ray.shutdown()
-
-
-def _write_tables(plan: Plan, tally: Tally) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    rows = sorted(tally.done, key=lambda row: row["item"])
-    types = {name: pa.type_for_alias(kind) for name, kind in MANIFEST.items()}
-    columns = {name: [row.get(name) for row in rows] for name in MANIFEST}
-    part = f"-{plan.part}" if plan.part else ""
-    with whole_file(plan.out / f"manifest{part}.parquet") as path:
-        pq.write_table(pa.table(columns, schema=pa.schema(types.items())), path)
-    with whole_file(plan.out / f"failures{part}.csv") as path, path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["item", "error"])
-        for row in sorted(tally.failed, key=lambda row: row["item"]):
-            writer.writerow([row["item"], row["error"]])
 
 
 def _move(made: Path, target: Path) -> None:

@@ -94,6 +94,14 @@ def levels_within(
     return karras_levels(steps, max(low, card.sigma_min), min(highest, card.sigma_max))
 
 
+def check_said(what: str, known: Sequence[str], said: Mapping[str, Any]) -> None:
+    """Refuses what a job of :meth:`Domain.job` is told by names that nobody knows."""
+    if others := sorted(set(said) - set(known)):
+        raise SettingError(
+            f"Wanted {what} told by {', '.join(known)}, but got {', '.join(others)[:200]}."
+        )
+
+
 class Domain(abc.ABC):
     """A kind of signals."""
 

@@ -76,9 +76,7 @@ class Item:
                     file.seek(self.inside.offset)
                     return file.read(self.inside.size)
             assert isinstance(self.inside, InParquet)
-            import pyarrow.parquet as pq
-
-            place = self.inside
+            pq, place = parquet(), self.inside
             with pq.ParquetFile(self.source) as table:
                 column = table.read_row_group(place.group, columns=[place.column])
                 cell = column.column(0)[place.row].as_py()
@@ -88,6 +86,22 @@ class Item:
                 f"Wanted a picture in {self.source}, but it cannot be read ({brief(error)}). "
                 "Was the file changed meanwhile?"
             ) from error
+
+
+def parquet() -> Any:
+    """The module ``pyarrow.parquet``.
+
+    Raises:
+        FileError: It is not installed.
+    """
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise FileError(
+            "Wanted pyarrow, for Parquet files, but it is not installed. "
+            "pip install 'hdagger[batch]'"
+        ) from error
+    return pyarrow.parquet
 
 
 def items_of(inputs: Sequence[str]) -> list[Item]:
@@ -145,10 +159,6 @@ def _items_of(text: str) -> Iterator[Item]:
             yield Item(_name([path.name]), path)
     except HDaggerError:
         raise
-    except ImportError as error:
-        raise FileError(
-            f"Wanted pyarrow to read {path}, but it is not installed. pip install 'hdagger[batch]'"
-        ) from error
     except (OSError, ValueError, csv.Error, tarfile.TarError) as error:
         raise FileError(
             f"Wanted a list of files, but {path} cannot be read as one ({brief(error)})."
@@ -205,9 +215,7 @@ def _of_tar(path: Path) -> Iterator[Item]:
 
 
 def _of_parquet(path: Path) -> Iterator[Item]:
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path) as table:
+    with parquet().ParquetFile(path) as table:
         schema = table.schema_arrow
         if FILE in schema.names:
             rows = (row for batch in table.iter_batches() for row in batch.to_pylist())

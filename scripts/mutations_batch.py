@@ -59,4 +59,11 @@ BATCH_MUTATIONS = (
         "return found",
         "test_batch.py -k seed_of_each",
     ),
+    Mutation(
+        "batch: a table after the work, not before",
+        "batch.py",
+        "    write_tables(plan.out, plan.part, tally.done, tally.failed)\n    watch(tally)\n",
+        "    watch(tally)\n",
+        "test_batch.py -k asked_for_before",
+    ),
 )

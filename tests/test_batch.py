@@ -17,9 +17,10 @@ import pytest
 import torch
 from PIL import Image
 
-from hdagger.batch import MANIFEST, Plan, run_batch, write_samples
+from hdagger.batch import Plan, run_batch
 from hdagger.errors import FileError, SettingError
 from hdagger.items import items_of, shard_of
+from hdagger.manifest import MANIFEST, write_samples
 from hdagger.priors.unet import UNetDenoiser, UNetShape
 from hdagger.recipe import Recipe
 from hdagger.samples import PosteriorSamples
@@ -244,3 +245,10 @@ def test_what_is_no_list_of_files_is_said_in_a_line(tmp_path, run):
     (tmp_path / "bad.parquet").write_bytes(buffer.getvalue())
     with pytest.raises(FileError, match="or one of bytes"):
         items_of([str(tmp_path / "bad.parquet")])
+
+
+def test_pyarrow_is_asked_for_before_anything_is_computed(inputs, plan, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(FileError, match=r"pip install 'hdagger\[batch\]'"):
+        run_batch(items_of([str(inputs)]), plan)
+    assert not list(plan.out.rglob("*.npz"))

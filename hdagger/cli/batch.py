@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import SettingError
+from ..options import AsJson, Folder
 from ..progress import progress
 from ..recipe import Recipe, read_toml
 
@@ -26,7 +27,7 @@ def batch(
             ".tar (WebDataset), or a .parquet with pictures."
         ),
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for what comes out.")],
+    out: Folder,
     recipe: Annotated[
         Path | None,
         typer.Option(help="A recipe.toml: how to draw and, in [damage], what happened."),
@@ -46,7 +47,7 @@ def batch(
         Path | None,
         typer.Option("--samples-parquet", help="Write all samples into one file, to train on."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Restore many files. Stop it at any time; the same command goes on where it was.
 
@@ -67,8 +68,9 @@ def batch(
     if not isinstance(damage, dict):
         raise SettingError(f"Wanted a table [damage] in {recipe}, but got {damage!r}. Mend it.")
 
-    from ..batch import Plan, run_batch, write_samples
+    from ..batch import Plan, run_batch
     from ..items import items_of, shard_of
+    from ..manifest import write_samples
 
     items = items_of(inputs)
     if shard is not None:

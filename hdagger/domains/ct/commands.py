@@ -9,18 +9,26 @@ from rich.console import Console
 
 from ...errors import SettingError
 from ...files import check_file, whole_folder
+from ...options import (
+    AsJson,
+    Folder,
+    Method,
+    PriorName,
+    Samples,
+    Seed,
+    Setting,
+    Steps,
+    check_seed,
+    check_steps,
+)
 from ...progress import progress
-from ...recipe import CHOSEN, Recipe, settings_said
-from ...samplers import METHODS
+from ...recipe import Recipe, settings_said
 
 ct = typer.Typer(help="Computed tomography: slices from few projections, with error bars.")
 
 STEPS = 40
 """Noise levels of drawn steps. With half of the directions unseen, twice as many as elsewhere
 bring the mean 1.3 dB closer to a chest."""
-
-Folder = Annotated[Path, typer.Option("-o", "--out", help="Folder for what comes out.")]
-Seed = Annotated[int, typer.Option(help="Of the noise.")]
 
 
 @ct.command()
@@ -51,23 +59,14 @@ def restore(
     truth: Annotated[
         Path | None, typer.Option(help=".npy or NIfTI in HU, if known, to compare with.")
     ] = None,
-    method: Annotated[
-        str, typer.Option(help=f"{', '.join((*CHOSEN, *METHODS))}; auto by default.")
-    ] = "auto",
-    setting: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="A setting of the method, as eta=0.5; may be repeated."),
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option(help="Noise levels to walk down; by default enough.")
-    ] = None,
-    samples: Annotated[int, typer.Option(help="How many to draw.")] = 20,
+    method: Method = "auto",
+    setting: Setting = None,
+    steps: Steps = None,
+    samples: Samples = 20,
     seed: Seed = 0,
-    prior: Annotated[
-        str, typer.Option(help="One of hdagger priors, or a .safetensors file.")
-    ] = "chest",
+    prior: PriorName = "chest",
     out: Folder = Path("reconstructed"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Restore slices from a sinogram: draw samples of what they may be.
 
@@ -89,8 +88,7 @@ def restore(
     for name, photons in (("counts", counts), ("i0", i0)):
         if photons is not None and not 10 <= photons <= 1e12:
             raise SettingError(f"Wanted 10 to 1e12 photons, but got --{name} {photons:g}.")
-    if steps == 0:
-        raise SettingError("Wanted 1 step or more, but got --steps 0. Leave it out.")
+    check_steps(steps)
     check_file(sinogram, "a sinogram")
     steps = steps or (STEPS if method in ("auto", "drawn") else 0)
     plan = Recipe(method, settings_said(setting or []), steps, samples, seed, prior)
@@ -156,8 +154,7 @@ def simulate(
         raise SettingError(f"Wanted 10 to 1e12 photons, but got {i0:g}. Try 1e4.")
     if not 16 <= pixels <= 512:
         raise SettingError(f"Wanted slices of 16 to 512 pixels a side, but got {pixels}. Try 128.")
-    if not 0 <= seed < 2**63:
-        raise SettingError(f"Wanted a seed of 0 or more, but got {seed}. Try --seed 1.")
+    check_seed(seed)
 
     from .pages import truth_name, write_simulation
     from .simulation import Plan, read_slices, simulate, simulate_phantom

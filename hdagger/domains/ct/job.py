@@ -5,13 +5,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ...domain import Job
+from ...domain import Job, check_said
 from ...errors import SettingError
 from .pages import write_restoration
 from .reading import read
 from .sinograms import Said
 
-KNOWN = (*(entry.name for entry in fields(Said)), "pixels", "pixel", "number")
+OF_FILE = tuple(entry.name for entry in fields(Said))
+OF_READING = "pixels", "pixel", "number"
 
 
 def job_of(sinogram: Path, said: Mapping[str, Any]) -> Job:
@@ -24,12 +25,9 @@ def job_of(sinogram: Path, said: Mapping[str, Any]) -> Job:
     Raises:
         HDaggerError: The file cannot be read, or what is said does not fit it.
     """
-    if others := sorted(set(said) - set(KNOWN)):
-        raise SettingError(
-            f"Wanted a sinogram told by {', '.join(KNOWN)}, but got {', '.join(others)[:200]}."
-        )
-    own = Said(**{name: said[name] for name in KNOWN[:-3] if name in said})
-    reading = read(sinogram, own, **{name: said[name] for name in KNOWN[-3:] if name in said})
+    check_said("a sinogram", (*OF_FILE, *OF_READING), said)
+    own = Said(**{name: said[name] for name in OF_FILE if name in said})
+    reading = read(sinogram, own, **{name: said[name] for name in OF_READING if name in said})
     if len(reading.measurements) > 1:
         raise SettingError(
             f"Wanted one slice a job, but {sinogram} has {len(reading.measurements)}. "

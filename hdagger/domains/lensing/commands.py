@@ -9,14 +9,22 @@ from rich.console import Console
 
 from ...errors import SettingError
 from ...files import check_file, whole_folder
+from ...options import (
+    AsJson,
+    Folder,
+    Method,
+    PriorName,
+    Samples,
+    Seed,
+    Setting,
+    Steps,
+    check_seed,
+    check_steps,
+)
 from ...progress import progress
-from ...recipe import CHOSEN, Recipe, settings_said
-from ...samplers import METHODS
+from ...recipe import Recipe, settings_said
 
 lens = typer.Typer(help="Gravitational lenses: the galaxy behind one, with error bars.")
-
-Folder = Annotated[Path, typer.Option("-o", "--out", help="Folder for what comes out.")]
-Seed = Annotated[int, typer.Option(help="Of the noise.")]
 
 
 @lens.command()
@@ -47,23 +55,14 @@ def restore(
     truth: Annotated[
         Path | None, typer.Option(help="FITS of the source, if it is known, to compare with.")
     ] = None,
-    method: Annotated[
-        str, typer.Option(help=f"{', '.join((*CHOSEN, *METHODS))}; auto by default.")
-    ] = "auto",
-    setting: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="A setting of the method, as eta=0.5; may be repeated."),
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option(help="Noise levels to walk down; by default enough.")
-    ] = None,
-    samples: Annotated[int, typer.Option(help="How many to draw.")] = 20,
+    method: Method = "auto",
+    setting: Setting = None,
+    steps: Steps = None,
+    samples: Samples = 20,
     seed: Seed = 0,
-    prior: Annotated[
-        str, typer.Option(help="One of hdagger priors, or a .safetensors file.")
-    ] = "galaxy",
+    prior: PriorName = "galaxy",
     out: Folder = Path("unlensed"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Restore the source of a lensed image: draw samples of what it may be.
 
@@ -83,8 +82,7 @@ def restore(
         raise SettingError(f"Wanted pixels of 0.0001 to 100 arcsec, but got {pixel_scale:g}.")
     if source_size is not None and not 1e-3 <= source_size <= 1000:
         raise SettingError(f"Wanted a source of 0.001 to 1000 arcsec, but got {source_size:g}.")
-    if steps == 0:
-        raise SettingError("Wanted 1 step or more, but got --steps 0. Leave it out.")
+    check_steps(steps)
     check_file(image, "an image")
     check_file(lens_file, "a lens")
     plan = Recipe(method, settings_said(setting or []), steps or 0, samples, seed, prior)
@@ -141,8 +139,7 @@ def simulate(
         raise SettingError(f"Wanted images of 16 to 1024 pixels a side, but got {pixels}.")
     if not 1e-4 <= pixel_scale <= 100:
         raise SettingError(f"Wanted pixels of 0.0001 to 100 arcsec, but got {pixel_scale:g}.")
-    if not 0 <= seed < 2**63:
-        raise SettingError(f"Wanted a seed of 0 or more, but got {seed}. Try --seed 1.")
+    check_seed(seed)
 
     from .pages import write_simulation
     from .simulation import scene

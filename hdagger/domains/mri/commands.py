@@ -9,14 +9,22 @@ from rich.console import Console
 
 from ...errors import SettingError
 from ...files import check_file, whole_folder
+from ...options import (
+    AsJson,
+    Folder,
+    Method,
+    PriorName,
+    Samples,
+    Seed,
+    Setting,
+    Steps,
+    check_seed,
+    check_steps,
+)
 from ...progress import progress
-from ...recipe import CHOSEN, Recipe, settings_said
-from ...samplers import METHODS
+from ...recipe import Recipe, settings_said
 
 mri = typer.Typer(help="MRI: images from undersampled k-space, with error bars.")
-
-Folder = Annotated[Path, typer.Option("-o", "--out", help="Folder for what comes out.")]
-Seed = Annotated[int, typer.Option(help="Of the noise.")]
 
 
 @mri.command()
@@ -36,23 +44,14 @@ def restore(
     truth: Annotated[
         Path | None, typer.Option(help="The image, .npy or .h5, if it is known, to compare with.")
     ] = None,
-    method: Annotated[
-        str, typer.Option(help=f"{', '.join((*CHOSEN, *METHODS))}; auto by default.")
-    ] = "auto",
-    setting: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="A setting of the method, as eta=0.5; may be repeated."),
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option(help="Noise levels to walk down; by default enough.")
-    ] = None,
-    samples: Annotated[int, typer.Option(help="How many to draw.")] = 20,
+    method: Method = "auto",
+    setting: Setting = None,
+    steps: Steps = None,
+    samples: Samples = 20,
     seed: Seed = 0,
-    prior: Annotated[
-        str, typer.Option(help="One of hdagger priors, or a .safetensors file.")
-    ] = "brain",
+    prior: PriorName = "brain",
     out: Folder = Path("restored"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Restore the image behind undersampled k-space: draw samples of what it may be.
 
@@ -66,8 +65,7 @@ def restore(
 
         hdagger mri restore kspace.h5 --maps maps.npy --sigma 0.01 --truth truth.npy -o out
     """
-    if steps == 0:
-        raise SettingError("Wanted 1 step or more, but got --steps 0. Leave it out.")
+    check_steps(steps)
     check_file(kspace, "raw data of a scanner")
     plan = Recipe(method, settings_said(setting or []), steps or 0, samples, seed, prior)
 
@@ -133,8 +131,7 @@ def simulate(
         raise SettingError(f"Wanted noise above 0, up to 10, but got {sigma:g}. Try 0.01.")
     if not 32 <= pixels <= 512 or pixels % 2:
         raise SettingError(f"Wanted 32 to 512 pixels a side, an even number, but got {pixels}.")
-    if not 0 <= seed < 2**63:
-        raise SettingError(f"Wanted a seed of 0 or more, but got {seed}. Try --seed 1.")
+    check_seed(seed)
 
     from .pages import write_simulation
     from .raw import h5py_for

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...domain import Job
+from ...domain import Job, check_said
 from ...errors import SettingError
 from ...samples import PosteriorSamples
 from .pages import write_restoration, write_slice
@@ -20,10 +20,7 @@ def job_of(kspace: Path, said: Mapping[str, Any]) -> Job:
     Raises:
         HDaggerError: The file cannot be read, or what is said does not fit it.
     """
-    if others := said.keys() - set(KNOWN):
-        raise SettingError(
-            f"Wanted k-space told by {', '.join(KNOWN)}, but got {', '.join(sorted(others))}."
-        )
+    check_said("k-space", KNOWN, said)
     file = open_raw(kspace)
     (number, *more) = numbers_in(str(said.get("slice", 0)), file.slices, kspace)
     if more:

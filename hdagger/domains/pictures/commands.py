@@ -10,6 +10,7 @@ from rich.console import Console
 
 from ...errors import SettingError
 from ...files import check_file, whole_folder
+from ...options import AsJson, Folder, Seed, Setting, check_seed, check_steps
 from ...progress import progress
 from ...recipe import CHOSEN, Recipe, read_toml, settings_said
 from ...samplers import METHODS
@@ -47,10 +48,7 @@ def restore(
         bool,
         typer.Option("--quick", help="One soft picture at once, without error bars that hold."),
     ] = False,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="A setting of the method, as eta=0.5; may be repeated."),
-    ] = None,
+    setting: Setting = None,
     steps: Annotated[
         int | None, typer.Option(help="Noise levels to walk down; by default enough.")
     ] = None,
@@ -78,10 +76,8 @@ def restore(
             help="Less memory for a large network's gradient, a third more time.",
         ),
     ] = None,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for what comes out.")] = Path(
-        "restored"
-    ),
-    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    out: Folder = Path("restored"),
+    as_json: AsJson = False,
 ) -> None:
     """Restore a picture: the mean of what it may have been, and how sure that is.
 
@@ -132,8 +128,7 @@ def restore(
         "guidance": guidance,
         "save_memory": save_memory,
     }
-    if steps == 0:
-        raise SettingError("Wanted 1 step or more, but got --steps 0. Leave it out.")
+    check_steps(steps)
     kept = {} if said["method"] not in (None, plan.method) else dict(plan.settings)
     said["settings"] = kept | settings_said(setting or [])
     plan = replace(plan, **{name: value for name, value in said.items() if value is not None})
@@ -168,10 +163,8 @@ def degrade(
     denoise: Denoise = None,
     sigma_y: SigmaY = None,
     operator: OperatorText = None,
-    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for what comes out.")] = Path(
-        "degraded"
-    ),
+    seed: Seed = 0,
+    out: Folder = Path("degraded"),
 ) -> None:
     """Damage a clean picture, to see how well it is restored.
 
@@ -193,8 +186,7 @@ def degrade(
     check_file(picture, "a picture")
     damages = Damages(mask, upscale, kernel, blur, colorize, denoise, sigma_y, operator)
     noise = damages.noise or 0.0
-    if not 0 <= seed < 2**63:
-        raise SettingError(f"Wanted a seed of 0 or more, but got {seed}. Try --seed 1.")
+    check_seed(seed)
     if damages.text == "none" and noise == 0:
         raise SettingError(
             "Wanted a damage, but got none. Give --mask, --upscale, --blur, --colorize, "

@@ -1,0 +1,34 @@
+"""Options that the commands of several domains have, and the refusals that go with them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .errors import SettingError
+from .recipe import CHOSEN
+from .samplers import METHODS
+
+Method = Annotated[str, typer.Option(help=f"{', '.join((*CHOSEN, *METHODS))}; auto by default.")]
+Setting = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A setting of the method, as eta=0.5; may be repeated."),
+]
+Steps = Annotated[int | None, typer.Option(help="Noise levels to walk down; by default enough.")]
+Samples = Annotated[int, typer.Option(help="How many to draw.")]
+Seed = Annotated[int, typer.Option(help="Of the noise.")]
+PriorName = Annotated[str, typer.Option(help="One of hdagger priors, or a .safetensors file.")]
+Folder = Annotated[Path, typer.Option("-o", "--out", help="Folder for what comes out.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
+
+
+def check_steps(steps: int | None) -> None:
+    """Refuses a walk without a step; None is for enough."""
+    if steps == 0:
+        raise SettingError("Wanted 1 step or more, but got --steps 0. Leave it out.")
+
+
+def check_seed(seed: int) -> None:
+    """Refuses what no generator takes."""
+    if not 0 <= seed < 2**63:
+        raise SettingError(f"Wanted a seed of 0 or more, but got {seed}. Try --seed 1.")
