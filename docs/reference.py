@@ -7,6 +7,7 @@ run, at tiny size, on the bee.
 import inspect
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,7 @@ def names_page() -> str:
     return "# Names\n\nWhat `import hdagger` gives.\n\n" + "\n\n".join(entries) + "\n"
 
 
+@cache
 def _bee() -> torch.Tensor:
     image = Image.open(BEE).convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
     path = OUT / "bee.png"

@@ -367,4 +367,32 @@ CHECK_MUTATIONS = (
         "bins = 5",
         "test_check.py -k one_table",
     ),
+    Mutation(
+        "diagnostics: by rank with too few draws",
+        "diagnostics.py",
+        "(central_interval if enough else student_interval)(samples, level)",
+        "central_interval(samples, level)",
+        "test_diagnostics.py -k by_rank_where",
+    ),
+    Mutation(
+        "diagnostics: Gaussian intervals of any number of draws",
+        "diagnostics.py",
+        "(central_interval if enough else student_interval)(samples, level)",
+        "student_interval(samples, level)",
+        "test_diagnostics.py -k by_rank_where",
+    ),
+    Mutation(
+        "diagnostics: one draw holds all",
+        "diagnostics.py",
+        "return torch.zeros_like(truth, dtype=torch.bool)",
+        "return torch.ones_like(truth, dtype=torch.bool)",
+        "test_diagnostics.py -k one_draw",
+    ),
+    Mutation(
+        "diagnostics: the first sample in the place of the mean",
+        "diagnostics.py",
+        "rows = torch.cat([x.mean(0, keepdim=True), x])",
+        "rows = torch.cat([x[:1], x])",
+        "test_diagnostics.py -k each_sample",
+    ),
 )

@@ -7,9 +7,12 @@ import torch
 
 from hdagger.diagnostics import (
     central_interval,
+    chi2_of,
     classifier_test,
     coverage,
+    held,
     hpd_coverage,
+    interval,
     residual_chi2,
     sbc,
     sliced_wasserstein,
@@ -153,3 +156,28 @@ def test_students_interval_holds_another_draw_as_often_as_it_says(count):
 def test_one_draw_has_no_interval():
     with pytest.raises(SettingError, match="2 draws"):
         student_reach(1, 0.9)
+
+
+def test_an_interval_is_by_rank_where_there_are_enough_draws():
+    few, enough = randn(8, N), randn(19, N)
+    for x, expected in ((few, student_interval), (enough, central_interval)):
+        for found, wanted in zip(interval(x, 0.9), expected(x, 0.9), strict=True):
+            torch.testing.assert_close(found, wanted, rtol=0, atol=0)
+    low, high = interval(few, 0.9)
+    assert held(few, (low + high) / 2, 0.9).all()
+    assert not held(few, high + 1e-6, 0.9).any()
+    assert not held(few, low - 1e-6, 0.9).any()
+
+
+def test_one_draw_holds_nothing():
+    x = randn(1, N)
+    assert not held(x, x[0], 0.9).any()
+
+
+def test_the_mean_and_each_sample_are_held_against_the_data():
+    H = Inpainting(torch.tensor([True, True, False]))
+    problem = Problem(torch.tensor([[1.0, 2.0, 0.0]], dtype=torch.float64), H, 0.5)
+    x = torch.tensor([[1.0, 3.0, 9.0], [1.0, 1.0, 5.0]], dtype=torch.float64)
+    of_mean, of_samples = chi2_of(x, problem)
+    assert of_mean == 0
+    assert of_samples == [2.0, 2.0]
