@@ -151,6 +151,13 @@ DRAWN_MUTATIONS = (
         "test_drawn.py -k tell_nothing_change_nothing",
     ),
     Mutation(
+        "drawn: what complex data tell of the scale counted once, hidden data too",
+        "samplers/drawn.py",
+        "H.seen_size, bands)",
+        "e[0].numel(), bands)",
+        "test_drawn.py -k hidden_in_part",
+    ),
+    Mutation(
         "covariance: scaled beyond sigma^2",
         "covariance.py",
         "wide.clamp(max=self.most)",

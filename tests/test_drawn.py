@@ -9,6 +9,7 @@ import pytest
 import torch
 from exact_moments import exact_moments
 from test_measured_data import COLOURED, COMPLEX, MATRIX, OTHER, SIGNAL, Y2, Rows, Y
+from test_operator_contract import Fourier
 
 from hdagger.covariance import (
     Covariance,
@@ -16,6 +17,7 @@ from hdagger.covariance import (
     ExactField,
     Isotropic,
     Uncertainty,
+    White,
 )
 from hdagger.domains.pictures.bands import PictureBands
 from hdagger.domains.pictures.resample import BlockAverage
@@ -189,30 +191,62 @@ def test_what_is_not_linear_is_refused_with_a_method_to_use():
         solve(COLOURED, problem, EXACT)
 
 
-@pytest.mark.parametrize("by_band", [True, False])
+@pytest.mark.parametrize("data", ["by band", "of no band", "complex, every third hidden"])
 @pytest.mark.parametrize("scale", [1.0, 0.6, 1.8])
-def test_the_data_tell_by_how_much_a_covariance_is_too_small(scale, by_band):
+def test_the_data_tell_by_how_much_a_covariance_is_too_small(scale, data):
     """(a + b)' F S^-1 (a - b) for a ~ N(0, s C + sigma_y^2), b ~ N(0, C + sigma_y^2), C = c I."""
     bands, rows, c, sigma_y = PictureBands((3, 24, 24)), 200, 0.5, 0.4
     generator = torch.Generator().manual_seed(0)
-    normal = lambda: torch.randn(rows, 3, 24, 24, generator=generator, dtype=F64)
-    a = (scale * c + sigma_y**2) ** 0.5 * normal()
-    b = (c + sigma_y**2) ** 0.5 * normal()
-    S = c + sigma_y**2
+    kind, kept, seen = F64, 1, 3 * 24 * 24
+    if data.startswith("complex"):
+        kind, kept, seen = torch.complex128, torch.tensor([1, 1, 0]).view(3, 1, 1), 4 * 24 * 24
+    normal = lambda: kept * torch.randn(rows, 3, 24, 24, generator=generator, dtype=kind)
+    S, both = c + sigma_y**2, 2**0.5 if kind.is_complex else 1
+    a = both * (scale * c + sigma_y**2) ** 0.5 * normal()
+    b = both * S**0.5 * normal()
     variance = torch.full((rows, bands.count), S, dtype=F64)
-    seen = DataBands(bands, variance, torch.tensor([[sigma_y**2]], dtype=F64))
-    found = drawn.change(a + b, a - b, (a - b) / S, sigma_y, seen if by_band else None)
-    information = 3 * 24 * 24 * (c / S) ** 2
+    by_band = DataBands(bands, variance, torch.tensor([[sigma_y**2]], dtype=F64))
+    known = by_band if data == "by band" else None
+    found = drawn.change(a + b, a - b, (a - b) / S, sigma_y, seen, known)
+    information = seen * (c / S) ** 2
     wanted = scale ** (information / (information + drawn.DOUBT))
     assert abs(found.mean() - wanted) < 0.015
     assert found.std() < 3 / information**0.5
 
 
+def test_complex_data_that_are_hidden_in_part_tell_as_much_as_the_real_numbers_that_are_seen():
+    hidden, rows, scale = torch.arange(12) % 3 == 0, 100, 1.8
+
+    class Half(Fourier):
+        visible = (~hidden).expand(12, 12)
+
+        def forward(self, x):
+            return self.seen(super().forward(x))
+
+        def adjoint(self, y):
+            return super().adjoint(self.seen(y))
+
+    sky, noise = Half(12, 12), SampleNoise(0, [(k,) for k in range(rows)])
+    y = sky(scale**0.5 * noise((rows, 2, 12, 12))) + SIGMA_Y * drawn.like(
+        sky(torch.zeros(rows, 2, 12, 12, dtype=F64)), noise
+    )
+    problem = replace(Problem.of(y[0], sky, SIGMA_Y).rows(rows), y=y)
+    zero = torch.zeros(rows, 2, 12, 12, dtype=F64)
+    _, change = drawn.given_data(
+        zero, White(1.0, (rows, 2, 12, 12)), problem, torch.tensor(1.0, dtype=F64), noise
+    )
+    information = 2 * 8 * 12 / (1 + SIGMA_Y**2) ** 2
+    wanted = scale ** (information / (information + drawn.DOUBT))
+    assert abs(change.mean() - wanted) < 0.05
+
+
 def test_data_that_tell_nothing_change_nothing():
     y = torch.randn(2, 5, dtype=F64, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(drawn.change(y, y, y / 4, 2.0, None), torch.ones(2, dtype=F64))
+    torch.testing.assert_close(drawn.change(y, y, y / 4, 2.0, 5, None), torch.ones(2, dtype=F64))
     zero = torch.zeros_like(y)
-    torch.testing.assert_close(drawn.change(zero, zero, zero, 0.0, None), torch.ones(2, dtype=F64))
+    torch.testing.assert_close(
+        drawn.change(zero, zero, zero, 0.0, 5, None), torch.ones(2, dtype=F64)
+    )
 
 
 @pytest.mark.parametrize(("told", "low", "high"), [(1.0, 0.8, 1.25), (1 / 3, 2.0, 4.0)])

@@ -89,15 +89,20 @@ class Operator(nn.Module, abc.ABC):
         return y if self.visible is None else torch.where(self.visible, y, 0)
 
     @property
-    def rank(self) -> int:
-        """How many real numbers are seen: the degrees of freedom of what noise leaves there.
-
-        Of operators with singular values only those coefficients that are not zero.
-        """
+    def seen_size(self) -> int:
+        """How many real numbers are seen."""
         if self.visible is None:
             return self.data_size
         rows = len(self.visible) if self.visible.ndim > len(self.data_shape) else 1
         return int(self.visible.sum()) // rows * (2 if self.complex_data else 1)
+
+    @property
+    def rank(self) -> int:
+        """The degrees of freedom of what noise leaves of the data: as many as are seen.
+
+        Of operators with singular values only those coefficients that are not zero.
+        """
+        return self.seen_size
 
     @property
     def onto(self) -> bool:

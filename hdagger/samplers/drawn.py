@@ -171,7 +171,7 @@ def given_data(
     S, near = partial(system, H, C, deviation), bands.inverse if bands else None
     near = near or H.data_preconditioner(usual.times, deviation**2, len(e))
     w = conjugate_gradients(S, e, ITERATIONS, share, near=near)
-    return D + u + C.times(H.adjoint(w)), change(error + own, e, w, deviation, bands)
+    return D + u + C.times(H.adjoint(w)), change(error + own, e, w, deviation, H.seen_size, bands)
 
 
 def given_rough(
@@ -215,7 +215,12 @@ def gain(H: LinearOperator, v: Data) -> Tensor:
 
 
 def change(
-    both: Data, e: Data, w: Data, deviation: float | Tensor, bands: DataBands | None
+    both: Data,
+    e: Data,
+    w: Data,
+    deviation: float | Tensor,
+    seen: int,
+    bands: DataBands | None,
 ) -> Float[Tensor, " batch"]:
     """By how much C should be larger: (a + b)' F S^-1 (a - b) over its slope, with some doubt.
 
@@ -224,6 +229,7 @@ def change(
         e: a - b.
         w: S^-1 e.
         deviation: Of the data's noise.
+        seen: How many real numbers the data hold that are seen.
         bands: What S is by band, for the filter F; None for none, and one share of all data.
     """
     if bands:
@@ -232,7 +238,7 @@ def change(
         tiny = torch.finfo(w.dtype).tiny
         noise_share = deviation**2 * inner(w, w) / inner(e, w).clamp(min=tiny)
         share = (1 - noise_share.flatten()).clamp(0, 1)
-        information = share**2 * e[0].numel()
+        information = share**2 * seen
         excess = share * inner(both, w).flatten()
     found = 1 + excess / information.clamp(min=1e-9)
     return found.clamp(0.2, 5) ** (information / (information + DOUBT))
