@@ -64,6 +64,7 @@ class Calibration:
         factors: By which intervals from 2, 3, ... samples are scaled to hold by construction; none
             if that was not asked for.
         plain_factors: Those that hold of these truths, without a promise for others.
+        part: Of what the intervals were judged, such as "the head"; empty for whole signals.
     """
 
     subject: Subject
@@ -76,6 +77,7 @@ class Calibration:
     p_value: float
     factors: tuple[float | None, ...] = ()
     plain_factors: tuple[float | None, ...] = ()
+    part: str = ""
 
     @property
     def words(self) -> str:
@@ -87,7 +89,8 @@ class Calibration:
             judged = f"too few simulations to judge, chance alone is {100 * self.chance:.0f} %"
         else:
             judged = "as they should"
-        return f"the 90 % intervals cover {100 * held:.0f} %: {judged}"
+        part = f" of {self.part}" if self.part else ""
+        return f"the 90 % intervals cover {100 * held:.0f} %{part}: {judged}"
 
     @property
     def verdict(self) -> Verdict:
@@ -243,6 +246,7 @@ class Plan:
             p_value=sbc(torch.stack(places), torch.stack(beside), bins).p_value,
             factors=least_factors(shares) if self.conformal else (),
             plain_factors=least_factors(shares, correction=0.0) if self.conformal else (),
+            part=self.domain.object_is,
         )
 
 

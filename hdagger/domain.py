@@ -111,6 +111,9 @@ class Domain(abc.ABC):
     truths_are: ClassVar[str] = "signals from files"
     """What :meth:`truths` gives, in words."""
 
+    object_is: ClassVar[str] = ""
+    """What :meth:`inside` tells from what is around it, such as "the head"; empty for none."""
+
     sharp_side: ClassVar[int | None] = None
     """Side of the signals on which a prior of any size is calibrated; None where there is none."""
 
@@ -234,6 +237,11 @@ class Domain(abc.ABC):
 
     def basis(self, signal_shape: tuple[int, ...]) -> Bands | None:
         """In what a prior's errors are about independent; None where nobody has looked."""
+        return None
+
+    def inside(self, x: Tensor) -> Tensor | None:
+        """True for the elements of a clean signal that belong to what was measured, and not to
+        the empty air or sky around it, ``(*signal)``: intervals are judged there. None for all."""
         return None
 
     def activity(self, x: Tensor) -> Tensor | None:

@@ -32,7 +32,8 @@ class Judged:
     """One truth beside its samples.
 
     Attributes:
-        covered: Level -> the share of its elements that lie in their interval.
+        covered: Level -> the share of its elements that lie in their interval, of the object
+            where the domain tells one from what is around it.
         thirds: That at 90 % where the least, more, and the most goes on in the samples' mean;
             None where the domain does not say.
         chi2_dof: What ``restore`` says of the residual; None for exact data.
@@ -82,7 +83,7 @@ def judge(samples: PosteriorSamples, truth: Tensor, domain: Domain, seed: int) -
         SettingError: The samples leave nothing open, or are too few.
     """
     draws, truth = samples.draws.double(), truth.double()
-    unsettled = open_elements(draws, truth)
+    unsettled = open_elements(draws, truth, domain.inside(truth))
     shown = levels_shown(LEVELS, len(draws))
     by_rank = 0.9 in shown
     held: dict[float, Tensor] = {}
@@ -115,14 +116,21 @@ def judge(samples: PosteriorSamples, truth: Tensor, domain: Domain, seed: int) -
     )
 
 
-def open_elements(draws: Tensor, truth: Tensor) -> Tensor:
+def open_elements(draws: Tensor, truth: Tensor, inside: Tensor | None = None) -> Tensor:
     """True for the elements of a signal that the data do not tell exactly.
+
+    Args:
+        draws: Samples.
+        truth: The clean signal.
+        inside: Which elements count; None for all.
 
     Raises:
         SettingError: There is none.
     """
     spread = torch.maximum(draws.amax(0), truth) - torch.minimum(draws.amin(0), truth)
     unsettled = spread > SETTLED
+    if inside is not None:
+        unsettled = unsettled & inside
     if not unsettled.any():
         raise SettingError(
             "Wanted data that leave something open, but every sample is the truth. "

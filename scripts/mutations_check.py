@@ -4,6 +4,13 @@ from mutation import Mutation
 
 CHECK_MUTATIONS = (
     Mutation(
+        "check: intervals judged in the air around",
+        "judging.py",
+        "unsettled = unsettled & inside",
+        "unsettled = unsettled",
+        "test_check.py -k not_around_it",
+    ),
+    Mutation(
         "check: a mask's file passed over",
         "domains/pictures/domain.py",
         'if "mask" in given or all(',

@@ -284,6 +284,25 @@ def test_a_truth_on_the_end_of_its_interval_is_inside():
     assert found.covered[0.9] == 1
 
 
+@pytest.mark.parametrize(("name", "empty"), [("ct", -1.0), ("mri", 0.0), ("lensing", 0.0)])
+def test_intervals_are_judged_on_the_object_and_not_around_it(name, empty):
+    """A square of light, water or tissue; around it every sample is far from the truth."""
+    domain = DOMAINS[name]
+    truth = torch.full((2 if name == "mri" else 1, 64, 64), empty, dtype=torch.float64)
+    inside = torch.zeros(64, 64, dtype=torch.bool)
+    inside[16:48, 16:48] = True
+    truth[:, inside] = 1.0
+    seen = domain.inside(truth)
+    assert seen is not None
+    assert seen.shape == truth.shape
+    assert (seen == inside).double().mean() > 0.98
+    x = truth + 0.1 * randn(19, *truth.shape) + torch.where(inside, 0, 9)
+    known = truth + 0.1 * randn(*truth.shape, seed=1).where(inside, 0 * truth)
+    assert judge(simulated(x), known, domain, 0).covered[0.9] == pytest.approx(0.9, abs=0.02)
+    told = replace(CALIBRATION, part=domain.object_is).words
+    assert f"cover 90 % of {domain.object_is}: " in told
+
+
 def test_what_the_data_tell_exactly_has_no_intervals_to_check():
     """Of two elements, one is known; the other's interval misses."""
     draws = randn(19, 1, 1, 2)

@@ -12,11 +12,12 @@ from test_mri import SIMULATED, close, disc, randc
 from hdagger.domain import DOMAINS
 from hdagger.domains.mri.coils import covariance
 from hdagger.domains.mri.domain import SCANS
+from hdagger.domains.mri.judgement import object_in
 from hdagger.domains.mri.kspace import to_image, to_kspace
 from hdagger.domains.mri.pages import HEADER, write_simulation
 from hdagger.domains.mri.raw import numbers_in, sampling_of, without_oversampling
 from hdagger.domains.mri.raw_fastmri import Header
-from hdagger.domains.mri.reading import object_in, open_raw, read, read_truth
+from hdagger.domains.mri.reading import open_raw, read, read_truth
 from hdagger.domains.mri.simulation import read_slices
 from hdagger.errors import FileError, HDaggerError, SettingError
 from hdagger.measurement import Measurement

@@ -17,7 +17,7 @@ from ...rings import Rings
 from ...samplers.base import Sampler
 from .bodies import Bodies
 from .job import job_of
-from .judgement import psnr
+from .judgement import body, psnr
 from .projector import Projector
 from .scan import Scan
 
@@ -33,6 +33,7 @@ class Tomography(Domain):
 
     name = "ct"
     truths_are = "slices"
+    object_is = "the body"
 
     def operator(
         self, text: str, signal_shape: tuple[int, ...], arrays: Mapping[str, Tensor]
@@ -83,6 +84,9 @@ class Tomography(Domain):
 
     def basis(self, signal_shape: tuple[int, ...]) -> Rings:
         return Rings(signal_shape)
+
+    def inside(self, x: Tensor) -> Tensor:
+        return body(x[0])[None]
 
     def psnr(self, x: Tensor, truth: Tensor) -> float:
         return psnr(x, truth)

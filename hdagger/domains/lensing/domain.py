@@ -23,6 +23,7 @@ from ...tensors import Signal
 from .fits import Sky, read_psf
 from .galaxies import Galaxies
 from .job import job_of
+from .judgement import on_source
 from .unknown import rough_lens
 from .view import View
 
@@ -39,6 +40,7 @@ class Lensing(Domain):
 
     name = "lensing"
     truths_are = "galaxies"
+    object_is = "the source"
 
     def operator(
         self, text: str, signal_shape: tuple[int, ...], arrays: Mapping[str, Tensor]
@@ -107,6 +109,9 @@ class Lensing(Domain):
     ) -> Tensor:
         """Galaxies and Sersic profiles at any turn and size; or real ones, not blurred."""
         return Galaxies(folder, signal_shape[-1]).draw(count, seed, sharp=in_turn)
+
+    def inside(self, x: Tensor) -> Tensor:
+        return on_source(x)
 
     def basis(self, signal_shape: tuple[int, ...]) -> Rings:
         return Rings(signal_shape)

@@ -79,6 +79,11 @@ def told(
     }
 
 
+def on_source(truth: Tensor) -> Tensor:
+    """True for the pixels that belong to a source."""
+    return truth > ON_SOURCE * truth.max()
+
+
 def against(
     draws: Float[Tensor, "samples 1 h w"], truth: Float[Tensor, "h w"]
 ) -> dict[str, float]:
@@ -91,7 +96,7 @@ def against(
         ``spread``: Root mean square deviation of the samples over that error: 1 if it is right.
     """
     x, truth = draws[:, 0].double(), truth.double()
-    on = truth > ON_SOURCE * truth.max()
+    on = on_source(truth)
     error, spread = x.mean(0) - truth, x.std(0, correction=int(len(x) > 1))
     low, high = interval(x, LEVEL)
     held = (low <= truth) & (truth <= high)

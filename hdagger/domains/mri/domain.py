@@ -23,7 +23,7 @@ from .coils import birdcage
 from .encoding import reduced
 from .heads import Heads
 from .job import job_of
-from .judgement import psnr
+from .judgement import object_in, psnr
 from .scan import Scan, random_lines
 
 LOWEST = 0.01
@@ -47,6 +47,7 @@ class MRI(Domain):
 
     name = "mri"
     truths_are = "slices of heads"
+    object_is = "the head"
 
     def operator(
         self, text: str, signal_shape: tuple[int, ...], arrays: Mapping[str, Tensor]
@@ -130,6 +131,9 @@ class MRI(Domain):
         """Planes of heads with any pose, contrast and phase; or as they are, with a phase."""
         heads = Heads(folder, signal_shape[-1])
         return heads.in_turn(count, seed) if in_turn else heads.draw(count, seed)
+
+    def inside(self, x: Tensor) -> Tensor:
+        return object_in(x.norm(dim=0)).expand_as(x)
 
     def psnr(self, x: Tensor, truth: Tensor) -> float:
         return psnr(x.norm(dim=0), truth.norm(dim=0))

@@ -19,6 +19,9 @@ LEVEL = 0.9
 WINDOW = 7
 """A side of the windows of SSIM, as fastMRI has them."""
 
+OBJECT = 0.1
+"""Share of an image's bright end from which on a pixel belongs to the object."""
+
 Draws = Float[Tensor, "samples 2 rows columns"]
 Truth = Complex[Tensor, "rows columns"]
 
@@ -47,6 +50,14 @@ class Fit:
             sigma_y: Deviation of the noise of each real component.
         """
         return cls(*chi2_of(draws.double(), Problem(y[None], H, sigma_y)))
+
+
+def object_in(magnitude: Float[Tensor, "rows columns"]) -> Bool[Tensor, "rows columns"]:
+    """Where there is more than air, its holes filled in part."""
+    ordered = magnitude.flatten().sort().values
+    there = (magnitude > OBJECT * ordered[int(0.99 * (len(ordered) - 1))]).double()
+    near = torch.nn.functional.avg_pool2d(there[None, None], 7, 1, 3)[0, 0]
+    return near > 0.5
 
 
 def psnr(x: Float[Tensor, "rows columns"], truth: Float[Tensor, "rows columns"]) -> float:

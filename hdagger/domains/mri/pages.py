@@ -18,9 +18,9 @@ from ...samples import PosteriorSamples
 from ...volumes import write_nifti
 from .encoding import reduced
 from .figures import gray, phase, sampled
-from .judgement import Fit, against, told
+from .judgement import Fit, against, object_in, told
 from .kspace import image_of, middle
-from .reading import Reading, object_in
+from .reading import Reading
 from .simulation import Simulated
 
 NO_DEVICE = "Not a medical device: for research, not for diagnosis."

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Complex, Float
+from jaxtyping import Complex
 from torch import Tensor
 
 from ...errors import FileError, SettingError
@@ -14,6 +14,7 @@ from ...files import check_file, read_arrays
 from ...measurement import Measurement
 from .coils import Maps, covariance, of_unit_length, whitener
 from .espirit import espirit
+from .judgement import object_in
 from .kspace import to_image
 from .raw import Raw, RawFile, complex_tensor, h5py_for
 from .raw_fastmri import FastMRI
@@ -28,9 +29,6 @@ RIM = 0.05
 
 FEWEST = 20
 """Points of the rim for each coil, so that their covariance is of use."""
-
-OBJECT = 0.1
-"""Share of an image's bright end from which on a pixel belongs to the object."""
 
 UNSEEN = 0.5
 """Share of the object that coil maps may leave out."""
@@ -237,11 +235,3 @@ def _unseen(kspace: Tensor, maps: Maps) -> float:
             "are 0. Estimate them without a crop (crop 0 of ESPIRiT's eigenvalues)."
         )
     return share
-
-
-def object_in(magnitude: Float[Tensor, "rows columns"]) -> Bool[Tensor, "rows columns"]:
-    """Where there is more than air, its holes filled in part."""
-    ordered = magnitude.flatten().sort().values
-    there = (magnitude > OBJECT * ordered[int(0.99 * (len(ordered) - 1))]).double()
-    near = torch.nn.functional.avg_pool2d(there[None, None], 7, 1, 3)[0, 0]
-    return near > 0.5
