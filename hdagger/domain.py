@@ -13,6 +13,7 @@ from types import EllipsisType
 from typing import Any, ClassVar
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from .covariance import Bands
@@ -22,10 +23,12 @@ from .operators.base import Operator
 from .priors.zoo import Card
 from .problem import Problem, check_noise
 from .registry import Registry
+from .report import Page
 from .samplers.base import Sampler
 from .samplers.projection import Projected, Projector
 from .samplers.walk import karras_levels
 from .samples import PosteriorSamples
+from .saved import SAMPLES, Saved
 from .solving import largest_gain
 from .tensors import SampleNoise
 
@@ -257,6 +260,46 @@ class Domain(abc.ABC):
     def psnr(self, x: Tensor, truth: Tensor) -> float | None:
         """How close a signal is to the truth, in dB; None where there is no whole range."""
         return None
+
+    def page(self, saved: Saved) -> Page:
+        """The report on what a restoration left.
+
+        Raises:
+            FileError: Something that it shows is not there any more.
+        """
+        raise SettingError(f"Wanted a domain with a report, but {self.name} has none.")
+
+    def draws(self, folder: Path) -> PosteriorSamples:
+        """The samples of a restoration, as signals of the domain.
+
+        Raises:
+            FileError: They are not there.
+        """
+        return PosteriorSamples.load(folder / SAMPLES)
+
+    def truth(self, path: Path, shape: tuple[int, ...]) -> Tensor:
+        """What was measured, as a signal of this shape, from a file.
+
+        Raises:
+            HDaggerError: The file holds another one.
+        """
+        raise SettingError(f"Wanted a domain whose truths are in files, but got {self.name}.")
+
+    def brightness(self, x: Tensor) -> float:
+        """The value up to which a signal like this one is drawn; 1 where all have one range."""
+        return 1.0
+
+    def drawn(self, x: Tensor, top: float) -> Image.Image:
+        """A signal as a picture, on a scale up to ``top``."""
+        raise SettingError(f"Wanted a domain whose signals can be drawn, but got {self.name}.")
+
+    def spread(self, draws: Tensor) -> Tensor:
+        """How far samples vary, where, ``(rows, columns)``."""
+        raise SettingError(f"Wanted a domain whose signals can be drawn, but got {self.name}.")
+
+    def deviation(self, value: float) -> str:
+        """A standard deviation in the units that people read."""
+        return f"{value:.3g}"
 
 
 DOMAINS: Registry[Domain] = Registry(

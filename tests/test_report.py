@@ -12,7 +12,7 @@ from PIL import Image
 
 from hdagger.domains.pictures.figures import answer_words, spread_panel, write_restoration
 from hdagger.domains.pictures.writing import to_image, write_picture
-from hdagger.report import Panel, Section, heat_map, residual_words, table, write_page
+from hdagger.report import Page, Panel, Section, heat_map, residual_words, table, write_page
 from hdagger.samples import PosteriorSamples
 
 DRAWS = torch.rand(3, 3, 8, 10, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -154,7 +154,9 @@ def test_words_from_files_are_not_markup(tmp_path):
     write_restoration(tmp_path, GIVEN, samples, evil, write_picture)
     assert "<script" not in (tmp_path / "report.html").read_text()
     image = Image.new("L", (1, 1))
-    write_page(tmp_path / "p.html", evil, [Section(evil, [Panel(evil, image)], evil)])
+    rows = [{evil: evil}]
+    section = Section(evil, [Panel(evil, image)] * 2, evil, flips=True, rows=rows)
+    write_page(tmp_path / "p.html", Page(evil, [section], evil, [evil]))
     assert "<script" not in (tmp_path / "p.html").read_text()
     assert "<script" not in table([{evil: evil}])
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
@@ -16,13 +17,18 @@ from ...operators.spectral import Identity
 from ...operators.whitened import Weights
 from ...priors.zoo import Card
 from ...problem import Problem
+from ...report import Page
 from ...rings import Rings
 from ...samplers.base import Sampler
+from ...saved import Saved
 from ...solving import HIGHEST
 from ...tensors import Signal
+from .figures import bright
 from .fits import Sky, read_psf
 from .galaxies import Galaxies
 from .job import job_of
+from .pages import page_of
+from .reading import read_source
 from .unknown import rough_lens
 from .view import View
 
@@ -110,6 +116,21 @@ class Lensing(Domain):
 
     def basis(self, signal_shape: tuple[int, ...]) -> Rings:
         return Rings(signal_shape)
+
+    def page(self, saved: Saved) -> Page:
+        return page_of(saved)
+
+    def truth(self, path: Path, shape: tuple[int, ...]) -> Tensor:
+        return read_source(path, *shape[1:])[None]
+
+    def brightness(self, x: Tensor) -> float:
+        return float(x.max())
+
+    def drawn(self, x: Tensor, top: float) -> Image.Image:
+        return bright(x[0], top)
+
+    def spread(self, draws: Tensor) -> Tensor:
+        return draws[:, 0].std(0).flip(0)
 
 
 def unit_of(y: Tensor, sigma_y: float | Tensor) -> float:

@@ -9,7 +9,7 @@ from ...measurement import Measurement
 from ...progress import progress
 from ...recipe import Plain, Recipe
 from ...restoration import restore
-from .pages import numbers_of, print_rows, write_motions, write_report
+from .pages import numbers_of, print_rows, write_restoration
 from .reading import Reading
 from .simulator import require_mujoco
 from .windows import central_order, to_motions
@@ -58,13 +58,9 @@ def draw_to(
             samples = replace(samples, draws=samples.draws[order], known=known)
         named += [(f"{k:03}", motion) for k, motion in enumerate(motions)]
         rows = numbers_of(named, given)
-        told = {name: value.tolist() for name, value in samples.known.items()}
-        about = {"physics": told} if told else {}
-        write_report(folder, title, named, rows, samples.provenance | about)
-        write_motions(folder, motions if reading is None else [*map(reading.undo, motions)])
-        samples.save(folder / "samples.npz")
+        if reading is not None:
+            motions, given = [*map(reading.undo, motions)], reading.undo(reading.given)
+        write_restoration(folder, title, samples, motions, rows, given)
         measurement.save(folder / "measurement.npz")
-        ran = Recipe(**samples.provenance["recipe"])
-        (folder / "recipe.toml").write_text(ran.to_toml())
     print_rows(rows)
     print(f"{out / 'report.html'}")

@@ -70,7 +70,7 @@ def restore(
     plan = Recipe(method, settings_said(setting or []), steps or 0, samples, seed, prior)
 
     from ...restoration import restore
-    from .pages import summary_words, write_restoration, write_slice
+    from .pages import slice_folder, summary_words, write_restoration, write_slice
     from .raw import numbers_in
     from .reading import open_raw, read, read_truth
 
@@ -88,7 +88,7 @@ def restore(
                         console.print(f"{kspace.name}: {note}", markup=False)
                 count = lambda now, all_, k=k: watch(k * all_ + now, len(numbers) * all_)
                 drawn = restore(plan, reading.measurement, count, item=number)
-                own = folder if len(numbers) == 1 else folder / f"slice-{number:03d}"
+                own = slice_folder(folder, len(numbers), number)
                 done.append(write_slice(own, reading, drawn, known))
         summary = write_restoration(folder, done, file.affine)
     print(json.dumps(summary) if as_json else f"{summary_words(summary)}\n{out / 'report.html'}")

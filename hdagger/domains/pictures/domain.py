@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ...diagnostics import residual_summary
@@ -19,11 +20,15 @@ from ...operators.text import Stage
 from ...priors.latent import LatentDenoiser
 from ...priors.zoo import Card
 from ...problem import Problem
+from ...report import Page
 from ...samplers.base import Sampler
+from ...saved import Saved
 from ...tensors import Signal
 from . import metrics
 from .bands import PictureBands
 from .dataset import Photographs
+from .figures import OF_255, page_of
+from .files import read_picture
 from .hints import picture_levels
 from .job import job_of
 from .jpeg import quality_of
@@ -31,6 +36,7 @@ from .jpeg_transform import SAMPLINGS, quality_tables
 from .options import Damages
 from .reading import with_files
 from .words import frame_of, operator_for_signal, operator_of, parse, picture_of
+from .writing import to_image
 
 SMALLEST, LARGEST = 8, 1024
 """Sides of the pictures that a check simulates."""
@@ -181,6 +187,27 @@ class Pictures(Domain):
 
     def psnr(self, x: Tensor, truth: Tensor) -> float:
         return metrics.psnr(x, truth)
+
+    def page(self, saved: Saved) -> Page:
+        return page_of(saved)
+
+    def truth(self, path: Path, shape: tuple[int, ...]) -> Tensor:
+        pixels = read_picture(path).pixels
+        if tuple(pixels.shape) != shape:
+            raise ShapeError(
+                f"Wanted the picture that was measured, of shape {shape}, but {path} has "
+                f"{tuple(pixels.shape)}. Crop it, or give the one that was damaged."
+            )
+        return pixels
+
+    def drawn(self, x: Tensor, top: float) -> Image.Image:
+        return to_image(x)
+
+    def spread(self, draws: Tensor) -> Tensor:
+        return draws.std(0).mean(0)
+
+    def deviation(self, value: float) -> str:
+        return f"{OF_255 * value:.3g} of 255"
 
 
 def in_their_cells(x: Signal, problem: Problem) -> tuple[Signal, dict[str, Any]]:
