@@ -17,18 +17,19 @@ from PIL import Image
 from torch import Tensor
 
 from .covariance import Bands
-from .errors import SettingError
+from .errors import FileError, SettingError
+from .files import brief, whole_file
 from .measurement import Measurement
 from .operators.base import Operator
 from .priors.zoo import Card
 from .problem import Problem, check_noise
 from .registry import Registry
-from .report import Page
+from .report import Page, write_page
 from .samplers.base import Sampler
 from .samplers.projection import Projected, Projector
 from .samplers.walk import karras_levels
 from .samples import PosteriorSamples
-from .saved import SAMPLES, Saved
+from .saved import REPORT, SAMPLES, Saved
 from .solving import largest_gain
 from .tensors import SampleNoise
 
@@ -314,3 +315,23 @@ DOMAINS: Registry[Domain] = Registry(
     },
 )
 """Name -> the domain."""
+
+
+def write_report(folder: Path) -> Path:
+    """Makes the report of a restoration again, from what lies in its folder; returns the page.
+
+    Raises:
+        FileError: It is no such folder, or something in it is missing or broken.
+    """
+    saved = Saved.read(folder)
+    DOMAINS.check(saved.domain)
+    try:
+        page = DOMAINS[saved.domain].page(saved)
+    except (KeyError, TypeError, IndexError, AttributeError, AssertionError) as error:
+        raise FileError(
+            f"Wanted a restoration whose report can be made again, but {folder} lacks "
+            f"{brief(error)}. Restore again."
+        ) from error
+    with whole_file(folder / REPORT) as path:
+        write_page(path, page)
+    return folder / REPORT

@@ -272,6 +272,7 @@ class Restoration:
             "recipe": asdict(recipe),
             "domain": self.subject.domain,
             "operator": self.measurement.operator,
+            "measurement_sha256": self.measurement.sha256,
             "sigma_y": self.subject.sigma_y,
             "prior": card.name,
             "prior_sha256": self.prior.sha256,
