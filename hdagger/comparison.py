@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -20,6 +19,9 @@ from .saved import REPORT, SAMPLES
 
 SAME = ("domain", "measurement_sha256")
 """What of their provenance restorations of one measurement have in common."""
+
+TOLD = ("method", "prior", "steps", "nfe", "seconds", "chi2_dof", "operator", "sigma_y")
+"""What is told of each."""
 
 SHOWN = 4
 """Samples of each that are shown."""
@@ -56,6 +58,12 @@ class Run:
 
     name: str
     samples: PosteriorSamples
+
+    @property
+    def title(self) -> str:
+        """Its name, and how it was made."""
+        told = self.samples.provenance
+        return f"{self.name}: {told['method']}, {told['prior']}"
 
     def numbers(self, domain: Domain, truth: Tensor | None) -> dict[str, Any]:
         """What it cost, how well it explains the data, and how far it is from the truth.
@@ -136,9 +144,7 @@ class Comparison:
                 )
         DOMAINS.check(first.provenance["domain"])
         domain = DOMAINS[first.provenance["domain"]]
-        runs = [
-            Run(str(folder), domain.draws(folder)) for folder in dict.fromkeys(folders)
-        ]
+        runs = [Run(str(folder), domain.draws(folder)) for folder in dict.fromkeys(folders)]
         shape = tuple(runs[0].samples.mean.shape)
         return cls(runs, domain, None if truth is None else domain.truth(truth, shape))
 
@@ -161,13 +167,13 @@ class Comparison:
         """The report."""
         told = self.runs[0].samples.provenance
         known = [] if self.truth is None else [Panel("truth", self._drawn(self.truth))]
-        means = [Panel(run.name, self._drawn(run.samples.mean)) for run in self.runs]
+        means = [Panel(run.title, self._drawn(run.samples.mean)) for run in self.runs]
         wide = max(panel.image.width / panel.image.height for panel in means) > 3
         section = lambda title, panels, text="": Section(
             title, panels, text, flips=True, whole=wide
         )
         rows = [{TITLES[k]: "" if v is None else v for k, v in row.items()} for row in self.rows]
-        one = [Panel(run.name, self._drawn(run.samples.draws[0])) for run in self.runs]
+        one = [Panel(run.title, self._drawn(run.samples.draws[0])) for run in self.runs]
         sections = [
             section("Means", [*known, *means], "Lay them on each other to see where they differ."),
             section("One sample of each", [*known, *one]),
@@ -200,7 +206,7 @@ class Comparison:
             ]
             for run in self.runs
         ]
-        names = [run.name for run in self.runs]
+        names = [run.title for run in self.runs]
         if self.truth is not None:
             rows.insert(0, [("truth", self._drawn(self.truth))])
             names.insert(0, "")
@@ -208,7 +214,8 @@ class Comparison:
 
     @cached_property
     def _top(self) -> float:
-        return self.domain.brightness(self.runs[0].samples.mean if self.truth is None else self.truth)
+        known = self.runs[0].samples.mean if self.truth is None else self.truth
+        return self.domain.brightness(known)
 
     @cached_property
     def _deviations(self) -> dict[str, Tensor]:
@@ -222,9 +229,7 @@ class Comparison:
     @cached_property
     def _spreads(self) -> dict[str, Image.Image]:
         """Deviations of the runs that have them, all on one scale."""
-        return {
-            name: heat_map(each, self._top_spread) for name, each in self._deviations.items()
-        }
+        return {name: heat_map(each, self._top_spread) for name, each in self._deviations.items()}
 
     def _drawn(self, x: Tensor) -> Image.Image:
         return self.domain.drawn(x, self._top)
@@ -251,8 +256,7 @@ def _samples_in(folder: Path) -> PosteriorSamples:
             "Name the folder that restore wrote, of several slices that of one."
         )
     samples = PosteriorSamples.load(folder / SAMPLES)
-    missing = {*SAME, "method", "prior", "steps", "nfe", "seconds", "chi2_dof", "operator", "sigma_y"}
-    if missing := missing - set(samples.provenance):
+    if missing := {*SAME, *TOLD} - set(samples.provenance):
         raise FileError(
             f"Wanted a restoration that says what of, but {folder} lacks "
             f"{', '.join(sorted(missing))}. Restore again."

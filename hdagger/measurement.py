@@ -60,7 +60,8 @@ class Measurement:
     def sha256(self) -> str:
         """SHA-256 of all of it: two measurements of one hash are the same."""
         said = [self.operator, self.noise, self.signal_shape, self.domain, self.arrays_sha256]
-        digest = hashlib.sha256(json.dumps([*said, str(self.y.dtype), list(self.y.shape)]).encode())
+        told = json.dumps([*said, str(self.y.dtype), list(self.y.shape)])
+        digest = hashlib.sha256(told.encode())
         digest.update(self.y.contiguous().numpy().tobytes())
         return digest.hexdigest()
 

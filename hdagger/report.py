@@ -52,7 +52,9 @@ pre { background: var(--soft); padding: .8rem; border-radius: 4px; overflow-x: a
 .flips > input:not(.all):checked ~ .strip.whole { grid-template-columns: 1fr; }
 .flips > input:not(.all):checked ~ .strip > figure { grid-area: 1 / 1; visibility: hidden; }
 }
+@page { margin: 15mm; }
 @media print {
+:root { color-scheme: light; }
 body { max-width: none; margin: 0; padding: 0; font-size: 11pt; }
 .flips > label, .flips > input { display: none; }
 .strip { grid-template-columns: repeat(auto-fill, minmax(5cm, 1fr)); }

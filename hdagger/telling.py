@@ -5,7 +5,6 @@ A result is one line of JSON where that is asked for. Nothing but results is eve
 
 import json
 import math
-import sys
 from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
@@ -41,13 +40,6 @@ def note(text: str) -> None:
     """Prints a line on the error stream."""
     line = " ".join(text.split())
     Console(stderr=True, soft_wrap=True, highlight=False).print(line, markup=False)
-
-
-def write_result(content: bytes) -> None:
-    """Writes bytes, and nothing else, to the output stream."""
-    sys.stdout.flush()
-    sys.stdout.buffer.write(content)
-    sys.stdout.buffer.flush()
 
 
 def _plain(value: Any) -> Any:

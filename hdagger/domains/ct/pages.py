@@ -12,9 +12,9 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from ...measurement import Measurement
 from ...problem import Problem
 from ...recipe import Recipe
-from ...measurement import Measurement
 from ...report import Page, Panel, Section, heat_map, write_page
 from ...samples import PosteriorSamples
 from ...saved import RECIPE, REPORT, SAMPLES, SUMMARY, Saved, write_truth

@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from ...recipe import Recipe
 from ...measurement import Measurement
+from ...recipe import Recipe
 from ...report import Page, Panel, Section, heat_map, write_page
 from ...samples import PosteriorSamples
 from ...saved import RECIPE, REPORT, SAMPLES, SUMMARY, TRUTH, Saved, read_truth, write_truth
@@ -44,6 +44,11 @@ HEADER = """<?xml version="1.0"?>
 
 SHOWN = 4
 """Samples of a slice on the page."""
+
+
+QUARTERS = (
+    "Quarters: of the magnitude, from where the coils amplify noise least to most (g-factor)."
+)
 
 
 @dataclass(frozen=True)
@@ -141,18 +146,13 @@ def page_of(saved: Saved) -> Page:
         FileError: One of them is not there any more.
     """
     slices = saved.summary["slices"]
-    first = slices[0]
-    sections = [_section(slice_folder(saved.folder, len(slices), one["slice"]), one) for one in slices]
-    sections.append(Section("Numbers", rows=[_row(one) for one in slices]))
+    first, count = slices[0], len(slices)
+    sections = [_section(slice_folder(saved.folder, count, s["slice"]), s) for s in slices]
+    sections.append(Section("Numbers", rows=[_row(s) for s in slices]))
     if "truth" in first:
-        sections.append(
-            Section(
-                "What 90 % intervals hold, inside of the object",
-                text="Quarters: of the magnitude, from where the coils amplify noise least to most "
-                "(g-factor).",
-                rows=[_coverage(one) for one in slices],
-            )
-        )
+        title = "What 90 % intervals hold, inside of the object"
+        rows = [_coverage(s) for s in slices]
+        sections.append(Section(title, text=QUARTERS, rows=rows))
     return Page(
         f"MRI by {first['method']}, prior {first['prior']}",
         sections,

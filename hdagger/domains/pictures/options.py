@@ -10,6 +10,20 @@ import typer
 from ...errors import SettingError
 from ...recipe import plain
 
+WORDS = (
+    "average", "bicubic", "bits", "clip", "disk", "gamma", "gauss", "gray", "jpeg", "kernel",
+    "mask", "motion", "none",
+)  # fmt: skip
+"""What operators on pictures are called: the names of :data:`.words.DAMAGES`."""
+
+
+def complete(incomplete: str) -> list[str]:
+    """For a shell: the text so far, its last word completed."""
+    before, bar, word = incomplete.rpartition("|")
+    space = " " if bar else ""
+    return [f"{before}{bar}{space}{name}" for name in WORDS if name.startswith(word.strip())]
+
+
 Mask = Annotated[
     Path | None,
     typer.Option(help="Picture whose white pixels are missing, or those drawn on nothing."),
@@ -40,6 +54,7 @@ OperatorText = Annotated[
     typer.Option(
         "--operator",
         help="All of it as one text, first things first: 'average:4 | jpeg:10 | mask:holes.png'.",
+        autocompletion=complete,
     ),
 ]
 
