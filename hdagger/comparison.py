@@ -189,7 +189,8 @@ class Comparison:
             if len(run.samples.draws) > 1
         ]
         settings = f"operator = {told['operator']!r}\nsigma_y = {told['sigma_y']:.4g}\n"
-        return Page(f"{told['operator'][:80]}, {len(self.runs)} ways", sections, settings)
+        title = f"One measurement of {self.domain.name}, restored in {len(self.runs)} ways"
+        return Page(title, sections, settings)
 
     @cached_property
     def overview(self) -> Image.Image:

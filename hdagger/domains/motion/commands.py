@@ -89,9 +89,7 @@ def project(
     else:
         print_rows(rows)
         _print_projection(found)
-        print(
-            f"moved by {found.moved:.0f} mm, relative to the root by {found.error:.0f} mm: {out}"
-        )
+        print(f"moved by {found.moved:.0f} mm, relative to the root by {found.error:.0f} mm:", out)
     if report is not None:
         with whole_folder(report, "motion") as folder:
             about = {"projection": found.row()}
@@ -210,9 +208,8 @@ def inbetween(
         reading = some_points(motion, trackers, noise, seed)
     else:
         reading = some_frames(motion, keep or "")
-    draw_to(
-        out, f"{clip.name}, completed by {method}", recipe, reading.measurement, reading, as_json
-    )
+    title = f"{clip.name}, completed by {method}"
+    draw_to(out, title, recipe, reading.measurement, reading, as_json)
 
 
 @motion.command()
@@ -252,9 +249,8 @@ def denoise(
     method, settings = with_physics(method, settings_said(setting or []), physics)
     recipe = Recipe(method, settings, steps, samples, seed, prior, kind)
     reading = noisy(read_clip(clip, joints), sigma_y, motion_prior(prior))
-    draw_to(
-        out, f"{clip.name}, denoised by {method}", recipe, reading.measurement, reading, as_json
-    )
+    title = f"{clip.name}, denoised by {method}"
+    draw_to(out, title, recipe, reading.measurement, reading, as_json)
 
 
 def _check_steps(steps: int) -> None:

@@ -146,6 +146,7 @@ class MRI(Domain):
 
     def truth(self, path: Path, shape: tuple[int, ...]) -> Tensor:
         image = complex_tensor(read_array(path, "an image", *PICTURES))
+        image = image[0] if image.ndim == 3 and len(image) == 1 else image
         if tuple(image.shape) != shape[1:]:
             raise ShapeError(
                 f"Wanted the image that was measured, of {' x '.join(map(str, shape[1:]))} "
