@@ -26,6 +26,9 @@ TOLD = ("method", "prior", "steps", "nfe", "seconds", "chi2_dof", "operator", "s
 SHOWN = 4
 """Samples of each that are shown."""
 
+WIDE = 3
+"""Width over height of a picture that needs the whole page."""
+
 TILE, EDGE, LINE = 256, 10, 22
 """Pixels: height of a picture in the overview, what is around it, and of a line of text."""
 
@@ -168,23 +171,21 @@ class Comparison:
         told = self.runs[0].samples.provenance
         known = [] if self.truth is None else [Panel("truth", self._drawn(self.truth))]
         means = [Panel(run.title, self._drawn(run.samples.mean)) for run in self.runs]
-        wide = max(panel.image.width / panel.image.height for panel in means) > 3
-        section = lambda title, panels, text="": Section(
-            title, panels, text, flips=True, whole=wide
-        )
         rows = [{TITLES[k]: "" if v is None else v for k, v in row.items()} for row in self.rows]
         one = [Panel(run.title, self._drawn(run.samples.draws[0])) for run in self.runs]
         sections = [
-            section("Means", [*known, *means], "Lay them on each other to see where they differ."),
-            section("One sample of each", [*known, *one]),
+            _section(
+                "Means", [*known, *means], "Lay them on each other to see where they differ."
+            ),
+            _section("One sample of each", [*known, *one]),
         ]
         if self._spreads:
             scale = f"Black is 0, pale {self.domain.deviation(self._top_spread)}, in each of them."
             maps = [Panel(name, image) for name, image in self._spreads.items()]
-            sections.append(section("Standard deviation of the samples", maps, scale))
+            sections.append(_section("Standard deviation of the samples", maps, scale))
         sections.append(Section("Numbers", text=self._words, rows=rows))
         sections += [
-            section(f"Samples of {run.name}", self._samples_of(run))
+            _section(f"Samples of {run.name}", self._samples_of(run))
             for run in self.runs
             if len(run.samples.draws) > 1
         ]
@@ -263,6 +264,12 @@ def _samples_in(folder: Path) -> PosteriorSamples:
             f"{', '.join(sorted(missing))}. Restore again."
         )
     return samples
+
+
+def _section(title: str, panels: list[Panel], text: str = "") -> Section:
+    """Pictures to flip through, each as wide as the page if they are very wide."""
+    wide = max(panel.image.width / panel.image.height for panel in panels) > WIDE
+    return Section(title, panels, text, flips=True, whole=wide)
 
 
 def _nearly_largest(values: Tensor) -> float:

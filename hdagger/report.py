@@ -9,6 +9,7 @@ import base64
 import html
 import io
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -238,7 +239,8 @@ def _is_flipped(section: Section) -> bool:
 
 def _choices(number: int, section: Section) -> str:
     """Side by side, blinking, or one of the pictures: a group of radio buttons."""
-    names = ["side by side", "blink", *(panel.caption.split(":")[0] for panel in section.panels)]
+    shown = (re.split("[:,]", panel.caption)[0] for panel in section.panels)
+    names = ["side by side", "blink", *shown]
     kinds = ["all", "blink", *(f"n{k}" for k in range(len(section.panels)))]
     return "".join(
         f"<input type=radio name=s{number} id=s{number}-{kind} class={kind}"

@@ -63,6 +63,8 @@ class Saved:
             recipe = _text(folder / RECIPE)
             if not isinstance(summary["domain"], str):
                 raise ValueError("the domain is no name")
+        except FileError:
+            raise
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise FileError(
                 f"Wanted the folder of a restoration, but {folder} is none that can be read "

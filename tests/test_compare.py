@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pages import images_in
 from PIL import Image
 
 from hdagger.comparison import Comparison
@@ -20,7 +21,6 @@ from hdagger.domains.pictures.writing import to_image
 from hdagger.errors import FileError, SettingError
 from hdagger.samples import PosteriorSamples
 from hdagger.scores import fair_crps
-from pages import images_in
 
 TRUTH = to_image(torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1)
 """As a file has it: in steps of 255."""
@@ -231,5 +231,5 @@ def test_truths_of_other_shapes_are_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     np.save("x.npy", np.zeros((3, 4, 4), np.float32))
     for name in ("ct", "mri"):
-        with pytest.raises((FileError, SettingError, ValueError), match="but x.npy has"):
+        with pytest.raises((FileError, SettingError, ValueError), match=r"but x\.npy has"):
             DOMAINS[name].truth(Path("x.npy"), (2, 8, 8))

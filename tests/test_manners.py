@@ -1,4 +1,4 @@
-"""What the command line keeps: streams, JSON, exit codes, colours, a stop at any time, completion."""
+"""What every command keeps to: streams, JSON, exit codes, colours, a stop, completion."""
 
 import io
 import json

@@ -90,7 +90,9 @@ def page_of(saved: Saved) -> Page:
     named = [(f"{k:03}", read_motion(folder / f"{k:03}.npz")) for k in range(count)]
     if (folder / GIVEN).is_file():
         named.insert(0, ("given", read_motion(folder / GIVEN)))
-    return page(summary["title"], named, summary["rows"], _about(summary))
+    told = (summary["warning"], summary["checked"])
+    settings = f"{saved.recipe}operator = {summary['operator']!r}\n"
+    return page(summary["title"], named, summary["rows"], settings, [*filter(None, told)])
 
 
 def write_report(
@@ -98,13 +100,17 @@ def write_report(
     about: Mapping[str, Any],
 ) -> None:  # fmt: skip
     """``report.html`` and ``summary.json`` of motions that no prior drew: see :func:`page`."""
-    write_page(folder / REPORT, page(title, motions, rows, about))
+    write_page(folder / REPORT, page(title, motions, rows, json.dumps(about, indent=2)))
     summary = {"title": title, "rows": list(rows), **about}
     (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
 
 
 def page(
-    title: str, motions: Named, rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any]
+    title: str,
+    motions: Named,
+    rows: Sequence[Mapping[str, Any]],
+    settings: str,
+    remarks: Sequence[str] = (),
 ) -> Page:
     """A strip of each motion, the heights of the feet, and the numbers.
 
@@ -112,7 +118,8 @@ def page(
         title: Of the page.
         motions: What is drawn, the first of them.
         rows: Numbers.
-        about: How the motions came about.
+        settings: How the motions came about.
+        remarks: What else is to be told.
     """
     shown = motions[: SHOWN + 1]
     with renderer() as draw:
@@ -125,13 +132,9 @@ def page(
             Section("Lowest point of the body", [curves], whole=True),
             Section("Numbers", text="Millimetres a frame; jerk m/s^3.", rows=rows),
         ],
-        json.dumps(about, indent=2),
+        settings,
+        remarks,
     )
-
-
-def _about(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """What a summary tells beyond what the page says already."""
-    return {name: told for name, told in summary.items() if name not in ("title", "rows")}
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
