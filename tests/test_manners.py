@@ -25,7 +25,7 @@ from hdagger.domains.pictures.words import DAMAGES
 from hdagger.priors.unet import UNetDenoiser, UNetShape
 from hdagger.priors.zoo import cards
 from hdagger.samplers import METHODS
-from hdagger.telling import Exit
+from hdagger.telling import Exit, tell
 
 ROOT = Path(__file__).parents[1]
 QUICK = ("--samples", "2", "--steps", "2")
@@ -152,6 +152,12 @@ def test_json_has_one_shape_everywhere(place, run):
     assert lines(out)[0].items() <= json.loads(Path("rows.json").read_text())[0].items()
 
 
+def test_infinite_numbers_are_null(capsys):
+    tell({"psnr": float("inf"), "each": [float("nan"), (1.5, {"x": -float("inf")})], "n": 3})
+    told = json.loads(capsys.readouterr().out, parse_constant=lambda word: pytest.fail(word))
+    assert told == {"psnr": None, "each": [None, [1.5, {"x": None}]], "n": 3}
+
+
 def unsound(path):
     """A prior whose weights are noise."""
     network = UNetDenoiser(UNetShape(widths=(8,), embedding=8, heads=2))
@@ -161,9 +167,12 @@ def unsound(path):
     return path
 
 
-def test_the_exit_codes_are_those_of_the_docs(place, run):
+def test_the_exit_codes_are_those_of_the_docs():
     page = (ROOT / "docs/shell.md").read_text()
     assert [int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)] == list(Exit)
+
+
+def test_exit_codes_are_kept(place, run):
     assert run("priors")[0] == 0
     code, out, _ = run("priors", "check", unsound(Path("bad.safetensors")), "--size", 8)
     assert code == 1, out
