@@ -60,6 +60,32 @@ OPERATORS = {
 """Word of an operator -> the argument with which it is shown, and what it is."""
 
 
+WHICH = """# Which method when
+
+Say nothing: `restore` takes `drawn` where the prior's covariances were measured, else the best
+that can work on the data. `--quick` gives one soft picture at once. Choose yourself to compare, or
+where you know better:
+
+{asks}
+
+Measured on photographs that nothing was trained or tuned on: {count} of Kodak's, {crop} x {crop}
+of the middle of each, {draws} samples, prior {prior}; seconds on one core, one sample at a time.
+Intervals should cover 90 %; less CRPS is better. The pictures are few: a coverage is right to some
+per cent.
+
+{measured}
+
+The command, from where a folder `kodak` is:
+
+    python benchmarks/posteriors.py kodak --crop 48 --most 4 --draws 8 \\
+        --json docs/measured.json --methods drawn ddrm pigdm dps --tasks average:4
+
+and so on for the other rows, with `--sigma-y 0` for exact data. Larger crops, more pictures and
+other packages are in [Can I trust these samples?](../trust.md).
+"""
+"""The page that says which method to take."""
+
+
 def setup(app: Any) -> dict[str, Any]:
     """Sphinx calls this."""
     app.connect("builder-inited", lambda app: write_all())
@@ -91,7 +117,7 @@ def write_all() -> None:
 
 
 def gallery(folder: Path, names: list[str]) -> str:
-    """The pictures of pages side by side, each leading to its page; nothing where there are none."""
+    """The pictures of pages side by side, each leading to its page; nothing without pictures."""
     if not any((folder / f"{name}.png").is_file() for name in names):
         return ""
     cells = [
@@ -133,28 +159,8 @@ def which_page() -> str:
         f"| [{name}](methods/{name}.md) | {_needs(name)} | {wrong.get(name, '')} |"
         for name in METHODS
     ]
-    return (
-        "\n\n".join(
-            [
-                "# Which method when",
-                "Say nothing: `restore` takes `drawn` where the prior's covariances were measured, else "
-                "the best that can work on the data. `--quick` gives one soft picture at once. Choose "
-                "yourself to compare, or where you know better:",
-                "\n".join(asks),
-                f"Measured on photographs that nothing was trained or tuned on ({about['pictures']} of "
-                f"Kodak's), {about['crop']} x {about['crop']} of the middle of each, "
-                f"{about['draws']} samples, prior {about['prior']}; seconds on one core, one sample at "
-                "a time. Intervals should cover 90 %; less CRPS is better. Few pictures: a coverage is "
-                "right to some per cent.",
-                *parts,
-                "    python benchmarks/posteriors.py kodak --crop 48 --most 4 --draws 8 "
-                "--json docs/measured.json \\\n        --methods drawn ddrm pigdm dps --tasks average:4",
-                "and so on for the other rows, `--sigma-y 0` for those of exact data. Larger crops, "
-                "more pictures and other packages are in [Can I trust these samples?](../trust.md).",
-            ]
-        )
-        + "\n"
-    )
+    count = about["pictures"].rpartition(" ")[2]
+    return WHICH.format(asks="\n".join(asks), measured="\n\n".join(parts), count=count, **about)
 
 
 def _needs(name: str) -> str:
