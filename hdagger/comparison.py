@@ -20,8 +20,12 @@ from .saved import REPORT, SAMPLES
 SAME = ("domain", "measurement_sha256")
 """What of their provenance restorations of one measurement have in common."""
 
-TOLD = ("method", "prior", "steps", "nfe", "seconds", "chi2_dof", "operator", "sigma_y")
-"""What is told of each."""
+TOLD = {
+    **dict.fromkeys((*SAME, "method", "prior", "operator"), str),
+    **dict.fromkeys(("steps", "nfe", "seconds", "sigma_y"), int | float),
+    "chi2_dof": int | float | None,
+}
+"""What the provenance of each has to tell, and of what kind it is."""
 
 SHOWN = 4
 """Samples of each that are shown."""
@@ -126,28 +130,27 @@ class Comparison:
             SettingError: They are not of the same measurement, or of signals of another shape.
             FileError: One is no folder of a restoration.
         """
-        if len(set(folders)) < 2:
+        places = list(dict.fromkeys(folders))
+        if len(places) < 2:
             raise SettingError(
-                f"Wanted two restorations or more, but got {len(set(folders))}. "
+                f"Wanted two restorations or more, but got {len(places)}. "
                 "Name the folders that restore wrote."
             )
-        kept = [_samples_in(folder) for folder in dict.fromkeys(folders)]
-        first = kept[0]
-        for folder, samples in zip(folders[1:], kept[1:], strict=False):
-            for name in SAME:
-                if samples.provenance.get(name) != first.provenance.get(name):
-                    raise SettingError(
-                        f"Wanted restorations of one measurement, but {folder} is not of that of "
-                        f"{folders[0]}. Compare what was made of the same file and damage."
-                    )
+        first, *others = (_samples_in(folder) for folder in places)
+        for folder, samples in zip(places[1:], others, strict=True):
+            if any(samples.provenance[name] != first.provenance[name] for name in SAME):
+                raise SettingError(
+                    f"Wanted restorations of one measurement, but {folder} is not of that of "
+                    f"{places[0]}. Compare what was made of the same file and damage."
+                )
             if samples.mean.shape != first.mean.shape:
                 raise SettingError(
                     f"Wanted signals of one shape, but {folder} has {tuple(samples.mean.shape)} "
-                    f"and {folders[0]} has {tuple(first.mean.shape)}."
+                    f"and {places[0]} has {tuple(first.mean.shape)}. Compare what fits."
                 )
         DOMAINS.check(first.provenance["domain"])
         domain = DOMAINS[first.provenance["domain"]]
-        runs = [Run(str(folder), domain.draws(folder)) for folder in dict.fromkeys(folders)]
+        runs = [Run(str(folder), domain.draws(folder)) for folder in places]
         shape = tuple(runs[0].samples.mean.shape)
         return cls(runs, domain, None if truth is None else domain.truth(truth, shape))
 
@@ -174,9 +177,7 @@ class Comparison:
         rows = [{TITLES[k]: "" if v is None else v for k, v in row.items()} for row in self.rows]
         one = [Panel(run.title, self._drawn(run.samples.draws[0])) for run in self.runs]
         sections = [
-            _section(
-                "Means", [*known, *means], "Lay them on each other to see where they differ."
-            ),
+            _section("Means", [*known, *means], "Lay them on each other: where do they differ?"),
             _section("One sample of each", [*known, *one]),
         ]
         if self._spreads:
@@ -200,14 +201,12 @@ class Comparison:
             [
                 ("mean", self._drawn(run.samples.mean)),
                 ("sample 1", self._drawn(run.samples.draws[0])),
-                *(
-                    [("standard deviation", self._spreads[run.name])]
-                    if run.name in self._spreads
-                    else []
-                ),
             ]
             for run in self.runs
         ]
+        for run, row in zip(self.runs, rows, strict=True):
+            if run.name in self._spreads:
+                row.append(("standard deviation", self._spreads[run.name]))
         names = [run.title for run in self.runs]
         if self.truth is not None:
             rows.insert(0, [("truth", self._drawn(self.truth))])
@@ -258,7 +257,8 @@ def _samples_in(folder: Path) -> PosteriorSamples:
             "Name the folder that restore wrote, of several slices that of one."
         )
     samples = PosteriorSamples.load(folder / SAMPLES)
-    if missing := {*SAME, *TOLD} - set(samples.provenance):
+    told = samples.provenance
+    if missing := {k for k, kind in TOLD.items() if not isinstance(told.get(k, b""), kind)}:
         raise FileError(
             f"Wanted a restoration that says what of, but {folder} lacks "
             f"{', '.join(sorted(missing))}. Restore again."

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from .covariance import Bands
-from .errors import FileError, SettingError
+from .errors import FileError, HDaggerError, SettingError
 from .files import brief, whole_file
 from .measurement import Measurement
 from .operators.base import Operator
@@ -327,10 +327,12 @@ def write_report(folder: Path) -> Path:
     DOMAINS.check(saved.domain)
     try:
         page = DOMAINS[saved.domain].page(saved)
-    except (KeyError, TypeError, IndexError, AttributeError, AssertionError) as error:
+    except HDaggerError:
+        raise
+    except Exception as error:  # whatever numbers and samples that were changed make it raise
         raise FileError(
-            f"Wanted a restoration whose report can be made again, but {folder} lacks "
-            f"{brief(error)}. Restore again."
+            f"Wanted a restoration whose report can be made again, but {folder} lacks something "
+            f"({brief(error)}). Restore again."
         ) from error
     with whole_file(folder / REPORT) as path:
         write_page(path, page)

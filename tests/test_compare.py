@@ -146,6 +146,7 @@ def test_names_of_folders_are_no_markup(runs, run):
         (["good", "old"], "old lacks chi2_dof, measurement_sha256"),
         (["good", "bad", "--truth", "small.png"], "of shape (3, 16, 16), but small.png has"),
         (["good", "bad", "--truth", "none.png"], "none.png does not exist"),
+        (["good", "odd"], "odd lacks sigma_y"),
         (["good", "broken"], "broken/samples.npz is not one that can be read"),
     ],
 )
@@ -157,6 +158,7 @@ def test_what_cannot_be_compared_is_said_in_a_line(runs, run, arguments, says):
     kept(Path("old"), noisy(0.1))
     samples = PosteriorSamples(noisy(0.1), {"domain": "pictures"})
     samples.save(Path("old/samples.npz"))
+    kept(Path("odd"), noisy(0.1), sigma_y="much")
     Image.new("RGB", (8, 8)).save("small.png")
     Path("broken").mkdir()
     Path("broken/samples.npz").write_bytes(b"PK")

@@ -218,7 +218,7 @@ def without(name):
         (written("[" * 10**5), "Name the folder"),
         (written('{"domain": 3}'), "is no name"),
         (written('{"domain": "x"}'), "Wanted a domain"),
-        (written('{"domain": "pictures"}'), "out lacks 'operator'. Restore again."),
+        (written('{"domain": "pictures"}'), "out lacks something ('operator'). Restore again."),
     ],
 )
 def test_what_is_no_restoration_is_said_in_a_line(tmp_path, run, break_it, says):
