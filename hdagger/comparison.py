@@ -197,16 +197,13 @@ class Comparison:
     @cached_property
     def overview(self) -> Image.Image:
         """A row for each run: its mean, a sample, and how far they vary; the truth first."""
-        rows = [
-            [
-                ("mean", self._drawn(run.samples.mean)),
-                ("sample 1", self._drawn(run.samples.draws[0])),
-            ]
-            for run in self.runs
-        ]
-        for run, row in zip(self.runs, rows, strict=True):
+        rows = []
+        for run in self.runs:
+            mean, draw = run.samples.mean, run.samples.draws[0]
+            row = [("mean", self._drawn(mean)), ("sample 1", self._drawn(draw))]
             if run.name in self._spreads:
                 row.append(("standard deviation", self._spreads[run.name]))
+            rows.append(row)
         names = [run.title for run in self.runs]
         if self.truth is not None:
             rows.insert(0, [("truth", self._drawn(self.truth))])
