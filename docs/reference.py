@@ -75,13 +75,15 @@ per cent.
 
 {measured}
 
-The command, from where a folder `kodak` is:
+The commands, from where a folder `kodak` is:
 
-    python benchmarks/posteriors.py kodak --crop 48 --most 4 --draws 8 \\
-        --json docs/measured.json --methods drawn ddrm pigdm dps --tasks average:4
+    python benchmarks/posteriors.py kodak --crop 48 --most 4 --draws 8 --json docs/measured.json \\
+        --methods drawn ddrm ddim --tasks average:4
+    python benchmarks/posteriors.py kodak --crop 48 --most 4 --draws 8 --json docs/measured.json \\
+        --methods drawn cells --tasks jpeg:10
 
-and so on for the other rows, with `--sigma-y 0` for exact data. Larger crops, more pictures and
-other packages are in [Can I trust these samples?](../trust.md).
+A row of another method or task comes in by naming it there. Larger crops, more pictures and other
+packages are in [Can I trust these samples?](../trust.md).
 """
 """The page that says which method to take."""
 
@@ -121,7 +123,7 @@ def gallery(folder: Path, names: list[str]) -> str:
     if not any((folder / f"{name}.png").is_file() for name in names):
         return ""
     cells = [
-        f"[![{name}]({name}.png)]({name}.md) [{name}]({name}.md)"
+        f"[![{name}]({name}.png)]({name}.md)<br>[{name}]({name}.md)"
         if (folder / f"{name}.png").is_file()
         else f"[{name}]({name}.md)"
         for name in names
