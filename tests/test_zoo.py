@@ -444,7 +444,7 @@ def test_the_check_says_it_in_words(run, home):
     code, out, err = run(
         "priors", "check", "tiny.safetensors", "--pictures", folder, "--size", 8, "--json"
     )
-    assert code == 0, err
+    assert code == 1, err
     found = json.loads(out)
     assert found["sound"] is False
     assert len(found["levels"]) == checks.LEVELS
