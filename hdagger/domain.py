@@ -13,6 +13,7 @@ from types import EllipsisType
 from typing import Any, ClassVar
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from .covariance import Bands
@@ -43,11 +44,15 @@ class Job:
         measurement: What was measured.
         write: Writes all that a restoration leaves into a folder, and returns the summary.
         notes: What was found out beyond what was said, a sentence each.
+        show: Draws one signal, ``(*signal)``, to look at while it is restored.
+        given: A picture of what was given, upright; None where there is none to look at.
     """
 
     measurement: Measurement
     write: Callable[[Path, PosteriorSamples], dict[str, Any]]
+    show: Callable[[Tensor], Image.Image]
     notes: Sequence[str] = ()
+    given: Image.Image | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,18 @@ class Domain(abc.ABC):
 
     name: ClassVar[str]
     """What measurements, recipes and verdicts call it."""
+
+    prior: ClassVar[str] = "photo"
+    """The prior that suits most of its files."""
+
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    """How the names of files end that :meth:`job` reads; none where files cannot be listed."""
+
+    words: ClassVar[tuple[str, ...]] = ()
+    """The words of its operators' text form, where a person may write them."""
+
+    named: ClassVar[tuple[str, ...]] = ()
+    """Of what a job is told, the options whose values are names of files."""
 
     truths_are: ClassVar[str] = "signals from files"
     """What :meth:`truths` gives, in words."""
@@ -181,6 +198,37 @@ class Domain(abc.ABC):
             HDaggerError: The file cannot be read, or what is said does not fit it.
         """
         raise SettingError(f"Wanted a domain whose files can be listed, but got {self.name}.")
+
+    def located(self, said: Mapping[str, Any], place: Callable[[str], Path]) -> dict[str, Any]:
+        """What a job is told by someone who sends files along: each name is where its file lies.
+
+        Args:
+            said: As for :meth:`job`.
+            place: From a name to the file; refuses a name that was not sent.
+        """
+        return {
+            name: str(place(str(value))) if name in self.named else value
+            for name, value in said.items()
+        }
+
+    def look(self, source: Path) -> tuple[Job | None, str]:
+        """What a file tells by itself: its job, and what has to be said first, empty for nothing.
+
+        Raises:
+            FileError: It cannot be read.
+        """
+        try:
+            return self.job(source, {}), ""
+        except SettingError as error:
+            return None, str(error)
+
+    def pixels_in(self, source: Path) -> int | None:
+        """How many pixels a picture has, told without unpacking it; None for another file.
+
+        Raises:
+            FileError: It cannot be read.
+        """
+        return None
 
     def spelled(self, measurement: Measurement) -> Measurement:
         """The same measurement with as much as can be said in its text, and fewer arrays."""

@@ -18,6 +18,7 @@ from .bench import bench
 from .check import check
 from .doctor import doctor
 from .priors import priors
+from .serve import serve
 from .train import train
 
 app = typer.Typer(
@@ -25,7 +26,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",
 )
-for command in (restore, batch, degrade, check, train, doctor):
+for command in (restore, batch, serve, degrade, check, train, doctor):
     app.command()(command)
 app.add_typer(bench, name="bench")
 app.add_typer(priors, name="priors")

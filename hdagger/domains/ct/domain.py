@@ -20,6 +20,7 @@ from .job import job_of
 from .judgement import psnr
 from .projector import Projector
 from .scan import Scan
+from .sinograms import HDF5
 
 LOWEST = 0.01
 """The lowest noise level of a walk, 10 HU, unless the data ask for a lower one."""
@@ -32,6 +33,8 @@ class Tomography(Domain):
     """Signals ``(1, rows, columns)``: HU / 1000. Data: line integrals beyond those of water."""
 
     name = "ct"
+    prior = "chest"
+    suffixes = (*HDF5, ".npz")
     truths_are = "slices"
 
     def operator(

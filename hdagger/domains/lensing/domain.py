@@ -22,7 +22,7 @@ from ...solving import HIGHEST
 from ...tensors import Signal
 from .fits import Sky, read_psf
 from .galaxies import Galaxies
-from .job import job_of
+from .job import PATHS, job_of
 from .unknown import rough_lens
 from .view import View
 
@@ -38,6 +38,9 @@ class Lensing(Domain):
     """Signals ``(1, rows, columns)``: the surface brightness of a source, in the image's units."""
 
     name = "lensing"
+    prior = "galaxy"
+    suffixes = (".fits",)
+    named = PATHS
     truths_are = "galaxies"
 
     def operator(

@@ -5,12 +5,17 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+from torch import Tensor
+
 from ...domain import Job
 from ...errors import SettingError
+from ...report import heat_map
 from .pages import write_restoration
 from .reading import Files, read
 
 PATHS = ("lens", "noise", "psf")
+"""What is said by the names of files."""
 
 
 def job_of(image: Path, said: Mapping[str, Any]) -> Job:
@@ -29,4 +34,9 @@ def job_of(image: Path, said: Mapping[str, Any]) -> Job:
         ) from error
     reading = read(files)
     write = lambda folder, samples: write_restoration(folder, reading, samples)
-    return Job(reading.measurement, write, reading.notes)
+    return Job(reading.measurement, write, _drawn, reading.notes, _drawn(reading.measurement.y))
+
+
+def _drawn(plane: Tensor) -> Image.Image:
+    """Brightness from 0 to its peak, as a heat map."""
+    return heat_map(plane[0].double(), float(plane.max()))

@@ -46,6 +46,9 @@ class MRI(Domain):
     """Signals ``(2, rows, columns)``: a complex image, in the units of k-space."""
 
     name = "mri"
+    prior = "brain"
+    suffixes = (".h5",)
+    named = ("maps",)
     truths_are = "slices of heads"
 
     def operator(

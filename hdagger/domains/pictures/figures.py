@@ -65,7 +65,11 @@ def write_restoration(
         recipe: How, as TOML; `hdagger restore PICTURE --recipe` repeats it.
         write: Writes a picture.
     """
-    summary: dict[str, Any] = {**samples.provenance, "shape": list(samples.mean.shape)}
+    summary: dict[str, Any] = {
+        **samples.provenance,
+        "shape": list(samples.mean.shape),
+        "words": how_sure(samples),
+    }
     (folder / "samples").mkdir()
     for k, draw in enumerate(samples.draws):
         write(folder / "samples" / f"{k:03}.png", draw)

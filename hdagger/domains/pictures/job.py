@@ -9,6 +9,7 @@ from ...samples import PosteriorSamples
 from .figures import write_restoration
 from .options import Damages
 from .reading import read
+from .writing import to_image
 
 
 def job_of(picture: Path, damages: Damages) -> Job:
@@ -24,4 +25,10 @@ def job_of(picture: Path, damages: Damages) -> Job:
         upright = reading.upright(samples)
         return write_restoration(folder, reading.given, upright, recipe, reading.write)
 
-    return Job(reading.measurement, write, [reading.found] if reading.found else [])
+    return Job(
+        reading.measurement,
+        write,
+        lambda x: to_image(reading.turn(x)),
+        [reading.found] if reading.found else [],
+        to_image(reading.given),
+    )

@@ -44,6 +44,18 @@ OperatorText = Annotated[
 ]
 
 
+KINDS: Mapping[str, Any] = {
+    "mask": str | Path,
+    "upscale": int,
+    "kernel": str,
+    "blur": str,
+    "colorize": bool,
+    "denoise": int | float,
+    "sigma_y": int | float,
+    "operator": str,
+}
+"""Of the values in a recipe's table ``[damage]``."""
+
 BLURS = ("gauss:", "motion:", "disk:")
 """How blurs begin that need no file."""
 
@@ -114,14 +126,19 @@ class Damages:
         """These where anything was said of what happened, else the others."""
         return self if self != Damages() else others
 
+    @property
+    def table(self) -> dict[str, Any]:
+        """What was said, by its names, files by their whole names."""
+        told = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        return {
+            name: str(value.resolve()) if isinstance(value, Path) else value
+            for name, value in told.items()
+            if value is not None
+        }
+
     def to_toml(self) -> str:
         """A table ``[damage]``, files by their whole names; nothing where nothing was said."""
-        lines = []
-        for entry in fields(self):
-            value = getattr(self, entry.name)
-            if value is not None:
-                value = str(value.resolve()) if isinstance(value, Path) else value
-                lines.append(f"{entry.name} = {plain(value)}\n")
+        lines = [f"{name} = {plain(value)}\n" for name, value in self.table.items()]
         return "\n[damage]\n" + "".join(lines) if lines else ""
 
     @classmethod
@@ -132,6 +149,13 @@ class Damages:
             SettingError: It says something unknown.
         """
         said = dict(table)
+        for name, value in said.items():
+            kind = KINDS.get(name, object)
+            if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
+                raise SettingError(
+                    f"Wanted another kind of value for {name}, but the recipe has "
+                    f"{str(value)[:100]!r}. Mend it."
+                )
         if "mask" in said:
             said["mask"] = Path(str(said["mask"]))
         try:
