@@ -139,12 +139,12 @@ def _items_of(text: str) -> Iterator[Item]:
         for file in sorted(path.rglob("*")):
             parts = file.relative_to(path).parts
             if file.is_file() and not any(part.startswith(".") for part in parts):
-                yield Item(safe_name(parts), file)
+                yield Item(_name(parts), file)
         return
     if not path.exists() and glob.has_magic(text):
         for file in sorted(glob.glob(text, recursive=True)):
             if Path(file).is_file():
-                yield Item(safe_name([Path(file).name]), Path(file))
+                yield Item(_name([Path(file).name]), Path(file))
         return
     check_file(path, "a file to restore")
     try:
@@ -156,7 +156,7 @@ def _items_of(text: str) -> Iterator[Item]:
         elif path.suffix == ".parquet":
             yield from _of_parquet(path)
         else:
-            yield Item(safe_name([path.name]), path)
+            yield Item(_name([path.name]), path)
     except HDaggerError:
         raise
     except (OSError, ValueError, csv.Error, tarfile.TarError) as error:
@@ -186,7 +186,7 @@ def _of_rows(manifest: Path, rows: Iterator[Mapping[str, Any]]) -> Iterator[Item
                 f"{str(seed)[:40]!r}."
             ) from error
         source = manifest.parent / file
-        yield Item(safe_name([Path(file).name]), source, damage=said, seed=seed)
+        yield Item(_name([Path(file).name]), source, damage=said, seed=seed)
 
 
 def _value(value: Any, folder: Path) -> Any:
@@ -211,7 +211,7 @@ def _of_tar(path: Path) -> Iterator[Item]:
         for member in archive:
             if member.isfile() and 0 < member.size <= LARGEST:
                 parts = [part for part in Path(member.name).parts if part not in ("/", "..", ".")]
-                yield Item(safe_name(parts), path, InTar(member.offset_data, member.size))
+                yield Item(_name(parts), path, InTar(member.offset_data, member.size))
 
 
 def _of_parquet(path: Path) -> Iterator[Item]:
@@ -243,7 +243,7 @@ def _holds_bytes(kind: Any) -> bool:
     return types.is_binary(kind) or types.is_large_binary(kind)
 
 
-def safe_name(parts: Sequence[str]) -> str:
+def _name(parts: Sequence[str]) -> str:
     """A name for a folder; what is unusual in it is written as in an address: %20 for a space."""
     told = [quote(part.encode("utf-8", "surrogateescape"), safe="") for part in parts]
     return "/".join(

@@ -33,7 +33,8 @@ class Status:
         seconds: How long it has run.
         error: What went wrong, in one line; empty for nothing.
         notes: What was found in the file, a sentence each.
-        words: The answer, how sure it is, and whether it meets the data; empty until it is done.
+        words: The answer, how sure it is, and whether it meets the data, a sentence or more
+            each; nothing until it is done.
         summary: All that was told of the restoration; empty until it is done.
     """
 
@@ -47,7 +48,7 @@ class Status:
     seconds: float
     error: str
     notes: list[str]
-    words: str
+    words: list[str]
     summary: dict[str, Any]
 
     @classmethod
@@ -63,7 +64,7 @@ class Status:
             seconds=task.seconds,
             error=task.error,
             notes=task.notes,
-            words=str(task.summary.get("words", "")),
+            words=task.summary.get("words", []),
             summary=task.summary,
         )
 

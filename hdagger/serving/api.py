@@ -6,6 +6,7 @@ Every refusal is the command line's one line, as ``{"error": ...}``, with a stat
 import base64
 import io
 import json
+import re
 import shutil
 import zipfile
 from collections.abc import AsyncIterator, Mapping
@@ -26,7 +27,6 @@ from starlette.exceptions import HTTPException
 from ..domain import DOMAINS, Domain, Job
 from ..errors import FileError, HDaggerError, SettingError
 from ..files import line_of
-from ..items import safe_name
 from ..priors import zoo
 from ..recipe import CHOSEN, Recipe
 from ..samplers import METHODS
@@ -36,6 +36,9 @@ from .jobs import Folder, Full, Queue, Task
 from .limits import Limits
 
 PAGE = Path(__file__).with_name("page")
+LONGEST = 50
+"""Letters of a file's name on the disk, without its ending."""
+
 UNPACKED = 4
 """Times as many bytes as may be sent may an archive unpack to."""
 
@@ -183,7 +186,7 @@ def routes(queue: Queue, limits: Limits, prior: str | None) -> APIRouter:
         try:
             source = _saved(file, folder.given)
             sent = [one for one in (mask, *(beside or [])) if one is not None]
-            extras = {one.filename or "": _saved(one, folder.given / "beside") for one in sent}
+            extras = {one.filename or "": _saved(one, folder.beside) for one in sent}
             if mask is not None:
                 said.setdefault("mask", mask.filename or "")
             with reading:
@@ -207,11 +210,9 @@ def routes(queue: Queue, limits: Limits, prior: str | None) -> APIRouter:
 
     @api.get("/jobs/{id}/preview.png", responses=_png(404, 422), response_class=Response)
     def preview(id: str) -> Response:
-        """What the prior sees at the present step of a job that runs."""
+        """What the prior sees at the present step; nothing (204) of a job that does not run."""
         png = task_of(id).preview()
-        if png is None:
-            raise HTTPException(404, "Wanted a job at work, but this one is not. Ask where it is.")
-        return Response(png, media_type="image/png")
+        return Response(status_code=204) if png is None else Response(png, media_type="image/png")
 
     @api.get("/jobs/{id}/files", responses=refused(404, 422))
     def files(id: str) -> list[File]:
@@ -297,9 +298,14 @@ def _sent_name(file: UploadFile) -> str:
 def _saved(file: UploadFile, folder: Path) -> Path:
     """The file on the disk, by a name of plain letters that ends as the sent one does."""
     folder.mkdir(exist_ok=True)
-    name = Path(_sent_name(file))
-    suffix = name.suffix.lower() if name.suffix[1:].isalnum() and len(name.suffix) < 10 else ""
-    path = folder / f"{safe_name([name.stem if suffix else name.name])}{suffix}"
+    sent = Path(_sent_name(file))
+    ending = sent.suffix.lower() if re.fullmatch(r"\.\w{1,9}", sent.suffix) else ""
+    stem = re.sub(r"[^\w-]", "_", sent.stem)[:LONGEST] or "_"
+    path = folder / f"{stem}{ending}"
+    if path.exists():
+        raise SettingError(
+            f"Wanted files of different names, but got {path.name} twice. Rename one."
+        )
     with path.open("wb") as target:
         shutil.copyfileobj(file.file, target)
     return path
@@ -361,7 +367,8 @@ def _look(name: str, kind: Domain, job: Job | None, wanted: str) -> Look:
 
 
 def _png(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {200: {"content": {"image/png": {}}}, **refused(*statuses)}
+    nothing = {"description": "There is nothing to see."}
+    return {200: {"content": {"image/png": {}}}, 204: nothing, **refused(*statuses)}
 
 
 def _any(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -49,8 +49,8 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self.id = secrets.token_urlsafe(16)
         self.path = root / self.id
-        self.given, self.partial, self.made = (
-            self.path / name for name in ("given", "partial", "made")
+        self.given, self.beside, self.partial, self.made = (
+            self.path / name for name in ("given", "beside", "partial", "made")
         )
         self.given.mkdir(parents=True)
 
@@ -70,7 +70,7 @@ class Folder:
 
     def hidden(self, text: str) -> str:
         """A text without the name of this folder, so that files are called as they were sent."""
-        for place in (self.given / "beside", self.given, self.path):
+        for place in (self.given, self.beside, self.path):
             for name in dict.fromkeys([str(place.resolve()), str(place)]):
                 text = text.replace(f"{name}/", "").replace(f"{html.escape(name)}/", "")
         return text

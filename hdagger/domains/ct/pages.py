@@ -61,7 +61,7 @@ def write_restoration(
     for number, measurement in zip(reading.numbers, reading.measurements, strict=True):
         name = "measurement" if len(rows) == 1 else f"measurement-{number:04d}"
         measurement.save(folder / f"{name}.npz")
-    summary["words"] = summary_words(summary)
+    summary["words"] = [summary_words(summary), NO_DEVICE]
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     recipe = Recipe(**samples[0].provenance["recipe"]).to_toml()
     (folder / "recipe.toml").write_text(recipe)

@@ -71,7 +71,7 @@ def write_restoration(
     write_cube(folder / "residual.fits", fit.residual, view.image, {"BUNIT": "sigma"})
     samples.save(folder / "samples.npz")
     measurement.save(folder / "measurement.npz")
-    summary["words"] = summary_words(summary)
+    summary["words"] = [summary_words(summary)]
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     recipe = Recipe(**samples.provenance["recipe"]).to_toml()
     (folder / "recipe.toml").write_text(recipe)

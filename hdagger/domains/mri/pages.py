@@ -131,7 +131,7 @@ def write_restoration(
         placed[:3, 3] += affine[:3, 2] * first["slice"]
         write_nifti(folder / "mean.nii.gz", mean.abs(), placed)
         write_nifti(folder / "std.nii.gz", std, placed)
-    summary["words"] = f"{summary_words(summary)} {NO_DEVICE}"
+    summary["words"] = [summary_words(summary), NO_DEVICE]
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     recipe = Recipe(**first["recipe"]).to_toml()
     (folder / "recipe.toml").write_text(recipe)

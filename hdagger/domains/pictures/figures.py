@@ -75,7 +75,7 @@ def write_restoration(
         write(folder / "samples" / f"{k:03}.png", draw)
     write(folder / "mean.png", samples.mean)
     panels = [Panel("given", to_image(given)), Panel("the answer", to_image(samples.mean))]
-    sections = [Section("The answer, and how sure it is", panels, how_sure(samples))]
+    sections = [Section("The answer, and how sure it is", panels, " ".join(summary["words"]))]
     if len(samples.draws) > 1:
         spread = spread_panel(samples)
         spread.image.save(folder / "std.png")
@@ -95,11 +95,11 @@ def write_restoration(
     return summary
 
 
-def how_sure(samples: PosteriorSamples) -> str:
+def how_sure(samples: PosteriorSamples) -> list[str]:
     """What is known of the answer, in sentences."""
     told = samples.provenance
     parts = (answer_words(samples), told["warning"], residual_words(told), told["checked"])
-    return " ".join(part for part in parts if part)
+    return [part for part in parts if part]
 
 
 def others(samples: PosteriorSamples) -> Section:
