@@ -70,8 +70,8 @@ class Status:
 
 
 @dataclass(frozen=True)
-class File:
-    """A file of a job.
+class Made:
+    """A file that a job has made.
 
     Attributes:
         name: What it is asked for by.

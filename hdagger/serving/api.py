@@ -15,13 +15,15 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
-from fastapi import APIRouter, FastAPI, Form, Request, Response, Security, UploadFile
+from fastapi import APIRouter, FastAPI, File, Form, Request, Response, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.security import HTTPBearer
 from fastapi.staticfiles import StaticFiles
+from pydantic import InstanceOf, WithJsonSchema
+from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from ..domain import DOMAINS, Domain, Job
@@ -30,12 +32,17 @@ from ..files import line_of
 from ..priors import zoo
 from ..recipe import CHOSEN, Recipe
 from ..samplers import METHODS
-from .answers import Choices, Error, File, Kind, Look, PriorCard, Status
+from .answers import Choices, Error, Kind, Look, Made, PriorCard, Status
 from .guard import Guard
 from .jobs import Folder, Full, Queue, Task
 from .limits import Limits
 
 PAGE = Path(__file__).with_name("page")
+Upload: TypeAlias = Annotated[
+    UploadFile, InstanceOf(), WithJsonSchema({"type": "string", "format": "binary"})
+]
+"""A file that was sent."""
+
 LONGEST = 50
 """Letters of a file's name on the disk, without its ending."""
 
@@ -135,7 +142,9 @@ def routes(queue: Queue, limits: Limits, prior: str | None) -> APIRouter:
         )
 
     @api.post("/look", responses=refused(400, 413, 422))
-    def look(file: UploadFile, domain: Annotated[str, Form(max_length=100)] = "pictures") -> Look:
+    def look(
+        file: Annotated[Upload, File()], domain: Annotated[str, Form(max_length=100)] = "pictures"
+    ) -> Look:
         """What a file tells by itself, before anything is asked for."""
         kind = _kind(domain)
         folder = Folder(queue.root)
@@ -150,9 +159,9 @@ def routes(queue: Queue, limits: Limits, prior: str | None) -> APIRouter:
 
     @api.post("/jobs", status_code=201, responses=refused(400, 413, 422, 429))
     def restore(
-        file: UploadFile,
-        mask: UploadFile | None = None,
-        beside: list[UploadFile] | None = None,
+        file: Annotated[Upload, File()],
+        mask: Annotated[Upload | None, File()] = None,
+        beside: Annotated[list[Upload] | None, File()] = None,
         domain: Annotated[str, Form(max_length=100)] = "pictures",
         damage: Annotated[
             str,
@@ -215,10 +224,10 @@ def routes(queue: Queue, limits: Limits, prior: str | None) -> APIRouter:
         return Response(status_code=204) if png is None else Response(png, media_type="image/png")
 
     @api.get("/jobs/{id}/files", responses=refused(404, 422))
-    def files(id: str) -> list[File]:
+    def files(id: str) -> list[Made]:
         """What a job has made; nothing before it is done."""
         made = task_of(id).folder.files()
-        return [File(name, path.stat().st_size) for name, path in made.items()]
+        return [Made(name, path.stat().st_size) for name, path in made.items()]
 
     @api.get("/jobs/{id}/files/{name:path}", responses=_any(404, 422), response_class=Response)
     def file(id: str, name: str) -> FileResponse:
