@@ -192,6 +192,7 @@ class Queue:
     """
 
     def __init__(self, root: Path, limits: Limits, at_once: int = 1) -> None:
+        root.mkdir(parents=True, exist_ok=True)
         self.root, self.limits = root, limits
         self._tasks: dict[str, Task] = {}
         self._over: list[Task] = []
