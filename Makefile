@@ -25,7 +25,7 @@ lint: .venv/installed-dev
 	$(PYTHON) -m venv .venv
 
 .venv/installed: .venv/bin/python pyproject.toml constraints.txt
-	$(PIP) -e .
+	$(PIP) -e '.[app]'
 	touch $@
 
 .venv/installed-dev: .venv/installed

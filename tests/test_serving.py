@@ -25,7 +25,7 @@ from hdagger.samples import PosteriorSamples
 from hdagger.serving.limits import Limits, is_loopback
 
 pytest.importorskip("fastapi")
-pytest.importorskip("httpx")
+pytest.importorskip("httpx2")
 from fastapi.testclient import TestClient
 
 from hdagger.serving.api import application
@@ -512,6 +512,18 @@ def test_a_hundred_hostile_uploads(serve, tmp_path):
     }
 
 
+def test_what_a_reader_raises_is_no_error_of_the_server(serve, monkeypatch):
+    from hdagger.domain import DOMAINS
+
+    def broken(source, said):
+        raise RuntimeError(f"{source}: what nobody thought of")
+
+    monkeypatch.setattr(DOMAINS["pictures"], "job", broken)
+    answer = submit(serve())
+    assert answer.status_code == 422
+    assert "RuntimeError: a.png: what nobody thought of" in answer.json()["error"]
+
+
 def test_the_interface_is_what_openapi_says(serve):
     """Requests that are made up from the schema get answers that are in it."""
     hypothesis = pytest.importorskip("hypothesis")
@@ -620,9 +632,9 @@ def test_the_server_starts_and_stops_by_command(tmp_path):
         assert server.stdout is not None
         address, _, token = server.stdout.readline().split()[0].partition("#token=")
         assert (address.startswith("http://127.0.0.1:"), token) == (True, "secret")
-        import httpx
+        import httpx2
 
-        with httpx.Client(
+        with httpx2.Client(
             base_url=address, headers={"Authorization": f"Bearer {token}"}
         ) as client:
             assert client.get("/api/choices").json()["limits"]["queued"] == 8
