@@ -36,6 +36,10 @@ def as_drawn(x: Tensor) -> tuple[Tensor, dict[str, Any]]:
     return x, {}
 
 
+def not_finer(folder: Path, samples: PosteriorSamples) -> None:
+    """The answer is written without loss already."""
+
+
 @dataclass(frozen=True)
 class Job:
     """A file to restore.
@@ -46,6 +50,7 @@ class Job:
         notes: What was found out beyond what was said, a sentence each.
         show: Draws one signal, ``(*signal)``, to look at while it is restored.
         given: A picture of what was given, upright; None where there is none to look at.
+        write_finely: Writes the answer with more bits than the file had, to work on with.
     """
 
     measurement: Measurement
@@ -53,6 +58,7 @@ class Job:
     show: Callable[[Tensor], Image.Image]
     notes: Sequence[str] = ()
     given: Image.Image | None = None
+    write_finely: Callable[[Path, PosteriorSamples], None] = not_finer
 
 
 @dataclass(frozen=True)

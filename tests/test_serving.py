@@ -20,6 +20,7 @@ import pytest
 import torch
 from PIL import Image
 
+from hdagger.domains.pictures.files import read_picture
 from hdagger.priors.unet import UNetDenoiser, UNetShape
 from hdagger.samples import PosteriorSamples
 from hdagger.serving.limits import Limits, is_loopback
@@ -120,9 +121,13 @@ def made(client, id):
     return {name: client.get(f"/api/jobs/{id}/files/{name}") for name in names}
 
 
+def saved(content, path):
+    path.write_bytes(content)
+    return path
+
+
 def draws(content, tmp_path):
-    (tmp_path / "got.npz").write_bytes(content)
-    return PosteriorSamples.load(tmp_path / "got.npz").draws
+    return PosteriorSamples.load(saved(content, tmp_path / "got.npz")).draws
 
 
 def test_a_restoration_is_that_of_the_command_line(serve, tmp_path, run):
@@ -142,11 +147,13 @@ def test_a_restoration_is_that_of_the_command_line(serve, tmp_path, run):
     code, _, error = run("restore", "x.png", "--recipe", "recipe.toml", "-o", "out")
     assert code == 0, error
     written = {p.relative_to("out").as_posix() for p in Path("out").rglob("*") if p.is_file()}
-    assert set(files) - {"holes.png"} == written - {".hdagger.json"}
+    assert set(files) - {"holes.png", "mean-16bit.png"} == written - {".hdagger.json"}
+    fine = read_picture(saved(files["mean-16bit.png"].content, tmp_path / "fine.png")).pixels
     alone = PosteriorSamples.load(Path("out/samples.npz")).draws
     assert torch.equal(alone, draws(files["samples.npz"].content, tmp_path))
     given = torch.from_numpy(np.asarray(Image.open(tmp_path / "x.png")).transpose(2, 0, 1) / 127.5)
     mean = alone.mean(0)
+    assert (fine - mean.clamp(-1, 1)).abs().max() < 2 / 65535
     same = (mean - (given.float() - 1)).abs().amax(0) < 1e-5
     missing = torch.zeros(24, 24, dtype=torch.bool)
     missing[2:5, 2:7] = True

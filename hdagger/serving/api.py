@@ -39,7 +39,7 @@ from .limits import Limits
 
 PAGE = Path(__file__).with_name("page")
 Upload: TypeAlias = Annotated[
-    UploadFile, InstanceOf(), WithJsonSchema({"type": "string", "format": "binary"})
+    InstanceOf[UploadFile], WithJsonSchema({"type": "string", "format": "binary"})
 ]
 """A file that was sent."""
 

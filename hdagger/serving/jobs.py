@@ -1,7 +1,7 @@
 """Jobs: a folder for each, one queue, and an end at any step.
 
-A job leaves in ``ID/made`` what its domain's command would have left, by one rename, so that it
-is there whole or not at all.
+A job leaves in ``ID/made`` what its domain's command would have left, the answer in more bits, and
+what was sent along, by one rename, so that it is there whole or not at all.
 """
 
 import html
@@ -151,6 +151,7 @@ class Task:
             samples = restoration.run(self._count, look=look)
             self.folder.partial.mkdir()
             self.summary = job.write(self.folder.partial, samples)
+            job.write_finely(self.folder.partial, samples)
             self.folder.finish(self.extras)
             return "done"
         except Cancelled:

@@ -347,7 +347,7 @@ async function finish(status) {
 }
 
 const TITLES = {
-  "mean.png": "Answer, PNG", "mean.fits": "Answer, FITS", "mean.npy": "Answer, .npy",
+  "mean.png": "Answer, PNG", "mean-16bit.png": "Answer, 16 bits", "mean.fits": "Answer, FITS", "mean.npy": "Answer, .npy",
   "mean.nii.gz": "Answer, NIfTI", "report.html": "Report", "samples.npz": "Samples, .npz",
   "std.png": "How sure, PNG", "recipe.toml": "Recipe", [NAME]: "Holes, PNG",
   "summary.json": "Numbers, JSON",
