@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from ...domain import Job
+from ...domain import Job, check_said
 from ...errors import SettingError
 from ...report import heat_map
 from .pages import write_restoration
@@ -24,15 +24,13 @@ def job_of(image: Path, said: Mapping[str, Any]) -> Job:
     Raises:
         HDaggerError: A file cannot be read, or does not fit the others.
     """
-    told: dict[str, Any] = {k: Path(str(v)) if k in PATHS else v for k, v in said.items()}
-    try:
-        files = Files(image, **told)
-    except TypeError as error:
-        known = ", ".join(entry.name for entry in fields(Files)[1:])
+    check_said("a lensed image", [entry.name for entry in fields(Files)[1:]], said)
+    if "lens" not in said:
         raise SettingError(
-            f"Wanted a lensed image told by {known}, lens at least, but got others ({error})."
-        ) from error
-    reading = read(files)
+            f"Wanted the lens before {image}, but got none. Say lens, as in --lens lens.toml."
+        )
+    told: dict[str, Any] = {k: Path(str(v)) if k in PATHS else v for k, v in said.items()}
+    reading = read(Files(image, **told))
     write = lambda folder, samples: write_restoration(folder, reading, samples)
     return Job(reading.measurement, write, _drawn, reading.notes, _drawn(reading.measurement.y))
 

@@ -318,8 +318,9 @@ async function finish(status) {
   $("found").replaceChildren(...[...status.notes, ...others].map((line) => element("p", {}, line)));
   const entries = [
     ...["mean.png", "figure.png"].map((name) => [name, "Answer"]),
-    ...files.filter((name) => /^samples\/.*\.png$/.test(name)).map((name, k) => [name, `Sample ${k + 1}`]),
     ["std.png", "How sure"],
+    ...files.filter((name) => /^samples\/.*\.png$/.test(name))
+      .map((name, k) => [name, `Sample ${k + 1}`]),
   ].filter(([name]) => files.includes(name));
   const buttons = await Promise.all(entries.map(async ([name, title]) => {
     const url = await picture(`jobs/${job}/files/${name}`);
