@@ -265,7 +265,7 @@ def test_it_grows_and_is_cancelled(visit, shot, app):
     page.click("#cancel")
     view(page, "edit")
     assert not page.locator("#error").is_visible()
-    (running,) = [task for task in app.state.queue._tasks.values() if task.total > 50_000]
+    (running,) = [task for task in list(app.state.queue._tasks.values()) if task.total > 50_000]
     assert running.state == "cancelled"
     assert running.done < running.total / 2
 
@@ -287,7 +287,7 @@ def test_two_people_at_once_see_their_own(visit, app):
     view(two, "done")
     assert two.locator("#shown").evaluate("it => it.naturalWidth") == 32
     end = time.monotonic() + LONG / 1000
-    while any(task.name == "one.png" for task in app.state.queue._tasks.values()):
+    while any(task.name == "one.png" for task in list(app.state.queue._tasks.values())):
         assert time.monotonic() < end
         time.sleep(0.01)
 

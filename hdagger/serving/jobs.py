@@ -205,8 +205,9 @@ class Queue:
 
     def check_room(self) -> None:
         """Raises Full where one more cannot wait."""
-        if len(self._waiting()) >= self.limits.queued:
-            raise Full
+        with self._change:
+            if len(self._waiting()) >= self.limits.queued:
+                raise Full
 
     def add(self, task: Task) -> None:
         """Puts a job at the end of the queue.
