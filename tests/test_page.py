@@ -281,7 +281,7 @@ def test_two_people_at_once_see_their_own(visit, app):
         view(page, "run")
         if page is one:
             page.locator("#shown[src]").wait_for()
-    two.get_by_text("Waiting: 1 job before this one.").wait_for()
+    two.get_by_text("1 job before this one.").wait_for()
     one.click("#again")
     view(one, "start")
     view(two, "done")

@@ -104,7 +104,16 @@ async function open(chosen) {
   $("kind").replaceChildren(...fitting.map((kind) => element("option", {}, kind.name)));
   $("kind-label").hidden = fitting.length < 2;
   file = chosen;
-  await look();
+  const errors = [];
+  for (const kind of fitting) { // the first that can read it
+    $("kind").value = kind.name;
+    try {
+      return await look();
+    } catch (error) {
+      errors.push(error);
+    }
+  }
+  throw errors[0];
 }
 
 async function look() {
@@ -131,6 +140,7 @@ async function look() {
     element("option", { value: "" }, `the one that suits (${kind.prior})`),
     ...choices.priors.map((card) => element("option", { value: card.name }, card.name)),
   );
+  $("given").removeAttribute("src");
   $("stage").hidden = !told.picture;
   if (told.picture) {
     const bytes = Uint8Array.from(atob(told.picture), (letter) => letter.charCodeAt(0));
@@ -290,11 +300,13 @@ async function follow(status) {
 }
 
 function tell(status) {
+  const doing = status.state === "queued" ? "Waiting" : "Restoring";
+  if ($("doing").textContent !== doing) $("doing").textContent = doing; // is read aloud
   $("progress").value = status.progress;
   const left = Math.round(status.seconds * (1 / status.progress - 1));
   const jobs = `${status.position} ${status.position === 1 ? "job" : "jobs"}`;
   $("state").textContent = status.state === "queued"
-    ? `Waiting: ${status.position ? `${jobs} before this one` : "this one is next"}.`
+    ? status.position ? `${jobs} before this one.` : "This one is next."
     : status.step ? `Step ${status.step} of ${status.steps}, about ${left} s left.`
     : "Getting ready.";
 }
@@ -336,7 +348,12 @@ async function finish(status) {
     return button;
   }));
   $("gallery").replaceChildren(...buttons);
+  $("cut").hidden = buttons.length === 0;
   buttons[0]?.click();
+  if (!buttons.length) {
+    $("caption").textContent = "What the prior saw last; the report shows the answer";
+  }
+  move();
   const links = Object.keys(TITLES).filter((name) => files.includes(name));
   $("downloads").replaceChildren(...links.map((name) => {
     const link = element("a", { className: "button", href: "#", download: name }, TITLES[name]);
@@ -353,6 +370,10 @@ const TITLES = {
   "std.png": "How sure, PNG", "recipe.toml": "Recipe", [NAME]: "Holes, PNG",
   "summary.json": "Numbers, JSON",
 };
+
+function move() {
+  $("frame").style.setProperty("--cut", $("cut").hidden ? "0%" : `${$("cut").value}%`);
+}
 
 async function save(event, link, name) {
   if (link.href.startsWith("blob:")) return; // it is here already: the browser saves it
@@ -380,7 +401,7 @@ for (const [kind, over] of [["dragover", true], ["dragleave", false], ["drop", f
 }
 document.addEventListener("drop", guarded(async (event) => {
   const [chosen] = event.dataTransfer.files;
-  if (chosen && ["start", "edit"].includes(document.body.dataset.view)) await open(chosen);
+  if (chosen && document.body.dataset.view !== "run") await open(chosen);
 }));
 $("kind").addEventListener("change", guarded(look));
 $("form").addEventListener("submit", (event) => event.preventDefault());
@@ -403,7 +424,7 @@ $("again").addEventListener("click", guarded(async () => {
   show("start");
   if (old) await ask(`jobs/${old}`, { method: "DELETE" });
 }));
-$("cut").addEventListener("input", () => $("frame").style.setProperty("--cut", `${$("cut").value}%`));
+$("cut").addEventListener("input", move);
 $("blur").addEventListener("change", () => {
   $("blur-more").hidden = !$("blur").value;
   $("angle-label").hidden = $("blur").value !== "motion";
