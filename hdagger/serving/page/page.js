@@ -2,6 +2,7 @@
 
 const $ = (id) => document.getElementById(id);
 const POLL = 400; // milliseconds between two looks at a job
+const FIGURE = "figure.png"; // what some kinds of files have in place of pictures to compare
 const NAME = "holes.png"; // what the painted mask is called
 const COARSE = 3; // screen pixels of a picture's pixel from which they are shown as squares
 
@@ -329,7 +330,7 @@ async function finish(status) {
   $("answer").textContent = first ?? "It is done.";
   $("found").replaceChildren(...[...status.notes, ...others].map((line) => element("p", {}, line)));
   const entries = [
-    ...["mean.png", "figure.png"].map((name) => [name, "Answer"]),
+    ["mean.png", "Answer"],
     ["std.png", "How sure"],
     ...files.filter((name) => /^samples\/.*\.png$/.test(name))
       .map((name, k) => [name, `Sample ${k + 1}`]),
@@ -348,12 +349,15 @@ async function finish(status) {
     return button;
   }));
   $("gallery").replaceChildren(...buttons);
-  $("cut").hidden = buttons.length === 0;
-  buttons[0]?.click();
-  if (!buttons.length) {
+  $("cut").hidden = buttons.length === 0; // then there is nothing to compare
+  $("frame").classList.toggle("whole", $("cut").hidden);
+  if (files.includes(FIGURE)) {
+    $("shown").src = await picture(`jobs/${job}/files/${FIGURE}`);
+    $("caption").textContent = "The data, and what explains them";
+  } else if ($("cut").hidden) {
     $("caption").textContent = "What the prior saw last; the report shows the answer";
   }
-  move();
+  buttons[0]?.click();
   const links = Object.keys(TITLES).filter((name) => files.includes(name));
   $("downloads").replaceChildren(...links.map((name) => {
     const link = element("a", { className: "button", href: "#", download: name }, TITLES[name]);
@@ -370,10 +374,6 @@ const TITLES = {
   "std.png": "How sure, PNG", "recipe.toml": "Recipe", [NAME]: "Holes, PNG",
   "summary.json": "Numbers, JSON",
 };
-
-function move() {
-  $("frame").style.setProperty("--cut", $("cut").hidden ? "0%" : `${$("cut").value}%`);
-}
 
 async function save(event, link, name) {
   if (link.href.startsWith("blob:")) return; // it is here already: the browser saves it
@@ -424,7 +424,9 @@ $("again").addEventListener("click", guarded(async () => {
   show("start");
   if (old) await ask(`jobs/${old}`, { method: "DELETE" });
 }));
-$("cut").addEventListener("input", move);
+$("cut").addEventListener("input", () => {
+  $("frame").style.setProperty("--cut", `${$("cut").value}%`);
+});
 $("blur").addEventListener("change", () => {
   $("blur-more").hidden = !$("blur").value;
   $("angle-label").hidden = $("blur").value !== "motion";
