@@ -68,6 +68,13 @@ SERVING_MUTATIONS = (
         "test_serving.py -k unpacks_to",
     ),
     Mutation(
+        "serving: a picture is unpacked before it is measured",
+        "serving/api.py",
+        '    limits.check("pixels", kind.pixels_in(source) or 0)\n',
+        "",
+        "test_serving.py -k unpacks_to",
+    ),
+    Mutation(
         "serving: the pixels of the restored picture are not counted",
         "serving/api.py",
         'limits.check("pixels", height * width)',

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFile
 
 from hdagger.domains.pictures.files import read_picture
 from hdagger.priors.unet import UNetDenoiser, UNetShape
@@ -462,6 +462,8 @@ def hostile():
         yield "a.npz", zipped(x=np.zeros(3)), {"domain": domain}
     for size in ((100, 101), (4000, 4000), (30_000, 30_000), (2**31 - 1, 1), (0, 5)):
         yield "bomb.png", bomb(*size) if 0 not in size else bomb(1, 0), {}
+    yield "bomb", bomb(4000, 4000), {}
+    yield "bomb.png", bomb(4000, 4000) + zipped(y=np.zeros(3)), {}
     yield "bomb.npz", zipped(y=np.zeros(3_000_000)), {}
     yield "pickle.npy", np.lib.format.magic(1, 0) + b"cos\nsystem\n(S'id'\ntR.", {}
     rng = random.Random(0)
@@ -661,6 +663,14 @@ def test_the_server_starts_and_stops_by_command(tmp_path):
     assert server.returncode == 130
     assert error == "hdagger: Stopped; nothing is half-written.\n"
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("hdagger-")]
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.exe", "a"])
+def test_a_picture_that_unpacks_to_too_much_is_not_unpacked(serve, monkeypatch, name):
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda *_: pytest.fail("it was unpacked"))
+    for content in (bomb(4000, 4000), bomb(4000, 4000) + zipped(y=np.zeros(3))):
+        answer = submit(serve(), content, name)
+        assert (answer.status_code, "at most 10000 pixels" in answer.text) == (422, True)
 
 
 def test_a_zip_that_unpacks_to_too_much_is_not_unpacked(serve, monkeypatch):

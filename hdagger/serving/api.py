@@ -9,8 +9,8 @@ import json
 import re
 import shutil
 import zipfile
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -150,9 +150,9 @@ def routes(queue: Queue, limits: Limits, prior: str | None) -> APIRouter:
         folder = Folder(queue.root)
         try:
             source = _saved(file, folder.given)
-            with reading:
+            with reading, _told(folder):
                 _check_extent(kind, source, limits)
-                job, wanted = _told(folder, lambda: kind.look(source))
+                job, wanted = kind.look(source)
                 return _look(source.name, kind, job, folder.hidden(wanted))
         finally:
             folder.remove()
@@ -198,11 +198,10 @@ def routes(queue: Queue, limits: Limits, prior: str | None) -> APIRouter:
             extras = {one.filename or "": _saved(one, folder.beside) for one in sent}
             if mask is not None:
                 said.setdefault("mask", mask.filename or "")
-            with reading:
+            with reading, _told(folder):
                 for path in (source, *extras.values()):
                     _check_extent(kind, path, limits)
-                located = _told(folder, lambda: kind.located(said, _places(extras)))
-                job = _told(folder, lambda: kind.job(source, located))
+                job = kind.job(source, kind.located(said, _places(extras)))
             height, width = (job.measurement.signal_shape or tuple(job.measurement.y.shape))[-2:]
             limits.check("pixels", height * width)
             task = Task(folder, _sent_name(file), job, recipe, list(extras.values()))
@@ -286,10 +285,11 @@ def _object(text: str) -> dict[str, Any]:
     return said
 
 
-def _told(folder: Folder, read: Any) -> Any:
-    """What reading gives; what it raises is told as it is, without the folder's name."""
+@contextmanager
+def _told(folder: Folder) -> Iterator[None]:
+    """What reading raises is told in its line, without the folder's name."""
     try:
-        return read()
+        yield
     except HDaggerError as error:
         raise SettingError(folder.hidden(str(error))) from error
     except Exception as error:  # whatever a file makes a reader raise
@@ -320,7 +320,9 @@ def _saved(file: UploadFile, folder: Path) -> Path:
     return path
 
 
-def _places(sent: Mapping[str, Path]) -> Any:
+def _places(sent: Mapping[str, Path]) -> Callable[[str], Path]:
+    """From the name of a file to where it lies; one that was not sent is refused."""
+
     def place(name: str) -> Path:
         if name not in sent:
             raise SettingError(
@@ -335,25 +337,14 @@ def _places(sent: Mapping[str, Path]) -> Any:
 def _check_extent(kind: Domain, source: Path, limits: Limits) -> None:
     """Refuses what unpacks to too much, before it is unpacked."""
     if zipfile.is_zipfile(source):
-        try:
-            with zipfile.ZipFile(source) as archive:
-                size = sum(entry.file_size for entry in archive.infolist())
-        except zipfile.BadZipFile:
-            return
+        with zipfile.ZipFile(source) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
         if size > UNPACKED * limits.bytes:
             raise SettingError(
                 f"Wanted at most {UNPACKED * limits.bytes} bytes unpacked, but {source.name} has "
                 f"{size}. Crop it."
             )
-    elif source.suffix in kind.suffixes and (pixels := _pixels(kind, source)) is not None:
-        limits.check("pixels", pixels)
-
-
-def _pixels(kind: Domain, source: Path) -> int | None:
-    try:
-        return kind.pixels_in(source)
-    except FileError as error:
-        raise FileError(str(error).replace(f"{source.parent}/", "")) from error
+    limits.check("pixels", kind.pixels_in(source) or 0)
 
 
 def _look(name: str, kind: Domain, job: Job | None, wanted: str) -> Look:
