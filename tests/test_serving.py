@@ -619,6 +619,7 @@ def test_other_domains_are_served(serve, run, tmp_path):
 )
 def test_what_cannot_be_served_is_said_in_a_line(run, given, line, monkeypatch):
     monkeypatch.delenv("HDAGGER_TOKEN", raising=False)
+    monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: pytest.fail("it is served"))
     code, out, error = run("serve", *given)
     assert (code, out) == (2, "")
     assert line in error
