@@ -5,6 +5,7 @@ import io
 import json
 import os
 import random
+import re
 import signal
 import struct
 import subprocess
@@ -12,7 +13,7 @@ import sys
 import time
 import zipfile
 import zlib
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -624,6 +625,14 @@ def test_what_cannot_be_served_is_said_in_a_line(run, given, line, monkeypatch):
     assert (code, out) == (2, "")
     assert line in error
     assert len(error.strip().splitlines()) == 1
+
+
+def test_the_limits_of_the_documentation_are_those_that_hold():
+    page = (Path(__file__).parents[1] / "docs/page.md").read_text()
+    told = dict(re.findall(r"^\| `(\w+)` \| (\d+)", page, re.MULTILINE))
+    both = re.search(r"^\| `steps`, `samples` \| (\d+), (\d+) \|", page, re.MULTILINE)
+    told |= dict(zip(("steps", "samples"), both.groups(), strict=True))
+    assert {name: int(value) for name, value in told.items()} == asdict(Limits())
 
 
 def test_what_is_not_installed_is_said_in_a_line(run, monkeypatch):
