@@ -285,6 +285,7 @@ def test_two_people_at_once_see_their_own(visit, app):
     one.click("#again")
     view(one, "start")
     view(two, "done")
+    view(one, "start")
     assert two.locator("#shown").evaluate("it => it.naturalWidth") == 32
     end = time.monotonic() + LONG / 1000
     while any(task.name == "one.png" for task in list(app.state.queue._tasks.values())):

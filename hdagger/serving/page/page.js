@@ -282,19 +282,29 @@ async function restore() {
   await follow(status);
 }
 
+// Shows a job until it is over, or until another file is asked for.
 async function follow(status) {
-  job = status.id;
+  const id = job = status.id;
   show("run");
+  try {
+    await watch(id, status);
+  } catch (error) {
+    if (job === id) throw error;
+  }
+}
+
+async function watch(id, status) {
   for (let seen = 0; ["queued", "running"].includes(status.state);) {
     tell(status);
     if (status.step > seen) {
       seen = status.step;
-      await preview();
+      await preview(id);
     }
     await new Promise((done) => setTimeout(done, POLL));
-    if (job !== status.id) return; // another file was asked for meanwhile
-    status = await (await ask(`jobs/${job}`)).json();
+    if (job !== id) return;
+    status = await (await ask(`jobs/${id}`)).json();
   }
+  if (job !== id) return;
   if (status.state === "done") return finish(status);
   show("edit");
   if (status.error) throw new Error(status.error);
@@ -312,8 +322,8 @@ function tell(status) {
     : "Getting ready.";
 }
 
-async function preview() {
-  const answer = await ask(`jobs/${job}/preview.png`);
+async function preview(id) {
+  const answer = await ask(`jobs/${id}/preview.png`);
   if (answer.status === 204) return; // it has ended meanwhile
   const image = new Image();
   image.src = urlOf(await answer.blob());
