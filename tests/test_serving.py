@@ -33,7 +33,7 @@ from fastapi.testclient import TestClient
 from hdagger.serving.api import application
 
 HERE = "http://127.0.0.1:7860"
-LIMITS = Limits(bytes=2_000_000, pixels=10_000, samples=16)
+LIMITS = Limits(bytes=2_000_000, pixels=10_000, samples=16, seconds=100)
 
 
 def png(side=16, seed=0, mode="RGB", size=None):
