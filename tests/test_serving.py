@@ -223,6 +223,8 @@ def test_the_queue_has_an_order_and_cancel_works_at_any_time(serve):
     assert [position(id) for id in (first, second, third)] == [0, 1, 2]
     assert client.post(f"/api/jobs/{second}/cancel").json()["state"] == "cancelled"
     assert position(third) == 1
+    fourth = submitted(client)
+    assert position(fourth) == 2
     end = time.monotonic() + 60
     while not client.get(f"/api/jobs/{first}").json()["step"] and time.monotonic() < end:
         time.sleep(0.01)
@@ -236,6 +238,8 @@ def test_the_queue_has_an_order_and_cancel_works_at_any_time(serve):
     assert status["step"] < status["steps"] / 2, "it ended long before its end"
     assert task.done - before < 50
     assert until(client, third, "done")["position"] == 0
+    until(client, fourth, "done")
+    assert queue.get(third)._began < queue.get(fourth)._began
     assert client.get(f"/api/jobs/{first}/files").json() == []
     assert client.post(f"/api/jobs/{third}/cancel").json()["state"] == "done"
 
