@@ -5,8 +5,9 @@ model that was trained for some tasks joins by a file of weights, whose kind is 
 ``CONTENDERS``: what that names has ``load(path)``, or is a function of the path, and gives a
 :class:`Contender`.
 
-In the text form of a contender its name comes first, then ``cc`` if it is to be told the label of
-each picture, then settings: ``"ddrm cc"``, ``"snips steps=100 repeats=2"``, ``"model.safetensors"``.
+In the text form of a contender its name comes first, then ``cc`` if it is to be told the label
+of each picture, then settings: ``"ddrm cc"``, ``"snips steps=100 repeats=2"``. A file of weights
+stands for itself.
 """
 
 from collections.abc import Callable, Mapping, Sequence
