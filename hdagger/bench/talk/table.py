@@ -133,8 +133,9 @@ def shown(name: str, cell: Cell) -> str:
     _, unit, digits = COLUMNS[name]
     estimate = cell[name]
     text = f"{unit * estimate.value:{digits}}"
-    is_cost = name in COSTS or estimate.half is None
-    return text if is_cost else f"{text} ± {unit * estimate.half:{digits}}"
+    if name in COSTS or estimate.half is None:
+        return text
+    return f"{text} ± {unit * estimate.half:{digits}}"
 
 
 def write(plan: Plan, rows: Sequence[Row], features: str = "") -> str:
