@@ -87,7 +87,7 @@ class Plan:
             "protocol": PROTOCOL,
             "label": source.label,
             "item": source.item,
-            "task": _measured(self, source, task),
+            "task": _measured(self, source, task, source.stamp),
             "contender": dict(self.contender(method).made_of),
             "samples": self.samples,
             "seed": self.seed,
@@ -163,7 +163,7 @@ def _done(plan: Plan, source: Source, task: str, method: str) -> Row | None:
     try:
         row = json.loads(_with(place, ".json").read_text())
         right = row["how_sha256"] == plan.how(source, task, method)
-        whole = "refused" in row or _with(place, ".png").is_file()
+        whole = "refused" in row or plan.picture(source, task, method).is_file()
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return row if right and whole else None
@@ -259,20 +259,20 @@ def _contender(method: str, prior: str) -> Contender:
 
 
 @lru_cache(maxsize=64)
-def _measured(plan: Plan, source: Source, task: str) -> tuple[object, ...]:
-    """What is measured, and how: of the arrays their SHA-256."""
+def _measured(plan: Plan, source: Source, task: str, stamp: tuple[int, int]) -> tuple[object, ...]:
+    """What is measured, and how: of picture and arrays their SHA-256."""
     x, its = _read(plan, source), TASKS[task]
     arrays = its.arrays(tuple(x.shape), source.item, plan.seed)
     hashed = sorted((name, sha256_of(value)) for name, value in arrays.items())
     return sha256_of(x), its.text, its.sigma_y, hashed
 
 
-_latest: dict[tuple[Path, int, int], Tensor] = {}
+_latest: dict[tuple[object, ...], Tensor] = {}
 
 
 def _read(plan: Plan, source: Source) -> Tensor:
     """The pixels of a picture; the latest one is kept."""
-    key = source.path, _prior(plan.prior).card.channels, plan.side
+    key = source.path, source.stamp, _prior(plan.prior).card.channels, plan.side
     if key not in _latest:
         _latest.clear()
         _latest[key] = plan.pixels(source)
