@@ -116,10 +116,10 @@ TALK_MUTATIONS = (
         "test_talk.py -k trusted",
     ),
     Mutation(
-        "talk: features of a last layer without its bend",
+        "talk: scores of labels for features",
         "priors/classifier.py",
-        "return functional.silu(h).mean(dim=(2, 3))",
-        "return h.mean(dim=(2, 3))",
+        "self.net.pooled(*self.shown(x, level)).to(x)",
+        "self.net(*self.shown(x, level)).to(x)",
         "test_talk.py -k last_layer_reads",
     ),
     Mutation(

@@ -103,10 +103,10 @@ def _script(path: Path, trusted: bool) -> Model:
         ) from error
 
 
-def _three(x: Pictures) -> Pictures:
+def _three(x: Pictures) -> Float[Tensor, "n 3 height width"]:
     x = x.float().clamp(-1, 1)
     return x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x
 
 
-def _shown(x: Pictures) -> Pictures:
+def _shown(x: Pictures) -> Float[Tensor, "n 3 height width"]:
     return (_three(x) + 1) / 2
