@@ -123,6 +123,13 @@ TALK_MUTATIONS = (
         "test_talk.py -k last_layer_reads",
     ),
     Mutation(
+        "talk: a network's layers are padded on both sides alike",
+        "bench/talk/efficientnet.py",
+        "pad(x, (across // 2, across - across // 2, down // 2, down - down // 2))",
+        "pad(x, (across - across // 2,) * 2 + (down - down // 2,) * 2)",
+        "test_talk.py -k knows_a_bee",
+    ),
+    Mutation(
         "talk: KID with its diagonal",
         "bench/talk/scores.py",
         "kernel(x, x).fill_diagonal_(0) + kernel(y, y).fill_diagonal_(0)",

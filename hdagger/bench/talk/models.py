@@ -1,7 +1,8 @@
 """What judges a table beside arithmetic: a classifier, features, a perceptual distance.
 
-Each is one of hdagger's classifiers by its name, or a file of the user in TorchScript, which is
-code: it runs only if the user says that it is trusted. Pictures go in as float32, in three
+Each is one of hdagger's classifiers by its name, ``efficientnet-lite0`` where that is installed,
+or a file of the user in TorchScript, which is code: it runs only if the user says that it is
+trusted. Pictures go in as float32, in three
 channels whatever the prior's.
 
     a classifier    pictures in [0, 1], (n, 3, h, w) -> (n, classes)
@@ -24,6 +25,8 @@ from ...errors import FileError, SettingError
 from ...files import brief, check_file, fingerprint
 from ...priors import zoo
 from ...priors.classifier import NoisyClassifier
+from . import efficientnet
+from .efficientnet import EfficientNetLite
 
 Pictures: TypeAlias = Float[Tensor, "n channels height width"]
 Model: TypeAlias = Callable[..., Tensor]
@@ -38,6 +41,8 @@ def sha256_of(name: str) -> str:
     """Of a model's weights; empty for none."""
     if not name:
         return ""
+    if name == efficientnet.NAME:
+        return fingerprint(efficientnet.weights_file())
     return fingerprint(Path(name)) if name.endswith(SCRIPTS) else zoo.sha256_of(zoo.card(name))
 
 
@@ -51,6 +56,9 @@ def classifier(name: str, trusted: bool) -> Model:
     if name.endswith(SCRIPTS):
         network = _script(Path(name), trusted)
         return lambda x: network(_shown(x))
+    if name == efficientnet.NAME:
+        lite = EfficientNetLite.load()
+        return lambda x: lite.scores(_shown(x))
     own = zoo.load_classifier(name)
     return lambda x: own(x.float(), torch.tensor(CLEAN))
 
@@ -67,11 +75,14 @@ def features(name: str, trusted: bool) -> Model:
     if name.endswith(SCRIPTS):
         network = _script(Path(name), trusted)
         return lambda x: network(_shown(x))
+    if name == efficientnet.NAME:
+        lite = EfficientNetLite.load()
+        return lambda x: lite.features(_shown(x))
     own = zoo.load_classifier(name)
     if not isinstance(own, NoisyClassifier):
         raise SettingError(
-            f"Wanted a classifier that tells its features, but {name} does not. Give a "
-            "TorchScript file, or digits-classifier."
+            f"Wanted a classifier that tells its features, but {name} does not. Give "
+            f"{efficientnet.NAME}, digits-classifier, or a TorchScript file."
         )
     return lambda x: own.features(x.float(), torch.tensor(CLEAN))
 
