@@ -196,9 +196,11 @@ def test_code_runs_only_if_it_is_trusted(tmp_path):
 def test_the_features_of_a_classifier_are_what_its_last_layer_reads(reader):
     x = torch.rand(3, 1, 16, 16) * 2 - 1
     network = NoisyClassifier.load(Path(reader))
-    seen = models.features(reader, False)(x)
+    seen = network.features(x, torch.tensor(models.CLEAN))
     read = network.net.head(seen).log_softmax(1)
     torch.testing.assert_close(read, models.classifier(reader, False)(x))
+    features = models.features(reader, False)(x)
+    assert float(features.std(1, correction=0).mean()) == pytest.approx(1, abs=0.01)
 
 
 def test_a_network_of_imagenet_that_pip_fetches_knows_a_bee():

@@ -104,7 +104,7 @@ class EfficientNetLite:
 
     def _layer(self, x: Tensor, name: str, norm: str, stride: int = 1) -> Tensor:
         """A convolution, padded so that it ends with the last pixel, and its normalisation."""
-        weight, of = self.weights[f"{name}.weight"], self.weights
+        weight = self.weights[f"{name}.weight"]
         reach = weight.shape[-1]
         down, across = (
             max((-(-side // stride) - 1) * stride + reach - side, 0) for side in x.shape[-2:]
@@ -112,5 +112,6 @@ class EfficientNetLite:
         x = pad(x, (across // 2, across - across // 2, down // 2, down - down // 2))
         groups = x.shape[1] // weight.shape[1]
         x = conv2d(x, weight, stride=stride, groups=groups)
-        held = (of[f"{norm}.{part}"] for part in ("running_mean", "running_var", "weight", "bias"))
-        return batch_norm(x, *held, eps=1e-3)
+        parts = ("running_mean", "running_var", "weight", "bias")
+        mean, variance, scale, shift = (self.weights[f"{norm}.{part}"] for part in parts)
+        return batch_norm(x, mean, variance, scale, shift, eps=1e-3)

@@ -20,6 +20,7 @@ from typing import TypeAlias
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from ...errors import FileError, SettingError
 from ...files import brief, check_file, fingerprint
@@ -67,7 +68,8 @@ def classifier(name: str, trusted: bool) -> Model:
 def features(name: str, trusted: bool) -> Model:
     """Pictures in [-1, 1] -> features, ``(n, d)``.
 
-    Of one of hdagger's classifiers they are the mean over space of its last layer.
+    Of one of hdagger's classifiers they are the mean over space of its last layer, each picture's
+    of mean 0 and variance 1.
 
     Raises:
         HDaggerError: There is no such model.
@@ -84,7 +86,7 @@ def features(name: str, trusted: bool) -> Model:
             f"Wanted a classifier that tells its features, but {name} does not. Give "
             f"{efficientnet.NAME}, digits-classifier, or a TorchScript file."
         )
-    return lambda x: own.features(x.float(), torch.tensor(CLEAN))
+    return lambda x: layer_norm(own.features(x.float(), torch.tensor(CLEAN)))
 
 
 @cache
@@ -96,6 +98,11 @@ def distance(name: str, trusted: bool) -> Model:
     """
     network = _script(Path(name), trusted)
     return lambda x, y: network(_three(x), _three(y)).flatten()
+
+
+def layer_norm(x: Tensor) -> Tensor:
+    """Each row in mean 0 and variance 1."""
+    return functional.layer_norm(x, x.shape[1:])
 
 
 def _script(path: Path, trusted: bool) -> Model:

@@ -42,6 +42,10 @@ COLUMNS: Mapping[str, tuple[str, float, str]] = {
 }
 """Score -> what a table calls it, in what unit, with how many digits."""
 
+FEWEST_FOR_KID = 100
+"""Pictures for which a figure shows KID: of fewer it says little, and is below 0, since each
+restored picture is near its own original."""
+
 COSTS = ("calls", "seconds", "peak_mb")
 
 PALETTE = (
@@ -230,11 +234,13 @@ def table_csv(plan: Plan, cells: Cells) -> str:
 
 
 def figure(plan: Plan, cells: Cells, path: Path) -> None:
-    """A panel for each task: how close one sample is, and how far the set is from the real one.
+    """A panel for each task: what a contender costs, and how good it is. Left and low is good.
 
-    Without features the second is the ranked score. Right and low is good. Bars are 95 %.
+    How good is told by KID where there are a hundred pictures and features, else by the ranked
+    score. Bars are 95 %.
     """
-    y = "kid" if any("kid" in cell for cell in cells.values()) else "crps"
+    many = len(plan.pictures) >= FEWEST_FOR_KID
+    y = "kid" if many and any("kid" in cell for cell in cells.values()) else "crps"
     title, unit, _ = COLUMNS[y]
     tasks = [task for task in plan.tasks if any(key[0] == task for key in cells)]
     rows = -(-len(tasks) // 2)
@@ -249,8 +255,7 @@ def figure(plan: Plan, cells: Cells, path: Path) -> None:
                 if cell is None:
                     axes.plot([], [], "o", color=colour, label=method)
                     continue
-                bars = {"xerr": cell["psnr"].half, "yerr": unit * (cell[y].half or 0)}
-                at = cell["psnr"].value, unit * cell[y].value
-                axes.errorbar(*at, **bars, fmt="o", color=colour, elinewidth=0.7, label=method)
-            axes.set(title=TASKS[task].title, xlabel="PSNR of one sample, dB", ylabel=title)
-            axes.set_yscale("symlog" if y == "kid" else "linear")
+                at, bar = (cell["calls"].value, unit * cell[y].value), unit * (cell[y].half or 0)
+                axes.errorbar(*at, bar, fmt="o", color=colour, elinewidth=0.8, label=method)
+            axes.set(title=f"{TASKS[task].title}: {title}", xlabel="network calls a sample")
+            axes.set_xscale("log")
