@@ -11,10 +11,10 @@ TALK_MUTATIONS = (
         "test_exact_posterior.py -k data_and_denoiser_agree",
     ),
     Mutation(
-        "RED: the gradient's step is twice as long",
+        "RED: the gradient takes the prior for as sure as the data",
         "samplers/red.py",
-        "x + 2 / (r2 + sigma_y2) * descent",
-        "x + 4 / (r2 + sigma_y2) * descent",
+        "+ sigma_y2 * (D - x)",
+        "+ (D - x)",
         "test_exact_posterior.py -k data_and_denoiser_agree",
     ),
     Mutation(
