@@ -373,8 +373,9 @@ def test_a_trained_contender_joins_by_its_file(monkeypatch, run, folder, prior, 
     more = ("--tasks", TASKS_OF, "--methods", path)
     code, printed, err = run(*arguments(folder, prior, tmp_path / "out", *more))
     assert code == 0, err
-    assert f"- {path}, 4 pictures: Wanted x4, but got something else." in printed
-    assert f"- {path}: nothing" in printed
+    assert "- gray, 4 pictures: Wanted x4, but got something else." in printed
+    assert "| gray | cannot |" in printed
+    assert "- gray: nothing" in printed
     assert contender(str(path), Prior.of(Recipe(prior=prior))).name == "gray"
     with pytest.raises(SettingError, match="Wanted a kind of contender"):
         contender(prior, Prior.of(Recipe(prior=prior)))

@@ -68,9 +68,11 @@ class Plan:
     out: Path
 
     def contender(self, method: str) -> Contender:
+        """The contender of a text form, loaded once a process."""
         return _contender(method, self.prior)
 
     def pixels(self, source: Source) -> Tensor:
+        """A clean picture, ``(channels, side, side)`` in [-1, 1]."""
         return source.read(_prior(self.prior).card.channels, self.side)
 
     def place(self, source: Source, task: str, method: str) -> Path:
@@ -175,7 +177,10 @@ def _with(place: Path, suffix: str) -> Path:
 
 
 def make(plan: Plan, source: Source, task: str, method: str) -> None:
-    """Restores a picture, and writes its row and the first of its samples."""
+    """Restores a picture, and writes its row and the first of its samples.
+
+    What a contender cannot do, and where it diverges, is a row that says so.
+    """
     its, contestant, x = TASKS[task], plan.contender(method), _read(plan, source)
     measurement = its.measured(x, source.item, plan.seed)
     row: Row = {
@@ -192,11 +197,11 @@ def make(plan: Plan, source: Source, task: str, method: str) -> None:
                 drawn = contestant.restore(
                     Case(measurement, source.item, source.label), plan.samples, plan.seed
                 )
+            scores = _scores(plan, drawn.draws, x, source.label)
         except HDaggerError as error:
             row["refused"] = str(error)
         else:
-            row["scores"] = _scores(plan, drawn.draws, x, source.label)
-            row["calls"] = drawn.provenance["nfe"]
+            row |= {"scores": scores, "calls": drawn.provenance["nfe"]}
             row |= {"seconds": cost["seconds"] / len(drawn.draws), "peak_mb": cost["peak_mb"]}
             to_image(drawn.draws[0]).save(_with(partial / place.name, ".png"))
         _with(partial / place.name, ".json").write_text(json.dumps(row, indent=1) + "\n")

@@ -87,7 +87,8 @@ def cells_of(plan: Plan, rows: Sequence[Row], features: str = "") -> Cells:
 def means(rows: Sequence[Row]) -> Cell:
     """Of every score of a picture, over the pictures."""
     scores = [row["scores"] | {name: row[name] for name in COSTS} for row in rows]
-    return {name: Estimate.of([each[name] for each in scores]) for name in scores[0]}
+    found = {name: Estimate.of([each[name] for each in scores]) for name in scores[0]}
+    return found | {"pictures": Estimate(len(rows))}
 
 
 class Sets:
@@ -180,13 +181,13 @@ def markdown(plan: Plan, rows: Sequence[Row], cells: Cells, features: str = "") 
             cell = cells.get((task, method))
             inner = ["cannot"] if cell is None else [shown(name, cell) for name in names]
             inner += [""] * (len(names) - len(inner))
-            lines.append(f"| {method} | {' | '.join(inner)} |")
-        lines += _refusals([row for row in rows if row["task"] == task and "refused" in row])
+            lines.append(f"| {plan.contender(method).name} | {' | '.join(inner)} |")
+        lines += _refusals(plan, [r for r in rows if r["task"] == task and "refused" in r])
         lines += _published(task)
     lines += ["", "## What the training cost", ""]
-    costs = {method: plan.contender(method).cost for method in plan.methods}
+    costs = {each.name: each.cost for each in map(plan.contender, plan.methods)}
     for cost in dict.fromkeys(costs.values()):
-        who = ", ".join(method for method in costs if costs[method] == cost)
+        who = ", ".join(name for name in costs if costs[name] == cost)
         lines.append(f"- {who}: {cost}")
     return "\n".join(lines) + "\n"
 
@@ -197,10 +198,10 @@ def said(task: str) -> str:
     return f"{its.text}, " + (f"noise {its.sigma_y:g} in [-1, 1]" if its.sigma_y else "no noise")
 
 
-def _refusals(rows: Sequence[Row]) -> list[str]:
+def _refusals(plan: Plan, rows: Sequence[Row]) -> list[str]:
     """Why cells are empty, or are of fewer pictures."""
-    counted = Counter((row["method"], row["refused"]) for row in rows)
-    lines = [f"- {method}, {count} pictures: {why}" for (method, why), count in counted.items()]
+    counted = Counter((plan.contender(row["method"]).name, row["refused"]) for row in rows)
+    lines = [f"- {name}, {count} pictures: {why}" for (name, why), count in counted.items()]
     return ["", *lines] if lines else []
 
 
@@ -229,7 +230,8 @@ def table_csv(plan: Plan, cells: Cells) -> str:
     for (task, method), cell in cells.items():
         found = [cell.get(name) for name in names]
         values = [v for e in found for v in (("", "") if e is None else (e.value, e.half))]
-        writer.writerow([task, method, len(plan.pictures), *values])
+        count = int(cell["pictures"].value)
+        writer.writerow([task, plan.contender(method).name, count, *values])
     return text.getvalue()
 
 
@@ -251,11 +253,11 @@ def figure(plan: Plan, cells: Cells, path: Path) -> None:
                 axes.set_axis_off()
                 continue
             for method, colour in zip(plan.methods, cycle(PALETTE)):
-                cell = cells.get((task, method))
+                cell, name = cells.get((task, method)), plan.contender(method).name
                 if cell is None:
-                    axes.plot([], [], "o", color=colour, label=method)
+                    axes.plot([], [], "o", color=colour, label=name)
                     continue
                 at, bar = (cell["calls"].value, unit * cell[y].value), unit * (cell[y].half or 0)
-                axes.errorbar(*at, bar, fmt="o", color=colour, elinewidth=0.8, label=method)
+                axes.errorbar(*at, bar, fmt="o", color=colour, elinewidth=0.8, label=name)
             axes.set(title=f"{TASKS[task].title}: {title}", xlabel="network calls a sample")
             axes.set_xscale("log")
