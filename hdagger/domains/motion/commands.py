@@ -284,12 +284,12 @@ def train(
     from .learning import MotionPlan, MotionTraining
 
     training = MotionTraining(MotionPlan.read(plan), out)
-    console, total = Console(highlight=False), 3600 * training.plan.hours
+    console = Console(highlight=False)
     training.run(
         lambda now: console.print(
             f"step {now.step}  loss {now.loss:.4f}  held out "
             f"{' / '.join(f'{error:.3f}' for error in now.held_out)}  "
-            f"left {time.strftime('%H:%M:%S', time.gmtime(max(0, total - now.seconds)))}"
+            f"left {time.strftime('%H:%M:%S', time.gmtime(training.left))}"
         ),
         report_every=30.0,
     )
