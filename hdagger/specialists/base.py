@@ -1,7 +1,8 @@
 """What all of them share: what they are shown of the data, their file, and one call that answers."""
 
 import abc
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from pathlib import Path
+from typing import ClassVar, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from ..domains.pictures.words import operator_of
 from ..errors import ShapeError
+from ..files import fingerprint
 from ..measurement import Measurement
 from ..operators.base import LinearOperator, PinvOperator
 from ..priors.unet import OfPictures
@@ -16,6 +18,9 @@ from ..problem import Problem
 from ..samplers.base import on_rung
 from ..samples import PosteriorSamples
 from ..tensors import Noise, SampleNoise, Signal
+
+
+Kind = TypeVar("Kind", bound="Specialist")
 
 
 @runtime_checkable
@@ -61,6 +66,15 @@ class Specialist(OfPictures, abc.ABC):
 
     one_answer: ClassVar[bool] = False
     """Whether all of its samples are the same."""
+
+    sha256: str = ""
+    """Of the file that it was read from."""
+
+    @classmethod
+    def load(cls: type[Kind], path: Path) -> Kind:
+        network = super().load(path)
+        network.sha256 = fingerprint(path)
+        return network
 
     @abc.abstractmethod
     def taught(
@@ -108,9 +122,9 @@ class Specialist(OfPictures, abc.ABC):
         )
 
     @property
-    def made_of(self) -> dict[str, Any]:
+    def made_of(self) -> dict[str, str]:
         """What its answers depend on."""
-        return {"kind": self.kind, **self.notes}
+        return {"kind": self.kind, "weights_sha256": self.sha256}
 
     def restore(self, case: Case, samples: int, seed: int) -> PosteriorSamples:
         """Answers to one measurement, in float32; one if they would all be the same.

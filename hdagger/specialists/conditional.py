@@ -29,12 +29,14 @@ from ..samplers.walk import karras_levels
 from ..tensors import Noise, Signal
 from .base import Specialist, in_frame, unlabelled
 
-WALK = DDIM(eta=0.0, solver="heun")
-LEVELS = karras_levels(10, low=0.02, high=80.0)
+WALK = DDIM(eta=0.0, solver="multistep")
+LEVELS = karras_levels(20, low=0.02, high=20.0)
+"""Of Gaussian signals of a deviation of .14 to .6 the samples then have 1.02 to 1.04 times the
+variance; ten steps of Heun's, as many calls, leave .71 to .78 of it."""
 
 
 class Conditional(Specialist, UNetDenoiser):
-    """E[x0 | x, y], and samples of p(x0 | y) by Heun's walk of 19 calls.
+    """E[x0 | x, y], and samples of p(x0 | y) by a walk of 20 calls.
 
     Args:
         shape: Of the network; as many channels are given as a picture has.

@@ -23,7 +23,7 @@ from ..tensors import Noise, Signal
 from .base import Specialist
 from .generator import Generator, Summary, descend, misfit
 
-STEPS, RATE = 300, 0.05
+STEPS, RATE = 300, 0.1
 
 
 class Autoencoder(nn.Module):
