@@ -140,7 +140,9 @@ class DenoisingCourse(Course[Progress]):
     file: ClassVar[str] = "prior.safetensors"
     """What people use of it, in its folder."""
 
-    def __init__(self, plan: DenoisingPlan, folder: Path, network: OfPictures, device: str) -> None:
+    def __init__(
+        self, plan: DenoisingPlan, folder: Path, network: OfPictures, device: str
+    ) -> None:
         self._denoising, self.device, self.denoiser = plan, device, network
         if plan.start and isinstance(network, UNetDenoiser):
             network.grow(UNetDenoiser.load(plan.start))

@@ -25,6 +25,7 @@ from mutations_lens import LENS_MUTATIONS
 from mutations_motion import MOTION_MUTATIONS
 from mutations_mri import MRI_MUTATIONS
 from mutations_pipeline import PIPELINE_MUTATIONS
+from mutations_specialists import SPECIALIST_MUTATIONS
 from mutations_variance import VARIANCE_MUTATIONS
 from rich.console import Console
 from rich.table import Table
@@ -43,6 +44,7 @@ MUTATIONS = (
     *BATCH_MUTATIONS,
     *MOTION_MUTATIONS,
     *MRI_MUTATIONS,
+    *SPECIALIST_MUTATIONS,
 )
 
 

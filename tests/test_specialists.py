@@ -163,6 +163,15 @@ def test_a_network_sees_the_mean_of_white_signals(generator):
     assert torch.allclose(enlarged[..., ::2, ::2], enlarged[..., 1::2, 1::2])
 
 
+def test_each_row_of_data_has_its_own_answer(generator):
+    network = Exact(SMALL)
+    _, problem = GAUSSIAN.draw(3, torch.Generator().manual_seed(2))
+    zeros = lambda shape: torch.zeros(shape).double()
+    told, _ = network.restored(problem, zeros)
+    one, _ = network.restored(Problem(problem.y[2:], problem.H, NOISE), zeros)
+    assert torch.allclose(told[2], one[0])
+
+
 class Linear(nn.Module):
     """A generator whose pictures are B z + b."""
 
@@ -205,6 +214,17 @@ def test_weights_that_move_meet_the_data_and_stay_a_picture_s_own(generator):
     row = Problem(problem.y[1:2], problem.H, NOISE)
     alone, _ = search.search(G, [("layer.",)], codes[1:2], row)
     assert torch.allclose(alone[0], found[1], atol=1e-6)
+
+
+def test_the_search_begins_at_the_nearest_of_its_candidates(generator):
+    G, problem, _, _ = linear_case(generator)
+    codes = torch.randn(3, 5, 6, generator=generator).double()
+    found, _ = Progressive(code_steps=1, weight_steps=0, code_rate=0.0).search(
+        G, [], codes, problem
+    )
+    made = torch.stack([G(z) for z in codes])
+    off = torch.stack([problem.residual(made[:, k]).square().sum((1, 2, 3)) for k in range(5)])
+    assert torch.allclose(found, made[torch.arange(3), off.argmin(0)])
 
 
 def test_stages_set_weights_free_from_the_lowest_level_up():
@@ -256,7 +276,9 @@ def test_the_bound_is_that_of_its_parts(generator):
     nn.init.constant_(network.net.log_variance, -1.0)
     loss = network.taught(x0, x0, torch.ones(4), torch.Generator().manual_seed(5))
     mean, log_spread = network.net.encoder(x0).chunk(2, dim=1)
-    z = mean + (log_spread / 2).exp() * torch.randn(4, 8, generator=torch.Generator().manual_seed(5))
+    z = mean + (log_spread / 2).exp() * torch.randn(
+        4, 8, generator=torch.Generator().manual_seed(5)
+    )
     normal = torch.distributions.Normal
     code = normal(mean, (log_spread / 2).exp())
     bound = normal(network.net.generator(z), torch.tensor(-0.5).exp()).log_prob(x0).sum()
@@ -299,9 +321,10 @@ def test_a_file_is_read_again_and_answers_alike(kind, tmp_path, quick_search):
     drawn = read.restore(case(), 2, seed=0)
     assert drawn.draws.shape == (1 if kind.one_answer else 2, 1, SIDE, SIDE)
     assert drawn.draws.dtype == torch.float32
-    assert drawn.provenance["nfe"] == {"conditional": 20, "regression": 1, "gan": 13, "vae": 5}[
-        kind.kind
-    ]
+    assert (
+        drawn.provenance["nfe"]
+        == {"conditional": 20, "regression": 1, "gan": 13, "vae": 5}[kind.kind]
+    )
     assert torch.equal(drawn.draws, read.restore(case(), 2, seed=0).draws)
     if not kind.one_answer:
         assert not torch.equal(drawn.draws[0], drawn.draws[1])

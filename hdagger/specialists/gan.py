@@ -74,7 +74,9 @@ class Progressive:
         with torch.no_grad():
             tried = torch.stack([misfit(problem, generator(z)) for z in codes.unbind(1)])
         code = codes[torch.arange(len(codes)), tried.argmin(dim=0)].clone()
-        descend(lambda: misfit(problem, generator(code)), [(code, self.code_rate)], self.code_steps)
+        descend(
+            lambda: misfit(problem, generator(code)), [(code, self.code_rate)], self.code_steps
+        )
         calls = codes.shape[1] + self.code_steps
 
         own = {n: w.detach().expand(len(code), *w.shape).clone() for n, w in _weights(generator)}

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..course import read_plan
 from ..domains.pictures.masks import read_mask
+from ..domains.pictures.reading import read_kernel
 from ..domains.pictures.training import Training, TrainingPlan
 from ..domains.pictures.words import operator_for_signal
 from ..domains.pictures.writing import to_image
@@ -36,6 +37,8 @@ class SpecialistPlan(TrainingPlan):
         task: The operator whose data it is shown, in text form.
         sigma_y: Standard deviation of the noise on them.
         mask: Picture of what is missing, white, for the word ``mask``.
+        kernel: Picture of the blur, white on black, for the word ``kernel``.
+        title: What tables call the task; by default its text form.
     """
 
     example: ClassVar[str] = "training/specialists/digits-palette-x4.toml"
@@ -47,6 +50,8 @@ class SpecialistPlan(TrainingPlan):
     task: str = "none"
     sigma_y: float = 0.0
     mask: Path | None = None
+    kernel: Path | None = None
+    title: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -55,6 +60,11 @@ class SpecialistPlan(TrainingPlan):
                 f"Wanted crops of one size, of which the task is, but got {list(self.crops)}. "
                 f"Try crops = [{self.crops[0]}]."
             )
+
+    def arrays(self) -> dict[str, Tensor]:
+        """What the task needs beyond its text."""
+        files = {"mask": (self.mask, read_mask), "kernel": (self.kernel, read_kernel)}
+        return {name: read(path) for name, (path, read) in files.items() if path is not None}
 
 
 class SpecialistTraining(Training):
@@ -68,13 +78,10 @@ class SpecialistTraining(Training):
 
     file = FILE
 
-    def __init__(
-        self, plan: SpecialistPlan, folder: Path, device: str | None = None
-    ) -> None:
+    def __init__(self, plan: SpecialistPlan, folder: Path, device: str | None = None) -> None:
         self.task = plan
-        arrays = {} if plan.mask is None else {"mask": read_mask(plan.mask)}
         shape = (plan.unet.channels, plan.crops[0], plan.crops[0])
-        H = operator_for_signal(plan.task, shape, arrays)
+        H = operator_for_signal(plan.task, shape, plan.arrays())
         check_noise(H, plan.sigma_y)
         super().__init__(plan, folder, device)
         self.H = H.to(self.device, torch.float32)
@@ -98,7 +105,7 @@ class SpecialistTraining(Training):
         plan, specialist = self.task, self.ema
         assert isinstance(specialist, Specialist)
         specialist.notes = {
-            "task": plan.task,
+            "task": plan.title or plan.task,
             "sigma_y": plan.sigma_y,
             "updates": self.step,
             "batch": plan.batch,

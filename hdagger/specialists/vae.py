@@ -93,5 +93,5 @@ class VAE(Specialist):
     def restored(self, problem: Problem, noise: Noise) -> tuple[Signal, int]:
         code = noise((len(problem.y), self.shape.embedding)).float()
         problem = problem.to(problem.y.device, torch.float32)
-        variance = float(self.net.log_variance.exp())
+        variance = float(self.net.log_variance.detach().exp())
         return most_probable(self.net.generator, variance, code, problem), STEPS
