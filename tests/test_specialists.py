@@ -203,7 +203,7 @@ def test_the_search_ends_at_the_nearest_picture(generator):
 
 
 def test_weights_that_move_meet_the_data_and_stay_a_picture_s_own(generator):
-    G, problem, B, off = linear_case(generator)
+    G, problem, _, _ = linear_case(generator)
     before = G.layer.weight.clone()
     codes = torch.randn(3, 5, 6, generator=generator).double()
     search = Progressive(code_steps=50, weight_steps=300, weight_rate=0.01)

@@ -237,11 +237,12 @@ class OfPictures(nn.Module):
     """What the file says that it holds."""
 
     architecture: ClassVar[Callable[[UNetShape], nn.Module]]
+    net: Any
 
     def __init__(self, shape: UNetShape) -> None:
         super().__init__()
         self.shape = shape
-        self.net = self.architecture(shape)
+        self.net = type(self).architecture(shape)
         self.notes: dict[str, Any] = {}
 
     def save(self, path: Path) -> None:
@@ -288,8 +289,6 @@ class OfNoisyPictures(OfPictures):
     Args:
         shape: The shape of the network.
     """
-
-    net: Encoder
 
     def __init__(self, shape: UNetShape) -> None:
         super().__init__(shape)

@@ -1,4 +1,4 @@
-"""What all of them share: what they are shown of the data, their file, and one call that answers."""
+"""What all share: the data as they are shown them, their file, and one call that answers."""
 
 import abc
 from pathlib import Path
@@ -18,7 +18,6 @@ from ..problem import Problem
 from ..samplers.base import on_rung
 from ..samples import PosteriorSamples
 from ..tensors import Noise, SampleNoise, Signal
-
 
 Kind = TypeVar("Kind", bound="Specialist")
 

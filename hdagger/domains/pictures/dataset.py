@@ -22,7 +22,7 @@ class Photographs:
     memory, 4 bytes for each pixel of the files.
 
     Args:
-        folder: Where the pictures are: in it and its folders, of which each is a label if there are
+        folder: Where the pictures are, in it or in its folders; one for each label, if there are
             classes.
         crop: Side of a crop; pictures with a smaller side are left out.
         channels: 3 for colour, 1 for gray.
