@@ -57,7 +57,7 @@ def run_trials(
     done = {of(row) for row in rows}
     todo = {key: jobs for key, jobs in trials.items() if key not in done}
     with (
-        _pool(workers) as each,
+        pool(workers) as each,
         Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -81,8 +81,9 @@ def run_trials(
 
 
 @contextmanager
-def _pool(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
-    """A map over argument tuples, in order."""
+def pool(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
+    """A map over argument tuples, in order, on so many processes of one thread each; 1 stays in
+    this one."""
     if workers == 1:
         yield lambda work, jobs: (work(*job) for job in jobs)
         return

@@ -1,4 +1,4 @@
-"""``hdagger bench``: the benchmarks whose posterior is known exactly."""
+"""``hdagger bench``: the samplers side by side; here where the posterior is known exactly."""
 
 import os
 from collections.abc import Callable
@@ -11,7 +11,9 @@ import typer
 from ..errors import SettingError
 from ..progress import progress
 
-bench = typer.Typer(help="Compare the samplers where the posterior is known exactly.")
+bench = typer.Typer(
+    help="Compare the samplers: where the posterior is known exactly, and on pictures."
+)
 
 Json = Annotated[
     Path | None, typer.Option("--json", help="Keep the rows here; a second run goes on from them.")
@@ -58,7 +60,7 @@ def mixture(
         )
     if problems < 1:
         raise SettingError(f"Wanted 1 problem or more, but got {problems}. Try --problems 20.")
-    _check_seed(seed)
+    check_seed(seed)
     rows = run(
         dims=(8, 80, 800) if dim is None else (dim,),
         observed=(1, 2, 4) if observed is None else (observed,),
@@ -101,7 +103,7 @@ def field(
     if nfe is not None and nfe < 2:
         raise SettingError(f"Wanted 2 evaluations or more, but got {nfe}. Try --nfe 100.")
     _check_samples(samples)
-    _check_seed(seed)
+    check_seed(seed)
     rows = protocol.run(
         tasks=tasks if task is None else [task],
         nfes=protocol.NFES if nfe is None else [nfe],
@@ -169,7 +171,7 @@ def _sweep(
     from ..bench.sweeps import markdown, run
 
     _check_samples(samples)
-    _check_seed(seed)
+    check_seed(seed)
     workers = workers or os.cpu_count() or 1
     rows = run(name, json, samples=samples, seed=seed, workers=workers)
     if plot is not None:
@@ -182,7 +184,7 @@ def _check_samples(samples: int) -> None:
         raise SettingError(f"Wanted 19 to 10000 samples, but got {samples}. Try --samples 64.")
 
 
-def _check_seed(seed: int) -> None:
+def check_seed(seed: int) -> None:
     if not 0 <= seed < 2**63:
         raise SettingError(f"Wanted a seed of 0 or more, but got {seed}. Try --seed 0.")
 

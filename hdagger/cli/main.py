@@ -18,6 +18,7 @@ from .bench import bench
 from .check import check
 from .doctor import doctor
 from .priors import priors
+from .talk import talk
 from .train import train
 
 app = typer.Typer(
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 for command in (restore, batch, degrade, check, train, doctor):
     app.command()(command)
+bench.command()(talk)
 app.add_typer(bench, name="bench")
 app.add_typer(priors, name="priors")
 app.add_typer(motion, name="motion")
