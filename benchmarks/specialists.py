@@ -3,8 +3,8 @@
     hdagger bench talk --prior digits --pictures data/digits/test ... -o runs/digits-talk
     python benchmarks/specialists.py runs/digits-talk [--sheet sheet.png]
 
-A table for each score, methods down and tasks across; a specialist's own task is in bold. The picture
-has a column for each task and picture, and a row for the truth and each method.
+A table for each score, methods down and tasks across; a specialist's own task is in bold. The
+picture has a column for each task and picture, and a row for each method.
 """
 
 import argparse

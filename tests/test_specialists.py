@@ -14,12 +14,12 @@ from hdagger.errors import FileError, SettingError, ShapeError
 from hdagger.measurement import Measurement
 from hdagger.priors.unet import UNetDenoiser, UNetShape
 from hdagger.problem import Problem
-from hdagger.specialists.base import in_frame
+from hdagger.specialists.base import FILE, in_frame
 from hdagger.specialists.conditional import Conditional
 from hdagger.specialists.gan import GAN, Progressive
 from hdagger.specialists.generator import Generator
 from hdagger.specialists.regression import Regression
-from hdagger.specialists.training import FILE, SpecialistPlan, SpecialistTraining, training_of
+from hdagger.specialists.training import SpecialistPlan, SpecialistTraining, training_of
 from hdagger.specialists.vae import VAE, most_probable
 from hdagger.tensors import SampleNoise
 

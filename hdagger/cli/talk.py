@@ -36,6 +36,10 @@ def talk(
             "'ours,ddrm cc,snips steps=100'; or .safetensors files. By default all."
         ),
     ] = None,
+    specialists: Annotated[
+        Path | None,
+        typer.Option(help="Folder of what hdagger train made of plans with a task; all join."),
+    ] = None,
     samples: Annotated[int, typer.Option(help="Of each measurement, 2 or more.")] = 4,
     most: Annotated[int | None, typer.Option(help="The first so many pictures.")] = None,
     names: Annotated[
@@ -73,7 +77,7 @@ def talk(
         hdagger bench talk --prior photo --pictures kodak --side 64 --methods ours,ddrm
         --tasks average4,jpeg10 -o photo-table
     """
-    from ..bench.talk.contenders import PUBLISHED
+    from ..bench.talk.contenders import PUBLISHED, specialists_in
     from ..bench.talk.pictures import own_side, sources
     from ..bench.talk.run import Plan, check, fitting, run
     from ..bench.talk.table import write
@@ -95,7 +99,10 @@ def talk(
     plan = Plan(
         prior=prior,
         tasks=split(tasks, TASKS) or fitting(tuple(TASKS), card.channels, square),
-        methods=split(methods) or (*PUBLISHED, *(TOLD if told else ())),
+        methods=(
+            *(split(methods) or (*PUBLISHED, *(TOLD if told else ()))),
+            *(specialists_in(specialists) if specialists else ()),
+        ),
         pictures=tuple(found),
         side=square,
         samples=samples,

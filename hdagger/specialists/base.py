@@ -19,6 +19,9 @@ from ..samplers.base import on_rung
 from ..samples import PosteriorSamples
 from ..tensors import Noise, SampleNoise, Signal
 
+FILE = "specialist.safetensors"
+"""What a training leaves."""
+
 Kind = TypeVar("Kind", bound="Specialist")
 
 

@@ -20,14 +20,11 @@ from ..files import whole_file
 from ..priors.unet import OfPictures
 from ..problem import Problem, check_noise
 from ..tensors import SampleNoise, Signal
-from .base import Specialist, in_frame
+from .base import FILE, Specialist, in_frame
 from .conditional import Conditional
 from .gan import GAN
 from .regression import Regression
 from .vae import VAE
-
-FILE = "specialist.safetensors"
-
 
 @dataclass(frozen=True)
 class SpecialistPlan(TrainingPlan):

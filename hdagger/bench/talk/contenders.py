@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from ...errors import SettingError
+from ...errors import FileError, SettingError
 from ...measurement import Measurement
 from ...priors import checkpoint
 from ...priors.zoo import Loaders
@@ -23,8 +23,18 @@ from ...recipe import Recipe, settings_said
 from ...restoration import Prior, prepare
 from ...samplers import Plain
 from ...samples import PosteriorSamples
+from ...specialists.base import FILE
 
-CONTENDERS = Loaders("a kind of contender", "hdagger.contenders", {})
+CONTENDERS = Loaders(
+    "a kind of contender",
+    "hdagger.contenders",
+    {
+        "conditional": "hdagger.specialists.conditional:Conditional",
+        "regression": "hdagger.specialists.regression:Regression",
+        "gan": "hdagger.specialists.gan:GAN",
+        "vae": "hdagger.specialists.vae:VAE",
+    },
+)
 """Kind of file -> what loads it; other packages add kinds by entry points of this group."""
 
 
@@ -192,3 +202,18 @@ def loaded(path: Path) -> Contender:
     CONTENDERS.check(kind)
     load: Callable[[Path], Contender] = CONTENDERS[kind]
     return load(path)
+
+
+def specialists_in(folder: Path) -> tuple[str, ...]:
+    """The contenders of a folder of trainings, in their text form.
+
+    Raises:
+        FileError: There is none.
+    """
+    found = tuple(str(path) for path in sorted(folder.rglob(FILE)))
+    if not found:
+        raise FileError(
+            f"Wanted a folder with files called {FILE}, but {folder} has none. Make some with "
+            "hdagger train and the plans of training/specialists."
+        )
+    return found

@@ -175,13 +175,14 @@ def markdown(plan: Plan, rows: Sequence[Row], cells: Cells, features: str = "") 
             cell = cells.get((task, method))
             inner = ["cannot"] if cell is None else [shown(name, cell) for name in names]
             inner += [""] * (len(names) - len(inner))
-            lines.append(f"| {method} | {' | '.join(inner)} |")
+            lines.append(f"| {plan.contender(method).name} | {' | '.join(inner)} |")
         lines += _refusals([row for row in rows if row["task"] == task and "refused" in row])
         lines += _published(task)
     lines += ["", "## What the training cost", ""]
-    costs = {method: plan.contender(method).cost for method in plan.methods}
+    contestants = [plan.contender(method) for method in plan.methods]
+    costs = {contestant.name: contestant.cost for contestant in contestants}
     for cost in dict.fromkeys(costs.values()):
-        who = ", ".join(method for method in costs if costs[method] == cost)
+        who = ", ".join(name for name in costs if costs[name] == cost)
         lines.append(f"- {who}: {cost}")
     return "\n".join(lines) + "\n"
 
@@ -244,12 +245,12 @@ def figure(plan: Plan, cells: Cells, path: Path) -> None:
                 axes.set_axis_off()
                 continue
             for method, colour in zip(plan.methods, cycle(PALETTE)):
-                cell = cells.get((task, method))
+                cell, name = cells.get((task, method)), plan.contender(method).name
                 if cell is None:
-                    axes.plot([], [], "o", color=colour, label=method)
+                    axes.plot([], [], "o", color=colour, label=name)
                     continue
                 bars = {"xerr": cell["psnr"].half, "yerr": unit * (cell[y].half or 0)}
                 at = cell["psnr"].value, unit * cell[y].value
-                axes.errorbar(*at, **bars, fmt="o", color=colour, elinewidth=0.7, label=method)
+                axes.errorbar(*at, **bars, fmt="o", color=colour, elinewidth=0.7, label=name)
             axes.set(title=TASKS[task].title, xlabel="PSNR of one sample, dB", ylabel=title)
             axes.set_yscale("symlog" if y == "kid" else "linear")
