@@ -30,6 +30,10 @@ from .tensors import Label, SampleNoise, Signal
 
 Chosen = TypeVar("Chosen", bound="DenoisingPlan")
 
+AT_THE_SIGNAL = {"stem", "head", "spread", "critic"}
+"""Parts of a network that AdamW moves: what touches the signal, and a critic, which must not run
+ahead of the generator that it teaches."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DenoisingPlan:
@@ -149,7 +153,7 @@ class DenoisingCourse(Course[Progress]):
         inner = [
             weight
             for name, weight in network.net.named_parameters()
-            if weight.ndim == 4 and not {"stem", "head", "spread"} & set(name.split("."))
+            if weight.ndim == 4 and not AT_THE_SIGNAL & set(name.split("."))
         ]
         super().__init__(plan, folder, network, inner)
 

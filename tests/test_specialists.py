@@ -264,7 +264,7 @@ def test_critic_and_generator_teach_themselves_alone(generator):
     verdict = judges(real)
     (slope,) = torch.autograd.grad(verdict.sum(), real, create_graph=True)
     loss = softplus(-verdict).mean() + softplus(judges(makes(z).detach())).mean()
-    loss = loss + slope.square().sum() / 4 / 2
+    loss = loss + GAN.penalty * slope.square().sum() / 4 / 2
     used = {n: w for n, w in judges.named_parameters() if n != "told.bias"}
     for name, right in zip(used, torch.autograd.grad(loss, list(used.values())), strict=True):
         assert torch.allclose(of_critic[name], right, atol=1e-5)

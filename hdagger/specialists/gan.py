@@ -106,7 +106,7 @@ class GAN(Specialist):
     title: ClassVar[str] = "GAN (DGP)"
     architecture = Adversaries
     net: Adversaries
-    penalty: ClassVar[float] = 1.0
+    penalty: ClassVar[float] = 5.0
     """Of the critic's gradient at real pictures."""
 
     def taught(

@@ -24,7 +24,7 @@ from ..tensors import Signal
 
 
 class Generator(nn.Module):
-    """From codes, ``(batch, embedding)``, standard normal, to pictures in [-1, 1].
+    """From codes, ``(batch, embedding)``, standard normal, to pictures.
 
     Args:
         shape: Of the network; ``side`` is a multiple of its stride.
@@ -55,7 +55,7 @@ class Generator(nn.Module):
             h = self.up[depth](h, level)
             if depth:
                 h = functional.pixel_shuffle(self.enlarge[depth - 1](h), 2)
-        return functional.pixel_shuffle(self.head(functional.silu(h)), 2).tanh()
+        return functional.pixel_shuffle(self.head(functional.silu(h)), 2)
 
     def blocks(self) -> list[tuple[str, ...]]:
         """How the names of the weights begin, from those of the lowest level to the last."""
