@@ -4,7 +4,8 @@
     python benchmarks/specialists.py runs/digits-talk [--sheet sheet.png]
 
 A table for each score, methods down and tasks across; a specialist's own task is in bold. The
-picture has a column for each task and picture, and a row for each method.
+sheet has columns for the first digits of each specialist's task, and rows for the data, what was
+made of them by those that were trained for it, or for no task, and the truth.
 """
 
 import argparse
@@ -16,11 +17,16 @@ from urllib.parse import quote
 
 import torch
 from PIL import Image, ImageDraw
+from torch import Tensor
 
+from hdagger.bench.talk.pictures import sources
+from hdagger.bench.talk.tasks import TASKS
 from hdagger.domains.pictures.files import read_picture
+from hdagger.domains.pictures.words import operator_of
 from hdagger.domains.pictures.writing import to_image
 from hdagger.priors import checkpoint
-from hdagger.specialists.base import Specialist
+from hdagger.problem import Problem
+from hdagger.specialists.base import Specialist, in_frame
 from hdagger.specialists.training import SpecialistPlan
 
 SCORES = {
@@ -80,29 +86,51 @@ def costs(cells: Cells) -> str:
     return "\n".join(lines)
 
 
-def sheet(run: Path, methods: Sequence[str], tasks: Sequence[str], count: int) -> Image.Image:
-    """Restored pictures, a row for each method."""
-    named = 0
-    rows = []
-    for method in methods:
-        of = specialist(method)
-        files = [
-            sorted((run / "rows" / task / quote(method, safe=" =.,")).glob("*.png"))[:count]
-            for task in tasks
-        ]
-        pixels = [read_picture(file).pixels for task in files for file in task]
-        rows.append((method if of is None else of.name, torch.cat(pixels, dim=2)))
-        named = max(named, len(rows[-1][0]))
-    height, width, left, scale = rows[0][1].shape[1], rows[0][1].shape[2], 7 * named, 2
-    page = Image.new("RGB", (left + scale * width, scale * height * len(rows)), "white")
-    draw = ImageDraw.Draw(page)
-    for number, (name, pixels) in enumerate(rows):
-        picture = to_image(pixels).convert("RGB")
-        page.paste(
-            picture.resize((scale * width, scale * height), Image.Resampling.NEAREST),
-            (left, scale * height * number),
-        )
-        draw.text((4, scale * height * number + scale * height // 2 - 6), name, fill="black")
+def drawn(runs: Sequence[Path], task: str, count: int) -> Mapping[str, list[Tensor]]:
+    """What each method made of the first pictures of a task; of specialists, those for it."""
+    found: dict[str, list[Tensor]] = {}
+    for run in runs:
+        for task_, method in cells_of(run):
+            of = specialist(method)
+            if task_ == task and (of is None or of.notes["task"] in (task, "none")):
+                place = run / "rows" / task / quote(method, safe=" =.,")
+                files = sorted(place.glob("*.png"))[:count]
+                name = method if of is None else of.title
+                found[name] = [read_picture(file).pixels for file in files]
+    return found
+
+
+def sheet(runs: Sequence[Path], pictures: Path, tasks: Sequence[str], count: int) -> Image.Image:
+    """Rows: the data as a network sees them, each method, the truth; columns: pictures."""
+    rows: dict[str, list[Tensor]] = {}
+    for task in tasks:
+        made = drawn(runs, task, count)
+        seen, truths = [], []
+        for source in sources(pictures, count):
+            x = source.read(1, 28)
+            measurement = TASKS[task].measured(x, source.item, 0)
+            problem = Problem.of(measurement.y, operator_of(measurement), measurement.sigma_y)
+            truths.append(x)
+            seen.append(in_frame(problem)[0])
+        blank = [torch.ones_like(x) for x in truths]
+        names = dict.fromkeys([*rows, "measured", *made])
+        names.pop("truth", None)
+        for name in [*names, "truth"]:
+            row = rows.setdefault(name, [])
+            row += {"measured": seen, "truth": truths, **made}.get(name, blank)
+    return labelled({name: rows[name] for name in [*(n for n in rows if n != "truth"), "truth"]})
+
+
+def labelled(rows: Mapping[str, Sequence[Tensor]], scale: int = 3) -> Image.Image:
+    """Pictures in rows, each row after its name."""
+    left = 7 * max(map(len, rows)) + 8
+    made = [to_image(torch.cat([x.float() for x in row], dim=2)) for row in rows.values()]
+    height = scale * made[0].height
+    page = Image.new("L", (left + scale * made[0].width, height * len(made)), "white")
+    for number, (name, row) in enumerate(zip(rows, made, strict=True)):
+        large = row.resize((scale * row.width, height), Image.Resampling.NEAREST)
+        page.paste(large, (left, height * number))
+        ImageDraw.Draw(page).text((4, height * number + height // 2 - 6), name, fill="black")
     return page
 
 
@@ -110,16 +138,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", type=Path, help="the folder of hdagger bench talk")
+    parser.add_argument("runs", type=Path, nargs="+", help="folders of hdagger bench talk")
     parser.add_argument("--sheet", type=Path, help="draw restored pictures here")
-    parser.add_argument("--count", type=int, default=3, help="pictures of each task on it")
+    parser.add_argument("--pictures", type=Path, default=Path("data/digits/test"))
+    parser.add_argument("--count", type=int, default=4, help="pictures of each task on it")
     arguments = parser.parse_args()
-    cells = cells_of(arguments.run)
+    cells = {key: row for run in arguments.runs for key, row in cells_of(run).items()}
     present = [s for s in SCORES if any(s in row and row[s] for row in cells.values())]
     print("\n\n".join([*(table(cells, score) for score in present), costs(cells)]))
     if arguments.sheet:
-        methods, tasks = (list(dict.fromkeys(key[axis] for key in cells)) for axis in (1, 0))
-        sheet(arguments.run, methods, tasks, arguments.count).save(arguments.sheet)
+        own = [found.notes["task"] for _, method in cells if (found := specialist(method))]
+        tasks = [task for task in dict.fromkeys(own) if task in TASKS]
+        sheet(arguments.runs, arguments.pictures, tasks, arguments.count).save(arguments.sheet)
         print(arguments.sheet, file=sys.stderr)
 
 

@@ -26,6 +26,7 @@ from .gan import GAN
 from .regression import Regression
 from .vae import VAE
 
+
 @dataclass(frozen=True)
 class SpecialistPlan(TrainingPlan):
     """What a training TOML file says of a specialist, beyond :class:`TrainingPlan`.

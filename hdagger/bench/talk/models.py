@@ -19,6 +19,7 @@ from typing import TypeAlias
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from ...errors import FileError, SettingError
 from ...files import brief, check_file, fingerprint
@@ -73,7 +74,7 @@ def features(name: str, trusted: bool) -> Model:
             f"Wanted a classifier that tells its features, but {name} does not. Give a "
             "TorchScript file, or digits-classifier."
         )
-    return lambda x: own.features(x.float(), torch.tensor(CLEAN))
+    return lambda x: layer_norm(own.features(x.float(), torch.tensor(CLEAN)))
 
 
 @cache
@@ -85,6 +86,11 @@ def distance(name: str, trusted: bool) -> Model:
     """
     network = _script(Path(name), trusted)
     return lambda x, y: network(_three(x), _three(y)).flatten()
+
+
+def layer_norm(x: Tensor) -> Tensor:
+    """Each row in mean 0 and variance 1."""
+    return functional.layer_norm(x, x.shape[1:])
 
 
 def _script(path: Path, trusted: bool) -> Model:
