@@ -13,13 +13,16 @@ import csv
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from urllib.parse import quote
 
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from hdagger.bench.talk import models
 from hdagger.bench.talk.pictures import sources
+from hdagger.bench.talk.scores import kid
 from hdagger.bench.talk.tasks import TASKS
 from hdagger.domains.pictures.files import read_picture
 from hdagger.domains.pictures.words import operator_of
@@ -32,7 +35,6 @@ from hdagger.specialists.training import SpecialistPlan
 SCORES = {
     "psnr": ("PSNR of one sample, dB", 1, ".2f"),
     "psnr_mean": ("PSNR of the mean of the samples, dB", 1, ".2f"),
-    "kid": ("KID x 1000", 1000, ".1f"),
     "read": ("read as the truth's label, %", 100, ".0f"),
 }
 """Column of the run's table -> title, unit, digits."""
@@ -69,6 +71,42 @@ def table(cells: Cells, score: str) -> str:
             if cell.get(score):
                 half = f" ± {unit * float(cell[score + '_half']):{digits}}"
                 text = f"{unit * float(cell[score]):{digits}}{half}"
+            shown.append(f"**{text}**" if task == own else text)
+        lines.append(f"| {name} | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+@torch.no_grad()
+def kids(runs: Sequence[Path], pictures: Path) -> str:
+    """KID x 1000 of each cell's samples from other digits, never measured here.
+
+    Against the digits themselves few pictures would be too close: a sample has its own truth in the
+    other set.
+    """
+    see = models.features("digits-classifier", False)
+    cells = {key: run for run in runs for key in cells_of(run)}
+    most = max(int(row["pictures"]) for run in runs for row in cells_of(run).values())
+    every = see(torch.stack([s.read(1, 28) for s in sources(pictures, 12 * most)])).double()
+    others = every[most:].split(most)
+
+    def distance(x: Tensor) -> str:
+        found = [kid(x, other[: len(x)]) for other in others]
+        value, half = (fmean(of) for of in zip(*((e.value, e.half or 0) for e in found)))
+        return f"{1000 * value:.0f} ± {1000 * half:.0f}"
+
+    tasks, methods = (list(dict.fromkeys(key[axis] for key in cells)) for axis in (0, 1))
+    lines = [f"KID x 1000 (of the digits themselves: {distance(every[:most])}):", ""]
+    lines += [f"| method | {' | '.join(tasks)} |", "|---" * (len(tasks) + 1) + "|"]
+    for method in methods:
+        of = specialist(method)
+        name, own = (method, None) if of is None else (of.name, of.notes["task"])
+        shown = []
+        for task in tasks:
+            text = ""
+            if (task, method) in cells:
+                place = cells[task, method] / "rows" / task / quote(method, safe=" =.,")
+                files = sorted(place.glob("*.png"))[:most]
+                text = distance(see(torch.stack([read_picture(f).pixels for f in files])).double())
             shown.append(f"**{text}**" if task == own else text)
         lines.append(f"| {name} | {' | '.join(shown)} |")
     return "\n".join(lines)
@@ -145,7 +183,8 @@ def main() -> None:
     arguments = parser.parse_args()
     cells = {key: row for run in arguments.runs for key, row in cells_of(run).items()}
     present = [s for s in SCORES if any(s in row and row[s] for row in cells.values())]
-    print("\n\n".join([*(table(cells, score) for score in present), costs(cells)]))
+    tables = [table(cells, score) for score in present]
+    print("\n\n".join([*tables, kids(arguments.runs, arguments.pictures), costs(cells)]))
     if arguments.sheet:
         own = [found.notes["task"] for _, method in cells if (found := specialist(method))]
         tasks = [task for task in dict.fromkeys(own) if task in TASKS]
