@@ -26,6 +26,7 @@ from mutations_motion import MOTION_MUTATIONS
 from mutations_mri import MRI_MUTATIONS
 from mutations_pipeline import PIPELINE_MUTATIONS
 from mutations_specialists import SPECIALIST_MUTATIONS
+from mutations_talk import TALK_MUTATIONS
 from mutations_variance import VARIANCE_MUTATIONS
 from rich.console import Console
 from rich.table import Table
@@ -45,6 +46,7 @@ MUTATIONS = (
     *MOTION_MUTATIONS,
     *MRI_MUTATIONS,
     *SPECIALIST_MUTATIONS,
+    *TALK_MUTATIONS,
 )
 
 

@@ -333,8 +333,8 @@ def silent(shape):
 @pytest.mark.parametrize(("form", "strength"), [("fixed", 1.0), ("fixed", 0.3), ("gradient", 1.0)])
 def test_red_finds_where_data_and_denoiser_agree(form, strength):
     """With strength = 1 the posterior's mean, and its top, of the prior blurred by the level."""
-    method = RED(form=form, level=1.0, strength=strength)
-    blurred = GaussianPrior(COLOURED.mean, (COLOURED.cov + torch.eye(5)) / strength)
+    method = RED(form=form, level=1.2, strength=strength)
+    blurred = GaussianPrior(COLOURED.mean, (COLOURED.cov + 1.2**2 * torch.eye(5)) / strength)
     expected, _ = blurred.posterior(MATRIX / 2, Y, SIGMA_Y)
     problem = Problem.of(Y, Dense(MATRIX / 2), SIGMA_Y)
     found = method.sample(COLOURED, problem, karras_levels(300), silent)

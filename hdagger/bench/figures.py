@@ -125,6 +125,6 @@ def axes_in(path: Path, rows: int, columns: int, inches: tuple[float, float]) ->
         yield grid
         handles, labels = grid[0][0].get_legend_handles_labels()
         figure.legend(
-            handles, labels, loc="outside lower center", ncols=len(labels), frameon=False
+            handles, labels, loc="outside lower center", ncols=min(7, len(labels)), frameon=False
         )
         figure.savefig(partial)

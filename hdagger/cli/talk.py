@@ -77,6 +77,8 @@ def talk(
         hdagger bench talk --prior photo --pictures kodak --side 64 --methods ours,ddrm
         --tasks average4,jpeg10 -o photo-table
     """
+    import torch
+
     from ..bench.talk.contenders import PUBLISHED, specialists_in
     from ..bench.talk.pictures import own_side, sources
     from ..bench.talk.run import Plan, check, fitting, run
@@ -115,8 +117,9 @@ def talk(
     check(plan, features)
     with whole_folder(out):
         pass  # refused before any work if it cannot be written
+    alone = torch.cuda.is_available()  # one process uses a GPU
     with progress("rows") as watch:
-        rows = run(plan, workers or os.cpu_count() or 1, watch)
+        rows = run(plan, workers or (1 if alone else os.cpu_count() or 1), watch)
     print(write(plan, rows, features))
 
 

@@ -36,6 +36,7 @@ class NoisyClassifier(OfNoisyPictures):
         shape: The shape of the network; ``classes`` is above 0.
     """
 
+    net: PooledEncoder
     kind = "classifier"
     architecture = PooledEncoder
 

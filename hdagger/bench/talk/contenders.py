@@ -11,13 +11,14 @@ stands for itself.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from ...errors import FileError, SettingError
+from ...files import fingerprint
 from ...measurement import Measurement
-from ...priors import checkpoint
+from ...priors import checkpoint, zoo
 from ...priors.zoo import Loaders
 from ...recipe import Recipe, settings_said
 from ...restoration import Prior, prepare
@@ -115,10 +116,17 @@ class PriorWithSampler:
 
     @property
     def made_of(self) -> Mapping[str, Plain]:
-        said = asdict(replace(self.recipe, samples=1, seed=0))
-        settings = {f"set {name}": value for name, value in said.pop("settings").items()}
-        plain = {name: value for name, value in said.items() if isinstance(value, Plain)}
-        return plain | settings | {"told": self.told, "prior_sha256": self.prior.sha256}
+        recipe, covariances = self.recipe, zoo.covariances(self.prior.card)
+        drawn = recipe.method in ("auto", "drawn") and covariances.is_file()
+        return {
+            **{f"set {name}": value for name, value in recipe.settings.items()},
+            "method": recipe.method,
+            "steps": recipe.steps,
+            "guidance": recipe.guidance,
+            "told": self.told,
+            "prior_sha256": self.prior.sha256,
+            "covariance_sha256": fingerprint(covariances) if drawn else "",
+        }
 
     def restore(self, case: Case, samples: int, seed: int) -> PosteriorSamples:
         if self.told and case.label is None:

@@ -1,7 +1,8 @@
 """What judges a table beside arithmetic: a classifier, features, a perceptual distance.
 
-Each is one of hdagger's classifiers by its name, or a file of the user in TorchScript, which is
-code: it runs only if the user says that it is trusted. Pictures go in as float32, in three
+Each is one of hdagger's classifiers by its name, ``efficientnet-lite0`` where that is installed,
+or a file of the user in TorchScript, which is code: it runs only if the user says that it is
+trusted. Pictures go in as float32, in three
 channels whatever the prior's.
 
     a classifier    pictures in [0, 1], (n, 3, h, w) -> (n, classes)
@@ -25,6 +26,8 @@ from ...errors import FileError, SettingError
 from ...files import brief, check_file, fingerprint
 from ...priors import zoo
 from ...priors.classifier import NoisyClassifier
+from . import efficientnet
+from .efficientnet import EfficientNetLite
 
 Pictures: TypeAlias = Float[Tensor, "n channels height width"]
 Model: TypeAlias = Callable[..., Tensor]
@@ -39,6 +42,8 @@ def sha256_of(name: str) -> str:
     """Of a model's weights; empty for none."""
     if not name:
         return ""
+    if name == efficientnet.NAME:
+        return fingerprint(efficientnet.weights_file())
     return fingerprint(Path(name)) if name.endswith(SCRIPTS) else zoo.sha256_of(zoo.card(name))
 
 
@@ -52,6 +57,9 @@ def classifier(name: str, trusted: bool) -> Model:
     if name.endswith(SCRIPTS):
         network = _script(Path(name), trusted)
         return lambda x: network(_shown(x))
+    if name == efficientnet.NAME:
+        lite = EfficientNetLite.load()
+        return lambda x: lite.scores(_shown(x))
     own = zoo.load_classifier(name)
     return lambda x: own(x.float(), torch.tensor(CLEAN))
 
@@ -60,7 +68,8 @@ def classifier(name: str, trusted: bool) -> Model:
 def features(name: str, trusted: bool) -> Model:
     """Pictures in [-1, 1] -> features, ``(n, d)``.
 
-    Of one of hdagger's classifiers they are the mean over space of its last layer.
+    Of one of hdagger's classifiers they are the mean over space of its last layer, each picture's
+    of mean 0 and variance 1.
 
     Raises:
         HDaggerError: There is no such model.
@@ -68,11 +77,14 @@ def features(name: str, trusted: bool) -> Model:
     if name.endswith(SCRIPTS):
         network = _script(Path(name), trusted)
         return lambda x: network(_shown(x))
+    if name == efficientnet.NAME:
+        lite = EfficientNetLite.load()
+        return lambda x: lite.features(_shown(x))
     own = zoo.load_classifier(name)
     if not isinstance(own, NoisyClassifier):
         raise SettingError(
-            f"Wanted a classifier that tells its features, but {name} does not. Give a "
-            "TorchScript file, or digits-classifier."
+            f"Wanted a classifier that tells its features, but {name} does not. Give "
+            f"{efficientnet.NAME}, digits-classifier, or a TorchScript file."
         )
     return lambda x: layer_norm(own.features(x.float(), torch.tensor(CLEAN)))
 
@@ -109,10 +121,10 @@ def _script(path: Path, trusted: bool) -> Model:
         ) from error
 
 
-def _three(x: Pictures) -> Pictures:
+def _three(x: Pictures) -> Float[Tensor, "n 3 height width"]:
     x = x.float().clamp(-1, 1)
     return x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x
 
 
-def _shown(x: Pictures) -> Pictures:
+def _shown(x: Pictures) -> Float[Tensor, "n 3 height width"]:
     return (_three(x) + 1) / 2

@@ -38,6 +38,12 @@ class Source:
         """What its rows are called: its number and the name of its file."""
         return f"{self.item:05}-{self.path.stem}"
 
+    @property
+    def stamp(self) -> tuple[int, int]:
+        """When its file was written, and how long it is."""
+        about = self.path.stat()
+        return about.st_mtime_ns, about.st_size
+
     def read(self, channels: int, side: int) -> Pixels:
         """Its pixels, cut to a square as ADM and what came after it do."""
         image = to_image(read_picture(self.path).pixels)

@@ -68,9 +68,11 @@ class Plan:
     out: Path
 
     def contender(self, method: str) -> Contender:
+        """The contender of a text form, loaded once a process."""
         return _contender(method, self.prior)
 
     def pixels(self, source: Source) -> Tensor:
+        """A clean picture, ``(channels, side, side)`` in [-1, 1]."""
         return source.read(_prior(self.prior).card.channels, self.side)
 
     def place(self, source: Source, task: str, method: str) -> Path:
@@ -87,7 +89,7 @@ class Plan:
             "protocol": PROTOCOL,
             "label": source.label,
             "item": source.item,
-            "task": _measured(self, source, task),
+            "task": _measured(self, source, task, source.stamp),
             "contender": dict(self.contender(method).made_of),
             "samples": self.samples,
             "seed": self.seed,
@@ -163,7 +165,7 @@ def _done(plan: Plan, source: Source, task: str, method: str) -> Row | None:
     try:
         row = json.loads(_with(place, ".json").read_text())
         right = row["how_sha256"] == plan.how(source, task, method)
-        whole = "refused" in row or _with(place, ".png").is_file()
+        whole = "refused" in row or plan.picture(source, task, method).is_file()
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return row if right and whole else None
@@ -175,7 +177,10 @@ def _with(place: Path, suffix: str) -> Path:
 
 
 def make(plan: Plan, source: Source, task: str, method: str) -> None:
-    """Restores a picture, and writes its row and the first of its samples."""
+    """Restores a picture, and writes its row and the first of its samples.
+
+    What a contender cannot do, and where it diverges, is a row that says so.
+    """
     its, contestant, x = TASKS[task], plan.contender(method), _read(plan, source)
     measurement = its.measured(x, source.item, plan.seed)
     row: Row = {
@@ -192,11 +197,11 @@ def make(plan: Plan, source: Source, task: str, method: str) -> None:
                 drawn = contestant.restore(
                     Case(measurement, source.item, source.label), plan.samples, plan.seed
                 )
+            scores = _scores(plan, drawn.draws, x, source.label)
         except HDaggerError as error:
             row["refused"] = str(error)
         else:
-            row["scores"] = _scores(plan, drawn.draws, x, source.label)
-            row["calls"] = drawn.provenance["nfe"]
+            row |= {"scores": scores, "calls": drawn.provenance["nfe"]}
             row |= {"seconds": cost["seconds"] / len(drawn.draws), "peak_mb": cost["peak_mb"]}
             to_image(drawn.draws[0]).save(_with(partial / place.name, ".png"))
         _with(partial / place.name, ".json").write_text(json.dumps(row, indent=1) + "\n")
@@ -259,20 +264,20 @@ def _contender(method: str, prior: str) -> Contender:
 
 
 @lru_cache(maxsize=64)
-def _measured(plan: Plan, source: Source, task: str) -> tuple[object, ...]:
-    """What is measured, and how: of the arrays their SHA-256."""
+def _measured(plan: Plan, source: Source, task: str, stamp: tuple[int, int]) -> tuple[object, ...]:
+    """What is measured, and how: of picture and arrays their SHA-256."""
     x, its = _read(plan, source), TASKS[task]
     arrays = its.arrays(tuple(x.shape), source.item, plan.seed)
     hashed = sorted((name, sha256_of(value)) for name, value in arrays.items())
     return sha256_of(x), its.text, its.sigma_y, hashed
 
 
-_latest: dict[tuple[Path, int, int], Tensor] = {}
+_latest: dict[tuple[object, ...], Tensor] = {}
 
 
 def _read(plan: Plan, source: Source) -> Tensor:
     """The pixels of a picture; the latest one is kept."""
-    key = source.path, _prior(plan.prior).card.channels, plan.side
+    key = source.path, source.stamp, _prior(plan.prior).card.channels, plan.side
     if key not in _latest:
         _latest.clear()
         _latest[key] = plan.pixels(source)

@@ -98,7 +98,7 @@ def kid(restored: Features, real: Features) -> Estimate:
     return Estimate(float(value), student(n - 1, 0.95) * float(error))
 
 
-def fid(restored: Features, real: Features) -> float:
+def fid(restored: Features, real: Float[Tensor, "others d"]) -> float:
     """The distance of Frechet between Gaussians of the same moments as two sets of features.
 
     |m - m'|^2 + tr(C + C' - 2 (C^1/2 C' C^1/2)^1/2).

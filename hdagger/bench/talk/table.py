@@ -42,6 +42,10 @@ COLUMNS: Mapping[str, tuple[str, float, str]] = {
 }
 """Score -> what a table calls it, in what unit, with how many digits."""
 
+FEWEST_FOR_KID = 100
+"""Pictures for which a figure shows KID: of fewer it says little, and is below 0, since each
+restored picture is near its own original."""
+
 COSTS = ("calls", "seconds", "peak_mb")
 
 PALETTE = (
@@ -83,7 +87,8 @@ def cells_of(plan: Plan, rows: Sequence[Row], features: str = "") -> Cells:
 def means(rows: Sequence[Row]) -> Cell:
     """Of every score of a picture, over the pictures."""
     scores = [row["scores"] | {name: row[name] for name in COSTS} for row in rows]
-    return {name: Estimate.of([each[name] for each in scores]) for name in scores[0]}
+    found = {name: Estimate.of([each[name] for each in scores]) for name in scores[0]}
+    return found | {"pictures": Estimate(len(rows))}
 
 
 class Sets:
@@ -133,8 +138,9 @@ def shown(name: str, cell: Cell) -> str:
     _, unit, digits = COLUMNS[name]
     estimate = cell[name]
     text = f"{unit * estimate.value:{digits}}"
-    is_cost = name in COSTS or estimate.half is None
-    return text if is_cost else f"{text} ± {unit * estimate.half:{digits}}"
+    if name in COSTS or estimate.half is None:
+        return text
+    return f"{text} ± {unit * estimate.half:{digits}}"
 
 
 def write(plan: Plan, rows: Sequence[Row], features: str = "") -> str:
@@ -176,11 +182,10 @@ def markdown(plan: Plan, rows: Sequence[Row], cells: Cells, features: str = "") 
             inner = ["cannot"] if cell is None else [shown(name, cell) for name in names]
             inner += [""] * (len(names) - len(inner))
             lines.append(f"| {plan.contender(method).name} | {' | '.join(inner)} |")
-        lines += _refusals([row for row in rows if row["task"] == task and "refused" in row])
+        lines += _refusals(plan, [r for r in rows if r["task"] == task and "refused" in r])
         lines += _published(task)
     lines += ["", "## What the training cost", ""]
-    contestants = [plan.contender(method) for method in plan.methods]
-    costs = {contestant.name: contestant.cost for contestant in contestants}
+    costs = {each.name: each.cost for each in map(plan.contender, plan.methods)}
     for cost in dict.fromkeys(costs.values()):
         who = ", ".join(name for name in costs if costs[name] == cost)
         lines.append(f"- {who}: {cost}")
@@ -193,10 +198,10 @@ def said(task: str) -> str:
     return f"{its.text}, " + (f"noise {its.sigma_y:g} in [-1, 1]" if its.sigma_y else "no noise")
 
 
-def _refusals(rows: Sequence[Row]) -> list[str]:
+def _refusals(plan: Plan, rows: Sequence[Row]) -> list[str]:
     """Why cells are empty, or are of fewer pictures."""
-    counted = Counter((row["method"], row["refused"]) for row in rows)
-    lines = [f"- {method}, {count} pictures: {why}" for (method, why), count in counted.items()]
+    counted = Counter((plan.contender(row["method"]).name, row["refused"]) for row in rows)
+    lines = [f"- {name}, {count} pictures: {why}" for (name, why), count in counted.items()]
     return ["", *lines] if lines else []
 
 
@@ -225,16 +230,19 @@ def table_csv(plan: Plan, cells: Cells) -> str:
     for (task, method), cell in cells.items():
         found = [cell.get(name) for name in names]
         values = [v for e in found for v in (("", "") if e is None else (e.value, e.half))]
-        writer.writerow([task, method, len(plan.pictures), *values])
+        count = int(cell["pictures"].value)
+        writer.writerow([task, plan.contender(method).name, count, *values])
     return text.getvalue()
 
 
 def figure(plan: Plan, cells: Cells, path: Path) -> None:
-    """A panel for each task: how close one sample is, and how far the set is from the real one.
+    """A panel for each task: what a contender costs, and how good it is. Left and low is good.
 
-    Without features the second is the ranked score. Right and low is good. Bars are 95 %.
+    How good is told by KID where there are a hundred pictures and features, else by the ranked
+    score. Bars are 95 %.
     """
-    y = "kid" if any("kid" in cell for cell in cells.values()) else "crps"
+    many = len(plan.pictures) >= FEWEST_FOR_KID
+    y = "kid" if many and any("kid" in cell for cell in cells.values()) else "crps"
     title, unit, _ = COLUMNS[y]
     tasks = [task for task in plan.tasks if any(key[0] == task for key in cells)]
     rows = -(-len(tasks) // 2)
@@ -249,8 +257,7 @@ def figure(plan: Plan, cells: Cells, path: Path) -> None:
                 if cell is None:
                     axes.plot([], [], "o", color=colour, label=name)
                     continue
-                bars = {"xerr": cell["psnr"].half, "yerr": unit * (cell[y].half or 0)}
-                at = cell["psnr"].value, unit * cell[y].value
-                axes.errorbar(*at, **bars, fmt="o", color=colour, elinewidth=0.7, label=name)
-            axes.set(title=TASKS[task].title, xlabel="PSNR of one sample, dB", ylabel=title)
-            axes.set_yscale("symlog" if y == "kid" else "linear")
+                at, bar = (cell["calls"].value, unit * cell[y].value), unit * (cell[y].half or 0)
+                axes.errorbar(*at, bar, fmt="o", color=colour, elinewidth=0.8, label=name)
+            axes.set(title=f"{TASKS[task].title}: {title}", xlabel="network calls a sample")
+            axes.set_xscale("log")

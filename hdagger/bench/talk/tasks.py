@@ -1,4 +1,4 @@
-"""The tasks of the talk's tables, by the text form of their operators, for pictures of any size."""
+"""The tasks of the talk's tables, by the text form of their operators, for any size."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -156,11 +156,9 @@ TASKS: Mapping[str, Task] = {
     **_blurs(0.0),
     **_blurs(NOISE, "-noisy"),
     "colour": Task("gray", "without colours", colours=True),
-    "average2+jpeg10": Task("average:2 | jpeg:10", "x2 by block average, then JPEG 10"),
+    "average2+jpeg10": Task("average:2 | jpeg:10", "x2 by block average, then JPEG"),
     "average4+freeform": Task("average:4 | mask", "x4, then 20 to 30 % missing", missing=freeform),
-    "freeform+jpeg10": Task(
-        "mask | jpeg:10", "20 to 30 % missing, then JPEG 10", missing=freeform
-    ),
+    "freeform+jpeg10": Task("mask | jpeg:10", "20 to 30 % missing, then JPEG", missing=freeform),
     "colour+average4": Task("gray | average:4", "without colours, then x4", colours=True),
 }
 """Name -> the task. Blurs are those of DDRM's code, with the picture's mirror image around it:
