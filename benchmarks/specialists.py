@@ -77,25 +77,24 @@ def table(cells: Cells, score: str) -> str:
 
 
 @torch.no_grad()
-def kids(runs: Sequence[Path], pictures: Path) -> str:
-    """KID x 1000 of each cell's samples from other digits, never measured here.
+def kids(runs: Sequence[Path], pictures: Path, features: str) -> str:
+    """KID x 1000 of each cell's samples from other held-out digits, 12 sets of as many.
 
-    Against the digits themselves few pictures would be too close: a sample has its own truth in the
-    other set.
+    Few samples would be too close to the digits that they are of: each has its truth among them.
     """
-    see = models.features("digits-classifier", False)
+    see = models.features(features, False)
     cells = {key: run for run in runs for key in cells_of(run)}
     most = max(int(row["pictures"]) for run in runs for row in cells_of(run).values())
-    every = see(torch.stack([s.read(1, 28) for s in sources(pictures, 12 * most)])).double()
+    every = torch.cat([see(s.read(1, 28)[None]) for s in sources(pictures, 13 * most)]).double()
     others = every[most:].split(most)
 
     def distance(x: Tensor) -> str:
         found = [kid(x, other[: len(x)]) for other in others]
-        value, half = (fmean(of) for of in zip(*((e.value, e.half or 0) for e in found)))
+        value, half = fmean(e.value for e in found), fmean(e.half or 0 for e in found)
         return f"{1000 * value:.0f} ± {1000 * half:.0f}"
 
     tasks, methods = (list(dict.fromkeys(key[axis] for key in cells)) for axis in (0, 1))
-    lines = [f"KID x 1000 (of the digits themselves: {distance(every[:most])}):", ""]
+    lines = [f"KID x 1000 by {features}; of the digits: {distance(every[:most])}.", ""]
     lines += [f"| method | {' | '.join(tasks)} |", "|---" * (len(tasks) + 1) + "|"]
     for method in methods:
         of = specialist(method)
@@ -106,7 +105,9 @@ def kids(runs: Sequence[Path], pictures: Path) -> str:
             if (task, method) in cells:
                 place = cells[task, method] / "rows" / task / quote(method, safe=" =.,")
                 files = sorted(place.glob("*.png"))[:most]
-                text = distance(see(torch.stack([read_picture(f).pixels for f in files])).double())
+                text = distance(
+                    torch.cat([see(read_picture(f).pixels[None]) for f in files]).double()
+                )
             shown.append(f"**{text}**" if task == own else text)
         lines.append(f"| {name} | {' | '.join(shown)} |")
     return "\n".join(lines)
@@ -179,12 +180,17 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+", help="folders of hdagger bench talk")
     parser.add_argument("--sheet", type=Path, help="draw restored pictures here")
     parser.add_argument("--pictures", type=Path, default=Path("data/digits/test"))
+    parser.add_argument("--features", default="digits-classifier", help="of KID")
     parser.add_argument("--count", type=int, default=4, help="pictures of each task on it")
     arguments = parser.parse_args()
     cells = {key: row for run in arguments.runs for key, row in cells_of(run).items()}
     present = [s for s in SCORES if any(s in row and row[s] for row in cells.values())]
     tables = [table(cells, score) for score in present]
-    print("\n\n".join([*tables, kids(arguments.runs, arguments.pictures), costs(cells)]))
+    print(
+        "\n\n".join(
+            [*tables, kids(arguments.runs, arguments.pictures, arguments.features), costs(cells)]
+        )
+    )
     if arguments.sheet:
         own = [found.notes["task"] for _, method in cells if (found := specialist(method))]
         tasks = [task for task in dict.fromkeys(own) if task in TASKS]
