@@ -9,6 +9,7 @@ from PIL import Image
 from torch import nn
 from torch.nn.functional import softplus
 
+from hdagger.bench.talk.contenders import Contender, loaded, specialists_in
 from hdagger.domains.pictures.words import operator_for_signal
 from hdagger.errors import FileError, SettingError, ShapeError
 from hdagger.measurement import Measurement
@@ -329,6 +330,10 @@ def test_a_file_is_read_again_and_answers_alike(kind, tmp_path, quick_search):
     if not kind.one_answer:
         assert not torch.equal(drawn.draws[0], drawn.draws[1])
         assert not torch.equal(drawn.draws, read.restore(case(item=1), 2, seed=0).draws)
+    assert specialists_in(tmp_path) == (str(tmp_path / FILE),)
+    contender = loaded(tmp_path / FILE)
+    assert isinstance(contender, Contender)
+    assert contender.made_of == read.made_of
     with pytest.raises(FileError, match="it holds a"):
         UNetDenoiser.load(tmp_path / FILE)
 
@@ -431,6 +436,8 @@ heads = 2
 
 
 def test_what_does_not_fit_is_refused(pictures, tmp_path):
+    with pytest.raises(FileError, match="Make some with hdagger train"):
+        specialists_in(tmp_path)
     with pytest.raises(SettingError, match="crops of one size"):
         plan(pictures, crops=(8, 16))
     with pytest.raises(SettingError, match="Wanted a network, conditional or"):
