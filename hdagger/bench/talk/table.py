@@ -46,6 +46,9 @@ FEWEST_FOR_KID = 100
 """Pictures for which a figure shows KID: of fewer it says little, and is below 0, since each
 restored picture is near its own original."""
 
+APART = 1.04
+"""The factor by which a figure moves contenders of as many calls apart."""
+
 COSTS = ("calls", "seconds", "peak_mb")
 
 PALETTE = (
@@ -239,7 +242,7 @@ def figure(plan: Plan, cells: Cells, path: Path) -> None:
     """A panel for each task: what a contender costs, and how good it is. Left and low is good.
 
     How good is told by KID where there are a hundred pictures and features, else by the ranked
-    score. Bars are 95 %.
+    score. Bars are 95 %; contenders of as many calls stand beside each other.
     """
     many = len(plan.pictures) >= FEWEST_FOR_KID
     y = "kid" if many and any("kid" in cell for cell in cells.values()) else "crps"
@@ -252,12 +255,18 @@ def figure(plan: Plan, cells: Cells, path: Path) -> None:
             if task is None:
                 axes.set_axis_off()
                 continue
-            for method, colour in zip(plan.methods, cycle(PALETTE)):
+            beside = len(plan.methods) // 2
+            for place, (method, colour) in enumerate(zip(plan.methods, cycle(PALETTE))):
                 cell, name = cells.get((task, method)), plan.contender(method).name
                 if cell is None:
                     axes.plot([], [], "o", color=colour, label=name)
                     continue
-                at, bar = (cell["calls"].value, unit * cell[y].value), unit * (cell[y].half or 0)
+                at = cell["calls"].value * APART ** (place - beside), unit * cell[y].value
+                bar = unit * (cell[y].half or 0)
                 axes.errorbar(*at, bar, fmt="o", color=colour, elinewidth=0.8, label=name)
             axes.set(title=f"{TASKS[task].title}: {title}", xlabel="network calls a sample")
             axes.set_xscale("log")
+            calls = {cell["calls"].value for (of, _), cell in cells.items() if of == task}
+            axes.set_xticks(sorted(calls))
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.minorticks_off()
