@@ -82,7 +82,7 @@ class Problem:
         """What the data add to x, if x0 ~ N(x, r2 I).
 
         It is r2 H^T (r2 H H^T + sigma_y^2 I)^-1 (y - H x); with it x becomes the mean of x0 given
-        y, and what is least in |y - H x0|^2 / sigma_y^2 + |x0 - x|^2 / r2. Of exact data it is
+        y, and what is least in ``|y - H x0|^2 / sigma_y^2 + |x0 - x|^2 / r2``. Of exact data it is
         pinv(y) - pinv(H x), which needs no more of H than a pseudoinverse.
         """
         H = self.H
