@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: install demo test lint docs clean
+.PHONY: install demo test lint docs package clean
 
 install: .venv/installed
 
@@ -18,6 +18,9 @@ test: .venv/installed-dev
 docs: .venv/installed-dev
 	.venv/bin/sphinx-build -W --keep-going -q docs docs/_build
 
+package: .venv/installed-dev
+	.venv/bin/python scripts/package.py
+
 lint: .venv/installed-dev
 	.venv/bin/pyright
 
@@ -25,7 +28,7 @@ lint: .venv/installed-dev
 	$(PYTHON) -m venv .venv
 
 .venv/installed: .venv/bin/python pyproject.toml constraints.txt
-	$(PIP) -e .
+	$(PIP) -e '.[app]'
 	touch $@
 
 .venv/installed-dev: .venv/installed
@@ -34,4 +37,4 @@ lint: .venv/installed-dev
 	touch $@
 
 clean:
-	rm -rf .venv demo docs/_build docs/reference
+	rm -rf .venv demo dist docs/_build docs/reference

@@ -59,7 +59,7 @@ def symmetry(card: zoo.Card, pictures: Sequence[Tensor]) -> list[str]:
             H = operator_for_signal("average:4", tuple(x0.shape), {})
             problem = Problem(H(x0[None]), H)
             x = x0[None] + sigma * SampleNoise(1, [(0,)])((1, *x0.shape))
-            residual = lambda D, p=problem, r2=r2: pigdm.r2_weighted_residual(D, p, r2)
+            residual = lambda D, p=problem, r2=r2: p.towards_data(D, r2)
             D, u, backward = denoise_and_pull_back(prior, x, sigma, residual)
             forward = PiGDM(jacobian="jvp").along(prior, x, sigma, D, u)
             cosine = torch.cosine_similarity(forward.flatten(), backward.flatten(), 0)

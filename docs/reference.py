@@ -5,6 +5,8 @@ run, at tiny size, on the bee.
 """
 
 import inspect
+import json
+import re
 import shutil
 from collections.abc import Iterator
 from functools import cache
@@ -34,6 +36,9 @@ BEE = HERE.parent / "examples/bee.png"
 SIDE, LARGE = 48, 192
 """Pixels of a side: what is restored, and how it is shown."""
 
+MEASURED = HERE / "measured.json"
+"""What methods cost and cover on photographs, as benchmarks/posteriors.py keeps it."""
+
 DAMAGE, NOISE, SAMPLES, STEPS = "average:2", 0.05, 4, 12
 """What the methods are shown on, and how."""
 
@@ -53,6 +58,34 @@ OPERATORS = {
     "gamma": (":2.2", "Bent by a power: not linear."),
 }
 """Word of an operator -> the argument with which it is shown, and what it is."""
+
+
+WHICH = """# Which method when
+
+Say nothing: `restore` takes `drawn` where the prior's covariances were measured, else the best
+that can work on the data. `--quick` gives one soft picture at once. Choose yourself to compare, or
+where you know better:
+
+{asks}
+
+Measured on photographs that nothing was trained or tuned on: {count} of Kodak's, {crop} x {crop}
+of the middle of each, {draws} samples, prior {prior}; seconds on one core, one sample at a time.
+Intervals should cover 90 %; less CRPS is better. The pictures are few: a coverage is right to some
+per cent.
+
+{measured}
+
+The commands, from where a folder `kodak` is:
+
+    python benchmarks/posteriors.py kodak --crop 48 --most 4 --draws 8 --json docs/measured.json \\
+        --methods drawn ddrm ddim --tasks average:4
+    python benchmarks/posteriors.py kodak --crop 48 --most 4 --draws 8 --json docs/measured.json \\
+        --methods drawn cells --tasks jpeg:10
+
+A row of another method or task comes in by naming it there. Larger crops, more pictures and other
+packages are in [Can I trust these samples?](../trust.md).
+"""
+"""The page that says which method to take."""
 
 
 def setup(app: Any) -> dict[str, Any]:
@@ -77,8 +110,64 @@ def write_all() -> None:
         for name, page in pages.items():
             (folder / f"{name}.md").write_text(page)
         listed = "\n".join(pages)
-        (folder / "index.md").write_text(f"# {title}\n\n```{{toctree}}\n{listed}\n```\n")
+        shown = gallery(folder, list(pages))
+        (folder / "index.md").write_text(
+            f"# {title}\n\n{shown}```{{toctree}}\n{':hidden:' if shown else ''}\n{listed}\n```\n"
+        )
     (OUT / "names.md").write_text(names_page())
+    (OUT / "which.md").write_text(which_page())
+
+
+def gallery(folder: Path, names: list[str]) -> str:
+    """The pictures of pages side by side, each leading to its page; nothing without pictures."""
+    if not any((folder / f"{name}.png").is_file() for name in names):
+        return ""
+    cells = [
+        f"[![{name}]({name}.png)]({name}.md)<br>[{name}]({name}.md)"
+        if (folder / f"{name}.png").is_file()
+        else f"[{name}]({name}.md)"
+        for name in names
+    ]
+    lines = ["| | | |", "|---|---|---|"]
+    cells += [""] * (-len(cells) % 3)
+    lines += [f"| {' | '.join(cells[k : k + 3])} |" for k in range(0, len(cells), 3)]
+    return "\n".join(lines) + "\n\n"
+
+
+def known_biases() -> dict[str, str]:
+    """Method -> what is known to be wrong with it, as the table of methods.md says."""
+    rows = re.findall(r"^\| `(\w+)` \|(.*)\|$", (HERE / "methods.md").read_text(), re.MULTILINE)
+    return {name: cells.split(" | ")[3].strip() for name, cells in rows}
+
+
+def which_page() -> str:
+    """Which method when: what each asks, costs and covers, and what is known to be wrong."""
+    measured = json.loads(MEASURED.read_text())
+    kept = ("90 % covers", "CRPS", "PSNR of one, of the mean", "calls", "s a sample")
+    about, parts = measured[0], []
+    for task, noise in dict.fromkeys((row["task"], row["sigma_y"]) for row in measured):
+        rows = {r["method"]: r for r in measured if (r["task"], r["sigma_y"]) == (task, noise)}
+        said = f"with noise of {noise:g}" if noise else "exact, or rounded"
+        lines = [f"## `{task}`, {said}", f"| method | {' | '.join(kept)} |", "|---" * 6 + "|"]
+        lines += [
+            f"| [{name}](methods/{name}.md) | {' | '.join(rows[name].get(k, '') for k in kept)} |"
+            for name in METHODS
+            if name in rows
+        ]
+        parts.append("\n".join([lines[0], "", *lines[1:]]))
+    wrong = known_biases()
+    asks = ["| method | asks of H | what is known to be wrong |", "|---|---|---|"]
+    asks += [
+        f"| [{name}](methods/{name}.md) | {_needs(name)} | {wrong.get(name, '')} |"
+        for name in METHODS
+    ]
+    count = about["pictures"].rpartition(" ")[2]
+    return WHICH.format(asks="\n".join(asks), measured="\n\n".join(parts), count=count, **about)
+
+
+def _needs(name: str) -> str:
+    needs = getattr(METHODS[name], "needs", None)
+    return f"`{needs.__name__}`" if needs is not None else "what its inner method asks"
 
 
 def commands() -> Iterator[tuple[str, str]]:
@@ -108,12 +197,18 @@ def method_page(name: str) -> str:
     said = inspect.getdoc(type(method)) or ""
     module = inspect.getmodule(type(method))
     theory = inspect.getdoc(module) or ""
-    needs = getattr(method, "needs", None)
     rows = [f"| `{key}` | {value} |" for key, value in settings_of(method).items()]
     table = "\n".join(["| setting | default |", "|---|---|", *rows])
-    parts = [f"# {name}", _preformatted(said), table, _method_picture(name)]
-    if needs is not None:
-        parts.insert(2, f"It asks for a `{needs.__name__}`.")
+    wrong = known_biases().get(name, "nobody has said")
+    parts = [
+        f"# {name}",
+        _preformatted(said),
+        f"    hdagger restore small.png --upscale 4 --sigma-y 0.05 --method {name}",
+        _method_picture(name),
+        f"**What is known to be wrong**: {wrong}.",
+        f"It asks for {_needs(name)}. [Which method when](../which.md).",
+        table,
+    ]
     return "\n\n".join([*parts, "## How it works", _preformatted(theory)]) + "\n"
 
 
@@ -123,7 +218,9 @@ def operator_page(name: str) -> str:
     image = _shown(picture_of(_measured(name + argument, 0.0)).clamp(-1, 1))
     _save(image, f"operators/{name}.png")
     return (
-        f"# {name}\n\n{said}\n\n    hdagger degrade bee.png --operator {name}{argument}\n\n"
+        f"# {name}\n\n{said}\n\nText form: `{name}{argument}`\n\n"
+        f"    hdagger degrade bee.png --operator {name}{argument} -o out\n"
+        "    hdagger restore out/measurement.npz\n\n"
         f"![The bee behind {name}]({name}.png)\n"
     )
 

@@ -24,7 +24,7 @@ from hdagger.domains.pictures.writing import to_image
 from hdagger.files import whole_folder
 from hdagger.operators.base import PinvOperator
 from hdagger.progress import progress
-from hdagger.report import Panel, Section, residual_words, table, write_page
+from hdagger.report import Page, Panel, Section, residual_words, write_page
 
 PHOTO = Path(__file__).with_name("bee.png")
 RECIPES = [
@@ -113,15 +113,15 @@ def main(out: Path) -> None:
                 panels.append(spread_panel(drawn))
                 strip += [one, mean]
                 words.append(f"{name}: {residual_words(drawn.provenance)}")
-            sections.append(Section(f"{case.name} ({case.operator})", panels, " ".join(words)))
+            title = f"{case.name} ({case.operator})"
+            sections.append(Section(title, panels, " ".join(words), flips=True))
             strips.append([*strip, to_image(truth)])
         beside_each_other(strips).save(folder / "overview.png")
         (folder / "summary.json").write_text(json.dumps(rows, indent=2) + "\n")
-        write_page(
-            folder / "report.html", "One photograph, three damages, two methods", sections,
-            "<h2>In numbers</h2>" + table(rows)
-            + "<p>PSNR in dB. Photograph: John Severns, public domain.",
-        )  # fmt: skip
+        sections.append(Section("In numbers", text="PSNR in dB.", rows=rows))
+        title = "One photograph, three damages, two methods"
+        credit = "Photograph: John Severns, public domain."
+        write_page(folder / "report.html", Page(title, sections, remarks=[credit]))
     print(f"{out / 'report.html'}")
 
 

@@ -27,8 +27,8 @@ from typing import Any
 import torch
 
 from .domain import DOMAINS
-from .errors import FileError, HDaggerError, SettingError
-from .files import brief, fingerprint, whole_file
+from .errors import FileError, SettingError
+from .files import fingerprint, line_of, whole_file
 from .items import Item
 from .manifest import Row, write_tables
 from .priors import zoo
@@ -116,9 +116,7 @@ class Restorer:
             (plan.out / FAILURES / f"{_flat(item.name)}.json").unlink(missing_ok=True)
             return row | made
         except Exception as error:  # a batch goes on, whatever a file does
-            known = isinstance(error, HDaggerError)
-            said = brief(error) if known else f"{type(error).__name__}: {brief(error)}"
-            row["error"] = said.replace(str(partial), "").strip()
+            row["error"] = line_of(error).replace(str(partial), "").strip()
             with whole_file(plan.out / FAILURES / f"{_flat(item.name)}.json") as path:
                 path.write_text(json.dumps(row, indent=1) + "\n")
             return row

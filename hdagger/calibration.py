@@ -80,10 +80,15 @@ class Calibration:
     part: str = ""
 
     @property
+    def holds(self) -> bool:
+        """Whether the 90 % intervals cover what they should, but for what chance explains."""
+        return abs(self.scores.covered[0.9] - 0.9) <= max(self.chance, LEAST_OFF)
+
+    @property
     def words(self) -> str:
         """The finding as one line."""
         held = self.scores.covered[0.9]
-        if abs(held - 0.9) > max(self.chance, LEAST_OFF):
+        if not self.holds:
             judged = "over-confident" if held < 0.9 else "under-confident"
         elif self.chance > TELLING:
             judged = f"too few simulations to judge, chance alone is {100 * self.chance:.0f} %"

@@ -2,6 +2,7 @@
 
 import abc
 import copy
+import math
 import time
 import tomllib
 from collections.abc import Callable
@@ -27,6 +28,8 @@ class Plan(Protocol):
 
     Attributes:
         hours: Time to train in all, over every resumption; the learning rate falls to 0 by then.
+        updates: Updates to train for instead, whose weights do not depend on the machine's speed;
+            0 to go by the time.
         rate: Learning rate of Muon.
         rate_rest: Learning rate of AdamW.
         flat: Share of the time at the full learning rate.
@@ -36,6 +39,8 @@ class Plan(Protocol):
 
     @property
     def hours(self) -> float: ...
+    @property
+    def updates(self) -> int: ...
     @property
     def rate(self) -> float: ...
     @property
@@ -133,8 +138,14 @@ class Course(abc.ABC, Generic[Report]):
 
     @property
     def spent(self) -> float:
-        """Share of the time that is over."""
-        return self.seconds / (3600 * self._plan.hours)
+        """Share of the time, or of the updates, that is over."""
+        plan = self._plan
+        return self.step / plan.updates if plan.updates else self.seconds / (3600 * plan.hours)
+
+    @property
+    def left(self) -> float:
+        """Seconds to the end, at the pace so far."""
+        return self.seconds * max(0.0, 1 / self.spent - 1) if self.spent else math.inf
 
     @property
     def done(self) -> bool:

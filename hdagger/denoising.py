@@ -13,7 +13,7 @@ import itertools
 import math
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeVar, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -25,11 +25,14 @@ from .course import Course, read_plan
 from .errors import SettingError
 from .files import whole_file
 from .priors.classifier import NoisyClassifier
-from .priors.unet import TRAINED, UNetDenoiser, UNetShape
+from .priors.unet import TRAINED, OfPictures, UNetDenoiser, UNetShape
 from .tensors import Label, SampleNoise, Signal
 
-Learner: TypeAlias = UNetDenoiser | NoisyClassifier
 Chosen = TypeVar("Chosen", bound="DenoisingPlan")
+
+AT_THE_SIGNAL = {"stem", "head", "spread", "critic"}
+"""Parts of a network that AdamW moves: what touches the signal, and a critic, which must not run
+ahead of the generator that it teaches."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,8 @@ class DenoisingPlan:
 
     Attributes:
         hours: Time to train in all, over every resumption; the learning rate falls to 0 by then.
+        updates: Updates to train for instead, whose weights do not depend on the machine's speed;
+            0 to go by the time.
         batch: Signals for each update.
         rate: Learning rate of Muon, for the convolutions.
         rate_rest: Learning rate of AdamW, for biases and what touches the signal.
@@ -59,6 +64,7 @@ class DenoisingPlan:
     """A plan to start from."""
 
     hours: float = 2.0
+    updates: int = 0
     batch: int = 32
     rate: float = 0.005
     rate_rest: float = 0.001
@@ -135,22 +141,26 @@ class DenoisingCourse(Course[Progress]):
 
     warm_up = 20
     stored_as = "denoiser"
+    file: ClassVar[str] = "prior.safetensors"
+    """What people use of it, in its folder."""
 
-    def __init__(self, plan: DenoisingPlan, folder: Path, network: Learner, device: str) -> None:
+    def __init__(
+        self, plan: DenoisingPlan, folder: Path, network: OfPictures, device: str
+    ) -> None:
         self._denoising, self.device, self.denoiser = plan, device, network
         if plan.start and isinstance(network, UNetDenoiser):
             network.grow(UNetDenoiser.load(plan.start))
         inner = [
             weight
             for name, weight in network.net.named_parameters()
-            if weight.ndim == 4 and not name.startswith(("stem", "head", "spread"))
+            if weight.ndim == 4 and not AT_THE_SIGNAL & set(name.split("."))
         ]
         super().__init__(plan, folder, network, inner)
 
     @property
-    def ema(self) -> Learner:
+    def ema(self) -> OfPictures:
         """The running mean."""
-        return cast("Learner", self._mean)
+        return cast("OfPictures", self._mean)
 
     @abc.abstractmethod
     def examples(self, generator: torch.Generator) -> tuple[Signal, Label]:
@@ -167,7 +177,7 @@ class DenoisingCourse(Course[Progress]):
 
     def save_prior(self) -> None:
         """Writes the prior and, of one that denoises, a grid of samples."""
-        with whole_file(self.folder / "prior.safetensors") as path:
+        with whole_file(self.folder / self.file) as path:
             self.ema.save(path)
         if isinstance(self.ema, UNetDenoiser):
             with whole_file(self.folder / "samples.png") as path:
@@ -175,13 +185,17 @@ class DenoisingCourse(Course[Progress]):
 
     def loss(self) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed)
+        half = self._denoising.bfloat16
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16, half):
+            return self.lesson(generator)
+
+    def lesson(self, generator: torch.Generator) -> Tensor:
+        """The loss of an update, all of whose chance is the generator's."""
         x0, label = self.examples(generator)
         sigma = self._levels(len(x0), generator)
         noise = torch.randn(x0.shape, generator=generator)
-        given = (part.to(self.device) for part in (x0, sigma, noise, label))
-        half = self._denoising.bfloat16
-        with torch.autocast(torch.device(self.device).type, torch.bfloat16, half):
-            return self.denoiser.loss(*given)
+        assert isinstance(self.denoiser, UNetDenoiser | NoisyClassifier)
+        return self.denoiser.loss(*(part.to(self.device) for part in (x0, sigma, noise, label)))
 
     def _levels(self, count: int, generator: torch.Generator) -> Tensor:
         plan = self._denoising
@@ -271,12 +285,12 @@ class SourceCourse(DenoisingCourse):
         Args:
             things: What its signals are called.
         """
-        console, total = Console(highlight=False), 3600 * self.plan.hours
+        console = Console(highlight=False)
         self.run(
             lambda now: console.print(
                 f"step {now.step}  {things} {now.crops}  loss {now.loss:.4f}  "
                 f"{now.crops_per_second:.0f} a second  "
-                f"left {max(0, total - now.seconds) / 60:.0f} min"
+                f"left {self.left / 60:.0f} min"
             )
         )
-        console.print(f"{self.folder / 'prior.safetensors'}")
+        console.print(f"{self.folder / self.file}")

@@ -13,19 +13,23 @@ from types import EllipsisType
 from typing import Any, ClassVar
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from .covariance import Bands
-from .errors import SettingError
+from .errors import FileError, HDaggerError, SettingError
+from .files import brief, whole_file
 from .measurement import Measurement
 from .operators.base import Operator
 from .priors.zoo import Card
 from .problem import Problem, check_noise
 from .registry import Registry
+from .report import Page, write_page
 from .samplers.base import Sampler
 from .samplers.projection import Projected, Projector
 from .samplers.walk import karras_levels
 from .samples import PosteriorSamples
+from .saved import REPORT, SAMPLES, Saved
 from .solving import largest_gain
 from .tensors import SampleNoise
 
@@ -33,6 +37,10 @@ from .tensors import SampleNoise
 def as_drawn(x: Tensor) -> tuple[Tensor, dict[str, Any]]:
     """Samples that are signals of the domain already."""
     return x, {}
+
+
+def not_finer(folder: Path, samples: PosteriorSamples) -> None:
+    """The answer is written without loss already."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +51,17 @@ class Job:
         measurement: What was measured.
         write: Writes all that a restoration leaves into a folder, and returns the summary.
         notes: What was found out beyond what was said, a sentence each.
+        show: Draws one signal, ``(*signal)``, to look at while it is restored.
+        given: A picture of what was given, upright; None where there is none to look at.
+        write_finely: Writes the answer with more bits than the file had, to work on with.
     """
 
     measurement: Measurement
     write: Callable[[Path, PosteriorSamples], dict[str, Any]]
+    show: Callable[[Tensor], Image.Image]
     notes: Sequence[str] = ()
+    given: Image.Image | None = None
+    write_finely: Callable[[Path, PosteriorSamples], None] = not_finer
 
 
 @dataclass(frozen=True)
@@ -107,6 +121,18 @@ class Domain(abc.ABC):
 
     name: ClassVar[str]
     """What measurements, recipes and verdicts call it."""
+
+    prior: ClassVar[str] = "photo"
+    """The prior that suits most of its files."""
+
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    """How the names of files end that :meth:`job` reads; none where files cannot be listed."""
+
+    words: ClassVar[tuple[str, ...]] = ()
+    """The words of its operators' text form, where a person may write them."""
+
+    named: ClassVar[tuple[str, ...]] = ()
+    """Of what a job is told, the options whose values are names of files."""
 
     truths_are: ClassVar[str] = "signals from files"
     """What :meth:`truths` gives, in words."""
@@ -184,6 +210,37 @@ class Domain(abc.ABC):
             HDaggerError: The file cannot be read, or what is said does not fit it.
         """
         raise SettingError(f"Wanted a domain whose files can be listed, but got {self.name}.")
+
+    def located(self, said: Mapping[str, Any], place: Callable[[str], Path]) -> dict[str, Any]:
+        """What a job is told by someone who sends files along: each name is where its file lies.
+
+        Args:
+            said: As for :meth:`job`.
+            place: From a name to the file; refuses a name that was not sent.
+        """
+        return {
+            name: str(place(str(value))) if name in self.named else value
+            for name, value in said.items()
+        }
+
+    def look(self, source: Path) -> tuple[Job | None, str]:
+        """What a file tells by itself: its job, and what has to be said first, empty for nothing.
+
+        Raises:
+            FileError: It cannot be read.
+        """
+        try:
+            return self.job(source, {}), ""
+        except SettingError as error:
+            return None, str(error)
+
+    def pixels_in(self, source: Path) -> int | None:
+        """How many pixels a picture has, told without unpacking it; None for another file.
+
+        Raises:
+            FileError: It cannot be read.
+        """
+        return None
 
     def spelled(self, measurement: Measurement) -> Measurement:
         """The same measurement with as much as can be said in its text, and fewer arrays."""
@@ -266,6 +323,46 @@ class Domain(abc.ABC):
         """How close a signal is to the truth, in dB; None where there is no whole range."""
         return None
 
+    def page(self, saved: Saved) -> Page:
+        """The report on what a restoration left.
+
+        Raises:
+            FileError: Something that it shows is not there any more.
+        """
+        raise SettingError(f"Wanted a domain with a report, but {self.name} has none.")
+
+    def draws(self, folder: Path) -> PosteriorSamples:
+        """The samples of a restoration, as signals of the domain.
+
+        Raises:
+            FileError: They are not there.
+        """
+        return PosteriorSamples.load(folder / SAMPLES)
+
+    def truth(self, path: Path, shape: tuple[int, ...]) -> Tensor:
+        """What was measured, as a signal of this shape, from a file.
+
+        Raises:
+            HDaggerError: The file holds another one.
+        """
+        raise SettingError(f"Wanted a domain whose truths are in files, but got {self.name}.")
+
+    def brightness(self, x: Tensor) -> float:
+        """The value up to which a signal like this one is drawn; 1 where all have one range."""
+        return 1.0
+
+    def drawn(self, x: Tensor, top: float) -> Image.Image:
+        """A signal as a picture, on a scale up to ``top``."""
+        raise SettingError(f"Wanted a domain whose signals can be drawn, but got {self.name}.")
+
+    def spread(self, draws: Tensor) -> Tensor:
+        """How far samples vary, where, ``(rows, columns)``."""
+        raise SettingError(f"Wanted a domain whose signals can be drawn, but got {self.name}.")
+
+    def deviation(self, value: float) -> str:
+        """A standard deviation in the units that people read."""
+        return f"{value:.3g}"
+
 
 DOMAINS: Registry[Domain] = Registry(
     "a domain",
@@ -279,3 +376,25 @@ DOMAINS: Registry[Domain] = Registry(
     },
 )
 """Name -> the domain."""
+
+
+def write_report(folder: Path) -> Path:
+    """Makes the report of a restoration again, from what lies in its folder; returns the page.
+
+    Raises:
+        FileError: It is no such folder, or something in it is missing or broken.
+    """
+    saved = Saved.read(folder)
+    DOMAINS.check(saved.domain)
+    try:
+        page = DOMAINS[saved.domain].page(saved)
+    except HDaggerError:
+        raise
+    except Exception as error:  # whatever numbers and samples that were changed make it raise
+        raise FileError(
+            f"Wanted a restoration whose report can be made again, but {folder} lacks something "
+            f"({brief(error)}). Restore again."
+        ) from error
+    with whole_file(folder / REPORT) as path:
+        write_page(path, page)
+    return folder / REPORT

@@ -38,6 +38,12 @@ def brief(error: object, most: int = 200) -> str:
     return line if len(line) <= most else line[:most] + "..."
 
 
+def line_of(error: Exception) -> str:
+    """An error in one line: of one that is raised on purpose what it says, else its kind too."""
+    said = brief(error, 500)
+    return said if isinstance(error, HDaggerError) else f"{type(error).__name__}: {said}"
+
+
 def check_name(name: str, what: str) -> None:
     """Refuses a name that cannot stand in a text file, so that what is noted can be read again.
 

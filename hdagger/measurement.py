@@ -56,6 +56,15 @@ class Measurement:
             digest.update(value.contiguous().numpy().tobytes())
         return digest.hexdigest() if arrays else ""
 
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of all of it: two measurements of one hash are the same."""
+        said = [self.operator, self.noise, self.signal_shape, self.domain, self.arrays_sha256]
+        told = json.dumps([*said, str(self.y.dtype), list(self.y.shape)])
+        digest = hashlib.sha256(told.encode())
+        digest.update(self.y.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
     def save(self, path: Path) -> None:
         """Writes a .npz file: the arrays, and the rest as one line of JSON."""
         header: dict[str, object] = {"operator": self.operator, "domain": self.domain}

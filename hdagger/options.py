@@ -5,11 +5,18 @@ from typing import Annotated
 
 import typer
 
+from . import completion
 from .errors import SettingError
 from .recipe import CHOSEN
 from .samplers import METHODS
 
-Method = Annotated[str, typer.Option(help=f"{', '.join((*CHOSEN, *METHODS))}; auto by default.")]
+Method = Annotated[
+    str,
+    typer.Option(
+        help=f"{', '.join((*CHOSEN, *METHODS))}; auto by default.",
+        autocompletion=completion.methods,
+    ),
+]
 Setting = Annotated[
     list[str] | None,
     typer.Option("--set", help="A setting of the method, as eta=0.5; may be repeated."),
@@ -17,9 +24,19 @@ Setting = Annotated[
 Steps = Annotated[int | None, typer.Option(help="Noise levels to walk down; by default enough.")]
 Samples = Annotated[int, typer.Option(help="How many to draw.")]
 Seed = Annotated[int, typer.Option(help="Of the noise.")]
-PriorName = Annotated[str, typer.Option(help="One of hdagger priors, or a .safetensors file.")]
+PriorName = Annotated[
+    str,
+    typer.Option(
+        help="One of hdagger priors, or a .safetensors file.", autocompletion=completion.priors
+    ),
+]
+DomainName = Annotated[
+    str, typer.Option(help="The kind of signal.", autocompletion=completion.domains)
+]
 Folder = Annotated[Path, typer.Option("-o", "--out", help="Folder for what comes out.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print what was found as JSON, one line for each thing.")
+]
 
 
 def check_steps(steps: int | None) -> None:

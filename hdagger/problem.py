@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .errors import SettingError, ShapeError
-from .operators.base import Operator, SVDOperator
+from .operators.base import LinearOperator, Operator, PinvOperator, SVDOperator
 from .operators.quantisation import Quantiser
 from .operators.whitened import whitened
 from .tensors import Data, Signal, Spectrum
@@ -77,6 +77,19 @@ class Problem:
     def residual(self, x: Signal) -> Data:
         """y - H(x), 0 where nothing is seen."""
         return self.H.seen(self.y - self.H(x))
+
+    def towards_data(self, x: Signal, r2: float | Tensor) -> Signal:
+        """What the data add to x, if x0 ~ N(x, r2 I).
+
+        It is r2 H^T (r2 H H^T + sigma_y^2 I)^-1 (y - H x); with it x becomes the mean of x0 given
+        y, and the least of ``|y - H x0|^2 / sigma_y^2 + |x0 - x|^2 / r2``. Of exact data it is
+        pinv(y) - pinv(H x), which needs no more of H than a pseudoinverse.
+        """
+        H = self.H
+        if isinstance(H, LinearOperator):
+            return r2 * H.pull(self.residual(x), r2, self.sigma_y**2)
+        assert isinstance(H, PinvOperator)
+        return H.pinv(self.y) - H.pinv(H(x))
 
     @cached_property
     def spectral(self) -> "SpectralData":

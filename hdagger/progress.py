@@ -1,5 +1,6 @@
-"""Progress with the time that is left, on the error stream."""
+"""Progress with the time that is left, on the error stream, where that is a terminal."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -9,14 +10,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 @contextmanager
 def progress(title: str) -> Iterator[Callable[..., None]]:
-    """Shows a bar once there is progress; call what it gives with (done, total), and a word."""
+    """Shows a bar once there is progress; call what it gives with (done, total), and a word.
+
+    In a pipe, or where ``NO_COLOR`` is set, there is none.
+    """
+    console = Console(stderr=True)
+    if not console.is_terminal or os.environ.get("NO_COLOR"):
+        yield lambda done, total, more="": None
+        return
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
     )
     task = bar.add_task(title, total=None)
 

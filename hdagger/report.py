@@ -1,11 +1,17 @@
-"""What a restoration leaves behind: pictures, numbers, and one page that shows them."""
+"""A page that shows what was drawn: pictures, numbers, words, in one file.
+
+It asks for nothing from anywhere, and runs nothing: that pictures are flipped through and blink
+is told by CSS alone. It is light or dark as the reader's system is, and prints with all pictures
+side by side.
+"""
 
 import base64
 import html
 import io
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +20,53 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from .errors import FileError
+from .files import brief, check_file
+
 STYLE = """
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; }
+:root { color-scheme: light dark; --line: #8885; --soft: #8882; --strong: #2b6cb0; }
+@media (prefers-color-scheme: dark) { :root { --strong: #7db8f0; } }
+* { box-sizing: border-box; }
+body { font: 16px/1.5 system-ui, sans-serif; overflow-wrap: break-word; }
 body { max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.5rem; }
+h1 { font-size: 1.5rem; line-height: 1.25; } h2 { font-size: 1.15rem; margin-top: 2.5rem; }
+p { max-width: 48rem; }
 .strip { display: grid; gap: .8rem; }
-.strip { grid-template-columns: repeat(auto-fit, minmax(15rem, 1fr)); }
-figure { margin: 0; } figcaption { font-size: .85rem; opacity: .75; }
+.strip { grid-template-columns: repeat(auto-fit, minmax(min(15rem, 44%), 1fr)); }
+.strip.whole { grid-template-columns: 1fr; }
+figure { margin: 0; min-width: 0; } figcaption { font-size: .85rem; opacity: .8; }
 img { width: 100%; image-rendering: pixelated; border-radius: 4px; display: block; }
+.whole img { image-rendering: auto; }
+.wide { overflow-x: auto; max-width: 100%; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .25rem .8rem; border-bottom: 1px solid #8884; }
+th, td { text-align: right; padding: .25rem .8rem; border-bottom: 1px solid var(--line); }
 th:first-child, td:first-child { text-align: left; }
-pre { background: #8881; padding: .8rem; border-radius: 4px; overflow-x: auto; }
+pre { background: var(--soft); padding: .8rem; border-radius: 4px; overflow-x: auto; }
+.flips > input { position: absolute; opacity: 0; }
+.flips > label { display: inline-block; margin: 0 .35rem .5rem 0; padding: .3rem .75rem; }
+.flips > label { border: 1px solid var(--line); border-radius: 1rem; cursor: pointer; }
+.flips > label { font-size: .9rem; }
+.flips > input:checked + label { border-color: var(--strong); color: var(--strong); }
+.flips > input:focus-visible + label { outline: 2px solid var(--strong); outline-offset: 2px; }
+@media screen {
+.flips > input:not(.all):checked ~ .strip { grid-template-columns: minmax(0, 40rem); }
+.flips > input:not(.all):checked ~ .strip.whole { grid-template-columns: 1fr; }
+.flips > input:not(.all):checked ~ .strip > figure { grid-area: 1 / 1; visibility: hidden; }
+}
+@page { margin: 15mm; }
+@media print {
+:root { color-scheme: light; }
+body { max-width: none; margin: 0; padding: 0; font-size: 11pt; }
+.flips > label, .flips > input { display: none; }
+.strip { grid-template-columns: repeat(auto-fill, minmax(5cm, 1fr)); }
+figure, tr, pre { break-inside: avoid; } h1, h2 { break-after: avoid; }
+.wide { overflow: visible; } table { font-size: 8pt; } pre { white-space: pre-wrap; }
+th, td { padding: .1rem .3rem; overflow-wrap: anywhere; }
+}
 """
+
+BLINK = 0.7
+"""Seconds for which each picture is seen where they blink."""
 
 HEAT = torch.tensor(
     [[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]],
@@ -48,6 +87,23 @@ class Panel:
     caption: str
     image: Image.Image
 
+    @classmethod
+    def read(cls, caption: str, path: Path) -> "Panel":
+        """A PNG file that was written for a page.
+
+        Raises:
+            FileError: It is not there any more, or is none.
+        """
+        check_file(path, "a picture of the report")
+        try:
+            with Image.open(path, formats=("PNG",)) as image:
+                return cls(caption, image.convert("RGB"))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise FileError(
+                f"Wanted a picture of the report, but {path} is none that can be read "
+                f"({brief(error)}). Restore again."
+            ) from error
+
 
 @dataclass(frozen=True)
 class Section:
@@ -57,11 +113,35 @@ class Section:
         title: Its heading.
         panels: Pictures, side by side.
         text: A sentence or two on what they show.
+        flips: Whether the reader may lay the pictures on each other, to flip through them or to
+            let them blink.
+        whole: Whether each picture is as wide as the page.
+        rows: Numbers, told below as a table; all have the same keys.
     """
 
     title: str
-    panels: list[Panel]
+    panels: Sequence[Panel] = ()
     text: str = ""
+    flips: bool = False
+    whole: bool = False
+    rows: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True)
+class Page:
+    """A report.
+
+    Attributes:
+        title: Its heading.
+        sections: Its parts.
+        settings: How it came about, as a text that could be a file.
+        remarks: Sentences at the end.
+    """
+
+    title: str
+    sections: Sequence[Section]
+    settings: str = ""
+    remarks: Sequence[str] = field(default_factory=tuple)
 
 
 def heat_map(values: Float[Tensor, "height width"], top: float) -> Image.Image:
@@ -113,32 +193,83 @@ def _kept_words(kept: float) -> str:
     )
 
 
-def write_page(path: Path, title: str, sections: list[Section], footer: str = "") -> None:
-    """Writes one self-contained page: pictures inside, no script, no request to anywhere."""
+def write_page(path: Path, page: Page) -> None:
+    """Writes a page into one file: pictures inside, no script, no request to anywhere."""
+    title = html.escape(page.title)
     parts = [
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title>",
-        "<meta name=viewport content='width=device-width'>",
-        f"<style>{STYLE}</style><h1>{html.escape(title)}</h1>",
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title>",
+        "<meta name=viewport content='width=device-width, initial-scale=1'>",
+        f"<style>{STYLE}{_flipping(page)}</style><h1>{title}</h1>",
+        *(_part(number, section) for number, section in enumerate(page.sections)),
     ]
-    for section in sections:
-        parts.append(f"<h2>{html.escape(section.title)}</h2><p>{html.escape(section.text)}</p>")
-        figures = "".join(
-            f"<figure><img src='{_inline(panel.image)}' alt='{html.escape(panel.caption)}'>"
-            f"<figcaption>{html.escape(panel.caption)}</figcaption></figure>"
-            for panel in section.panels
-        )
-        parts.append(f"<div class=strip>{figures}</div>")
-    path.write_text("\n".join([*parts, footer]))
+    if page.settings:
+        parts.append(f"<h2>How</h2><pre>{html.escape(page.settings)}</pre>")
+    parts += [f"<p>{html.escape(remark)}" for remark in page.remarks]
+    path.write_text("\n".join(parts) + "\n")
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """Rows with the same keys as an HTML table."""
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows with the same keys as an HTML table, which scrolls by itself where it is too wide."""
     head = "".join(f"<th>{html.escape(key)}" for key in rows[0])
     body = "".join(
         "<tr>" + "".join(f"<td>{html.escape(_cell(value))}" for value in row.values())
         for row in rows
     )
-    return f"<table><tr>{head}{body}</table>"
+    return f"<div class=wide><table><tr>{head}{body}</table></div>"
+
+
+def _part(number: int, section: Section) -> str:
+    figures = "".join(
+        f"<figure><img src='{_inline(panel.image)}' alt='{html.escape(panel.caption)}'>"
+        f"<figcaption>{html.escape(panel.caption)}</figcaption></figure>"
+        for panel in section.panels
+    )
+    strip = f"<div class='strip{' whole' if section.whole else ''}'>{figures}</div>"
+    if _is_flipped(section):
+        strip = f"<div class=flips>{_choices(number, section)}{strip}</div>"
+    words = f"<p>{html.escape(section.text)}</p>" if section.text else ""
+    numbers = table(section.rows) if section.rows else ""
+    shown = strip if section.panels else ""
+    return f"<section><h2>{html.escape(section.title)}</h2>{words}{shown}{numbers}</section>"
+
+
+def _is_flipped(section: Section) -> bool:
+    return section.flips and len(section.panels) > 1
+
+
+def _choices(number: int, section: Section) -> str:
+    """Side by side, blinking, or one of the pictures: a group of radio buttons."""
+    shown = (re.split("[:,]", panel.caption)[0] for panel in section.panels)
+    names = ["side by side", "blink", *shown]
+    kinds = ["all", "blink", *(f"n{k}" for k in range(len(section.panels)))]
+    return "".join(
+        f"<input type=radio name=s{number} id=s{number}-{kind} class={kind}"
+        f"{' checked' if kind == 'all' else ''}>"
+        f"<label for=s{number}-{kind}>{html.escape(name)}</label>"
+        for kind, name in zip(kinds, names, strict=True)
+    )
+
+
+def _flipping(page: Page) -> str:
+    """The rules that show one picture of several, or one after the other."""
+    counts = {len(section.panels) for section in page.sections if _is_flipped(section)}
+    rules = []
+    for k in range(max(counts, default=0)):
+        one = f".strip > figure:nth-child({k + 1})"
+        rules.append(f".flips > .n{k}:checked ~ {one} {{ visibility: visible !important; }}")
+    for count in sorted(counts):
+        share = 100 / count
+        rules.append(
+            f"@keyframes blink{count} {{ 0%, {share - 0.01:.2f}% {{ visibility: visible; }} "
+            f"{share:.2f}%, 100% {{ visibility: hidden; }} }}"
+        )
+        for k in range(count):
+            last = f":nth-child({k + 1}):nth-last-child({count - k})"
+            rules.append(
+                f".flips > .blink:checked ~ .strip > figure{last} "
+                f"{{ animation: blink{count} {BLINK * count:.1f}s {BLINK * k:.1f}s infinite; }}"
+            )
+    return f"@media screen {{ {' '.join(rules)} }}" if rules else ""
 
 
 def _inline(image: Image.Image) -> str:

@@ -19,7 +19,7 @@ from .measurement import Measurement
 from .operators.quantisation import Quantiser
 from .priors import zoo
 from .priors.analytic import GaussianField
-from .priors.base import Counted, LabelledDenoiser
+from .priors.base import Counted, LabelledDenoiser, Look, unseen
 from .priors.latent import LatentDenoiser
 from .problem import Problem
 from .recipe import CHOSEN, Plain, Recipe
@@ -250,10 +250,18 @@ class Restoration:
     checked: str
     interval: Interval | None
 
-    def run(self, watch: Watch = unwatched, item: int = 0) -> PosteriorSamples:
-        """Draws the samples: see :func:`restore`."""
+    def run(
+        self, watch: Watch = unwatched, item: int = 0, look: Look = unseen
+    ) -> PosteriorSamples:
+        """Draws the samples: see :func:`restore`.
+
+        Args:
+            watch: Called after every step.
+            item: Which measurement this is.
+            look: Called with every prediction of the network, as signals that are solved for.
+        """
         recipe, card = self.recipe, self.prior.card
-        counted = Counted(self.prior.network)
+        counted = Counted(self.prior.network, look)
         towards = zoo.towards(counted, card, recipe.label, recipe.guidance, self.prior.device)
         drawn = solve(
             towards,
@@ -272,6 +280,7 @@ class Restoration:
             "recipe": asdict(recipe),
             "domain": self.subject.domain,
             "operator": self.measurement.operator,
+            "measurement_sha256": self.measurement.sha256,
             "sigma_y": self.subject.sigma_y,
             "prior": card.name,
             "prior_sha256": self.prior.sha256,

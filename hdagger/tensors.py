@@ -68,3 +68,9 @@ class SampleNoise:
     def _stream(seed: int, key: tuple[int, ...]) -> torch.Generator:
         state = np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)
         return torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
+
+
+def like(y: Data, noise: Noise) -> Data:
+    """White noise of deviation 1, in the real and the imaginary part each, of the shape of y."""
+    z = noise(tuple(y.shape))
+    return torch.complex(z, noise(tuple(y.shape))) if y.is_complex() else z

@@ -16,11 +16,10 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from .errors import FileError
 from .files import whole_file
+from .progress import progress
 
 Row: TypeAlias = dict[str, Any]
 Key = TypeVar("Key", bound=tuple[Any, ...])
@@ -56,24 +55,15 @@ def run_trials(
     of = lambda row: tuple(row.get(name) for name in names)
     done = {of(row) for row in rows}
     todo = {key: jobs for key, jobs in trials.items() if key not in done}
-    with (
-        _pool(workers) as each,
-        Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-        ) as progress,
-    ):
-        bar = progress.add_task("", total=sum(len(jobs) for jobs in todo.values()))
+    finished, total = 0, sum(len(jobs) for jobs in todo.values())
+    with pool(workers) as each, progress("trials") as show:
         for key, jobs in todo.items():
             named = dict(zip(names, key, strict=True))
-            progress.update(bar, description=", ".join(map(str, key)))
             results = []
             for result in each(work, jobs):
                 results.append(result)
-                progress.advance(bar)
+                finished += 1
+                show(finished, total, ", ".join(map(str, key)))
             rows += [named | row for row in summarise(key, results)]
             _write(file, rows)
     place: dict[tuple[Any, ...], int] = {key: number for number, key in enumerate(trials)}
@@ -81,8 +71,9 @@ def run_trials(
 
 
 @contextmanager
-def _pool(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
-    """A map over argument tuples, in order."""
+def pool(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
+    """A map over argument tuples, in order, on so many processes of one thread each; 1 stays in
+    this one."""
     if workers == 1:
         yield lambda work, jobs: (work(*job) for job in jobs)
         return
@@ -106,7 +97,7 @@ def _read(file: Path | None) -> list[Row]:
     except (OSError, ValueError) as error:
         raise FileError(
             f"Wanted the rows of a benchmark, but {file} holds something else ({error}). "
-            "Move it away, or name another file with --json."
+            "Move it away, or name another file."
         ) from error
 
 

@@ -25,6 +25,10 @@ from mutations_lens import LENS_MUTATIONS
 from mutations_motion import MOTION_MUTATIONS
 from mutations_mri import MRI_MUTATIONS
 from mutations_pipeline import PIPELINE_MUTATIONS
+from mutations_reports import REPORT_MUTATIONS
+from mutations_serving import SERVING_MUTATIONS
+from mutations_specialists import SPECIALIST_MUTATIONS
+from mutations_talk import TALK_MUTATIONS
 from mutations_variance import VARIANCE_MUTATIONS
 from rich.console import Console
 from rich.table import Table
@@ -41,8 +45,12 @@ MUTATIONS = (
     *LENS_MUTATIONS,
     *CT_MUTATIONS,
     *BATCH_MUTATIONS,
+    *REPORT_MUTATIONS,
+    *SERVING_MUTATIONS,
     *MOTION_MUTATIONS,
     *MRI_MUTATIONS,
+    *SPECIALIST_MUTATIONS,
+    *TALK_MUTATIONS,
 )
 
 

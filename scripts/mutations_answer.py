@@ -34,8 +34,8 @@ ANSWER_MUTATIONS = (
     Mutation(
         "answer: one sample is sure everywhere",
         "domains/pictures/figures.py",
-        "if len(samples.draws) > 1:",
-        "if True:",
+        "if len(samples.draws) > 1:\n        panels.append(",
+        "if True:\n        panels.append(",
         "test_report.py -k not_told_to_be_sure",
     ),
     Mutation(
@@ -125,8 +125,8 @@ ANSWER_MUTATIONS = (
     Mutation(
         "check: DDRM unless asked",
         "cli/check.py",
-        'auto and quick too.")] = "auto",',
-        'auto and quick too.")] = "ddrm",',
+        'autocompletion=completion.methods\n        ),\n    ] = "auto",',
+        'autocompletion=completion.methods\n        ),\n    ] = "ddrm",',
         "test_check.py -k auto_says",
     ),
 )

@@ -19,9 +19,9 @@ CORE_MUTATIONS = (
     ),
     Mutation(
         "PiGDM: sigma_y ignored",
-        "samplers/pigdm.py",
-        "H.pull(problem.residual(D), r2, problem.sigma_y**2)",
-        "H.pull(problem.residual(D), r2, 0.0)",
+        "problem.py",
+        "H.pull(self.residual(x), r2, self.sigma_y**2)",
+        "H.pull(self.residual(x), r2, 0.0)",
         "test_exact_posterior.py -k test_pigdm_converges",
     ),
     Mutation(

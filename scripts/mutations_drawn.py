@@ -19,7 +19,7 @@ DRAWN_MUTATIONS = (
     ),
     Mutation(
         "drawn: one noise for both parts of complex data",
-        "samplers/drawn.py",
+        "tensors.py",
         "torch.complex(z, noise(tuple(y.shape)))",
         "torch.complex(z, z)",
         "test_drawn.py -k complex",

@@ -237,8 +237,8 @@ PIPELINE_MUTATIONS = (
     Mutation(
         "report: markup from a file",
         "report.py",
-        "<h1>{html.escape(title)}</h1>",
-        "<h1>{title}</h1>",
+        "title = html.escape(page.title)",
+        "title = page.title",
         "test_report.py -k markup",
     ),
     Mutation(
@@ -264,9 +264,9 @@ PIPELINE_MUTATIONS = (
     ),
     Mutation(
         "files: a stale sample stays",
-        "domains/pictures/commands.py",
-        'whole_folder(out, "restore")',
-        "whole_folder(out)",
+        "streams.py",
+        "with whole_folder(out, work) as folder:",
+        "with whole_folder(out) as folder:",
         "test_command_line.py -k stale",
     ),
     Mutation(

@@ -39,7 +39,7 @@ def test_a_picture_is_damaged_and_restored(run):
     files = {str(path.relative_to("large")) for path in Path("large").rglob("*.*")}
     assert files == {
         "samples", "samples/000.png", "samples/001.png", "samples.npz", "mean.png", "std.png",
-        "summary.json", "recipe.toml", "report.html", ".hdagger.json",
+        "summary.json", "recipe.toml", "report.html", "given.png", ".hdagger.json",
     } - {"samples"}  # fmt: skip
     page = Path("large/report.html").read_text()
     assert page.count("data:image/png;base64,") == 5

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from pages import is_made_again
 
 from hdagger.domains.ct.domain import CT
 from hdagger.domains.ct.phantom import chest
@@ -320,6 +321,8 @@ def test_a_volume_is_restored_slice_by_slice_where_it_lies(run, volume, tmp_path
     errors = [row["truth"]["rmse_hu"] for row in summary["slices"]]
     assert summary["truth"]["rmse_hu"] == pytest.approx(sum(errors) / 3)
     assert (tmp_path / "all/measurement-0002.npz").is_file()
+    assert is_made_again(tmp_path / "all")
+    assert is_made_again(tmp_path / "one")
 
 
 def test_a_slice_has_a_truth_of_its_own(tmp_path):

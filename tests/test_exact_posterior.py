@@ -15,11 +15,16 @@ from hdagger.operators.checks import dense
 from hdagger.operators.spectral import Dense, Identity, Inpainting
 from hdagger.priors.analytic import GaussianPrior
 from hdagger.problem import Problem
+from hdagger.samplers.daps import DAPS
 from hdagger.samplers.ddim import DDIM
 from hdagger.samplers.ddrm import DDRM
+from hdagger.samplers.diffpir import DiffPIR
 from hdagger.samplers.guidance import DPS, ReconstructionGuidance
 from hdagger.samplers.pigdm import PiGDM
 from hdagger.samplers.projection import Projection
+from hdagger.samplers.red import RED
+from hdagger.samplers.reddiff import REDDiff
+from hdagger.samplers.snips import SNIPS
 from hdagger.samplers.tmpd import TMPD
 from hdagger.samplers.walk import Step, karras_levels
 
@@ -319,3 +324,102 @@ def test_a_gaussian_step_takes_the_spectrum_of_the_data():
     got_mean, got_cov = exact_moments(method, prior, Y, H, SIGMA_Y, karras_levels(3, high=1e6))
     torch.testing.assert_close(got_mean, mean, rtol=0, atol=1e-5)
     torch.testing.assert_close(got_cov, cov, rtol=0, atol=1e-8)
+
+
+def silent(shape):
+    return torch.zeros(shape, dtype=F64)
+
+
+@pytest.mark.parametrize(("form", "strength"), [("fixed", 1.0), ("fixed", 0.3), ("gradient", 1.0)])
+def test_red_finds_where_data_and_denoiser_agree(form, strength):
+    """With strength = 1 the posterior's mean, and its top, of the prior blurred by the level."""
+    method = RED(form=form, level=1.2, strength=strength)
+    blurred = GaussianPrior(COLOURED.mean, (COLOURED.cov + 1.2**2 * torch.eye(5)) / strength)
+    expected, _ = blurred.posterior(MATRIX / 2, Y, SIGMA_Y)
+    problem = Problem.of(Y, Dense(MATRIX / 2), SIGMA_Y)
+    found = method.sample(COLOURED, problem, karras_levels(300), silent)
+    torch.testing.assert_close(found[0], expected, rtol=0, atol=1e-6)
+
+
+def test_red_of_exact_data_is_the_mean_of_what_they_leave():
+    blurred = GaussianPrior(COLOURED.mean, COLOURED.cov + torch.eye(5))
+    expected, _ = blurred.posterior(MATRIX, Y, 0.0)
+    method = RED(level=1.0, strength=1.0)
+    found = method.sample(COLOURED, Problem.of(Y, H, 0.0), karras_levels(150), silent)
+    torch.testing.assert_close(found[0], expected, rtol=0, atol=1e-6)
+
+
+def test_red_diff_stands_still_where_its_loss_does():
+    """H^T (H mu - y) / m + strength (mu - D(mu)) / n = 0 at one level, the noise at its mean."""
+    level, strength, m, n = 2.0, 2.5, 2, 5
+    lost = torch.linalg.inv(COLOURED.cov + level**2 * torch.eye(5)) * level**2  # I - J
+    system = MATRIX.T @ MATRIX / m + strength / n * lost
+    expected = torch.linalg.solve(system, MATRIX.T @ Y / m + strength / n * lost @ COLOURED.mean)
+    levels = torch.full((400,), level, dtype=F64)
+    method = REDDiff(rate=0.05, strength=strength)
+    found = method.sample(COLOURED, Problem.of(Y, H, SIGMA_Y), levels, silent)
+    torch.testing.assert_close(found[0], expected, rtol=0, atol=1e-5)
+
+
+def test_snips_converges_to_the_posterior_of_any_gaussian():
+    """Of the prior blurred by the lowest level, which is 0.02 here."""
+    mean, cov = COLOURED.posterior(MATRIX, Y, SIGMA_Y)
+    levels = karras_levels(20, low=0.02, high=10.0)
+    off = []
+    for repeats in (8, 16, 32):
+        method = SNIPS(step=0.2, repeats=repeats)
+        found, law = exact_moments(method, COLOURED, Y, H, SIGMA_Y, levels)
+        off.append(float((found - mean).norm() + (law - cov).norm()))
+    assert off[2] < 0.25
+    assert off[0] > 1.6 * off[1] > 2.5 * off[2]
+
+
+def test_snips_as_published_takes_2500_steps_and_is_a_tenth_too_wide_where_nothing_is_seen():
+    method = SNIPS()
+    called = []
+    prior = lambda x, sigma: called.append(sigma) or x / (1 + sigma**2)
+    levels = karras_levels(method.enough, low=0.03, high=80.0)
+    H = Inpainting(torch.tensor([True, False]))
+    method.sample(prior, Problem.of(torch.zeros(2, dtype=F64), H, 0.1), levels, silent)
+    assert len(called) == 2500
+    assert called[0] / called[5] == pytest.approx(called[-6] / called[-1])
+    assert (called[0], called[-1]) == pytest.approx((80.0, 0.03))
+    variance = called[0] ** 2
+    for sigma in called:  # x + c (D - x) + sqrt(2 c) sigma z
+        kept = 1 - method.step * sigma**2 / (1 + sigma**2)
+        variance = kept**2 * variance + 2 * method.step * sigma**2
+    assert float(variance) == pytest.approx(1.1085, abs=5e-4)
+
+
+@pytest.mark.parametrize("sigma_y", [SIGMA_Y, 0.0])
+def test_diffpir_goes_to_the_proximal_point_of_each_prediction(sigma_y):
+    x = torch.tensor([[0.5, -1.0, 2.0, 0.3, 0.0]], dtype=F64)
+    step = Step(torch.tensor(2.0, dtype=F64), torch.tensor(0.0, dtype=F64), 0.0, 3, 10)
+    problem = Problem.of(Y, H, sigma_y)
+    found = DiffPIR(strength=0.7).advance(x, WHITE, problem, step, silent)
+    ball = GaussianPrior(WHITE(x, step.sigma)[0], 2.0**2 / 0.7 * torch.eye(5))
+    torch.testing.assert_close(found[0], ball.posterior(MATRIX, Y, sigma_y)[0])
+
+
+@pytest.mark.parametrize("zeta", [0.1, 0.5, 1.0])
+def test_diffpir_is_narrow_where_nothing_is_seen_by_its_zeta(zeta):
+    """Known bias, as DDRM's: (1 + sqrt(1 - zeta)) / 2 of the variance."""
+    levels = karras_levels(100, high=300.0)
+    _, cov = exact_moments(DiffPIR(zeta=zeta), WHITE, Y, H, SIGMA_Y, levels)
+    share = (1 + math.sqrt(1 - zeta)) / 2
+    assert torch.linalg.eigvalsh(cov)[-3:].tolist() == pytest.approx([share] * 3, abs=0.07)
+    _, right = WHITE.posterior(MATRIX, Y, SIGMA_Y)
+    assert float((MATRIX @ (right - cov) @ MATRIX.T).trace()) > 0
+
+
+def test_daps_tends_to_twice_the_variance_where_nothing_is_seen():
+    """Known bias: what the ODE gives has the prior's variance, and every draw adds to it."""
+    right = torch.linalg.eigvalsh(WHITE.posterior(MATRIX, Y, SIGMA_Y)[1])
+    off = []
+    for count in (10, 20, 40):
+        levels = karras_levels(count, low=0.05, high=100.0)
+        _, cov = exact_moments(DAPS(inner=count), WHITE, Y, H, SIGMA_Y, levels)
+        found = torch.linalg.eigvalsh(cov)
+        off.append(float(found[-1]) - 2)
+    assert (found[:2] / right[:2]).tolist() == pytest.approx([1, 1], abs=0.06)
+    assert 0 < off[2] < 0.5 * off[1] < 0.25 * off[0]

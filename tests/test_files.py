@@ -420,7 +420,7 @@ command.main()
         time.sleep(0.2)
         program.send_signal(signal.SIGTERM)
         _, err = program.communicate(timeout=60)
-    assert program.returncode == 130
+    assert program.returncode == 143
     assert err == "hdagger: Stopped; nothing is half-written.\n"
     assert not Path("out").exists()
 

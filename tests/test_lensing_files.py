@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from pages import is_made_again
 from PIL import Image
 
 from hdagger.domains.lensing.fits import Sky, read_planes, sky_of, write_cube
@@ -302,6 +303,7 @@ def test_simulate_and_restore_by_command(run, tmp_path):
     page = (folder / "report.html").read_text()
     assert "chi2/N" in page
     assert "sie:1.2" in page
+    assert is_made_again(folder)
 
 
 def test_a_lens_that_is_known_roughly_is_drawn_along(run, tmp_path):

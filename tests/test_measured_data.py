@@ -13,6 +13,7 @@ from exact_moments import exact_moments
 from hdagger.covariance import Isotropic
 from hdagger.diagnostics import residual_chi2, residual_summary
 from hdagger.errors import HDaggerError
+from hdagger.measurement import Measurement
 from hdagger.operators.base import LinearOperator
 from hdagger.operators.chain import compose
 from hdagger.operators.nonlinear import Clip
@@ -365,3 +366,22 @@ def test_noise_of_each_number_reaches_operators_that_are_not_linear():
     expected = torch.where(noise.isfinite(), (y - 0.2) / noise, 0)[None]
     torch.testing.assert_close(problem.residual(x), expected)
     assert problem.H.rank == 4
+
+
+def test_the_hash_of_a_measurement_tells_it_from_any_other(tmp_path):
+    y = torch.arange(6.0, dtype=torch.float64).view(1, 2, 3)
+    mask = torch.tensor([True, False])
+    one = Measurement(y, "mask", 0.1, {"mask": mask}, (1, 2, 3))
+    one.save(tmp_path / "m.npz")
+    assert Measurement.load(tmp_path / "m.npz").sha256 == one.sha256
+    others = (
+        replace(one, y=y + 1e-9),
+        replace(one, y=y.view(1, 3, 2)),
+        replace(one, operator="none"),
+        replace(one, sigma_y=0.2),
+        replace(one, sigma_y=torch.full_like(y, 0.1)),
+        replace(one, arrays={"mask": ~mask}),
+        replace(one, signal_shape=(3, 2, 3)),
+        replace(one, domain="ct"),
+    )
+    assert len({one.sha256, *(other.sha256 for other in others)}) == 1 + len(others)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from motion_clips import STYLES, foreign_bvh, stepping
+from pages import is_made_again
 
 from hdagger.domains.motion import rotations
 from hdagger.domains.motion.cleanup import clean_up
@@ -493,7 +494,7 @@ def test_a_clip_of_another_skeleton_is_projected_and_measured(run, tmp_path):
     assert f"{budget[0]:g} N {budget[1]:g} N m (1)" in out
     assert f"by {about['projection']['change']:.0f} mm" in out
     code, out, _ = run("metrics", "clip.bvh", "clean.bvh", "--json")
-    before, after = json.loads(out)
+    before, after = map(json.loads, out.splitlines())
     assert after["phys_err"] < 0.5 * before["phys_err"]
     assert (after["margin"], after["fps"]) == (5.0, 30.0)
 
@@ -558,6 +559,7 @@ def test_a_clip_is_completed_where_it_was(run, tmp_path):
     assert known.nonzero().flatten().tolist() == kept
     about = json.loads((tmp_path / "filled/summary.json").read_text())
     assert [row[""] for row in about["rows"]] == ["given", "000", "001"]
+    assert is_made_again(tmp_path / "filled")
     assert about["rows"][0]["root_relative_distance"] == 0
     found = root_relative_distance(done, given)
     assert about["rows"][1]["root_relative_distance"] == pytest.approx(found, abs=0.06)

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from pages import is_made_again
 from PIL import Image
 from test_mri import SIMULATED, close, disc, randc
 
@@ -313,6 +314,7 @@ def test_the_commands_go_from_a_volume_to_a_page(tmp_path, run):
     assert "Not a medical device" in page
     assert "<script" not in page
     assert page.count("<img") == 16
+    assert is_made_again(out)
     mean = nibabel.load(out / "mean.nii.gz")
     assert mean.shape == (32, 32, 2)
     assert PosteriorSamples.load(out / "slice-001" / "samples.npz").draws.shape == (2, 2, 32, 32)

@@ -1,25 +1,27 @@
 """What a person is shown: the words, the pictures in the page, and the files beside it."""
 
-import base64
-import io
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
 import torch
+from pages import images_in, is_made_again
 from PIL import Image
 
 from hdagger.domains.pictures.figures import answer_words, spread_panel, write_restoration
 from hdagger.domains.pictures.writing import to_image, write_picture
-from hdagger.report import Panel, Section, heat_map, residual_words, table, write_page
+from hdagger.report import Page, Panel, Section, heat_map, residual_words, table, write_page
 from hdagger.samples import PosteriorSamples
+from hdagger.saved import restorations_in
 
 DRAWS = torch.rand(3, 3, 8, 10, generator=torch.Generator().manual_seed(0)) * 2 - 1
 GIVEN = torch.rand(3, 4, 5, generator=torch.Generator().manual_seed(1)).double() * 2 - 1
 PROVENANCE = {
     "method": "ddrm", "operator": "average:2", "sigma_y": 0.1, "nfe": 20, "seconds": 1.5,
     "chi2_dof": 1.02, "residual_max": 0.3, "checked": "Checked: as they should.", "warning": "",
+    "domain": "pictures",
 }  # fmt: skip
 
 
@@ -90,11 +92,6 @@ def test_the_spread_is_the_deviation_of_the_draws_over_the_channels():
     assert (np.diff(brightness.ravel()[order]) > -4).all()
 
 
-def images_in(page):
-    found = re.findall(r"data:image/png;base64,([^']+)' alt='([^']*)'", page)
-    return {alt: np.asarray(Image.open(io.BytesIO(base64.b64decode(code)))) for code, alt in found}
-
-
 def test_a_restoration_leaves_what_was_given_and_drawn(tmp_path):
     samples = PosteriorSamples(DRAWS, summary())
     told = write_restoration(tmp_path, GIVEN, samples, "method = 'ddrm'\n", write_picture)
@@ -107,14 +104,14 @@ def test_a_restoration_leaves_what_was_given_and_drawn(tmp_path):
     np.testing.assert_array_equal(Image.open(tmp_path / "mean.png"), bytes_of(samples.mean))
     page = (tmp_path / "report.html").read_text()
     shown = images_in(page)
-    np.testing.assert_array_equal(shown["given"], bytes_of(GIVEN))
-    np.testing.assert_array_equal(shown["the answer"], bytes_of(DRAWS.mean(0)))
+    np.testing.assert_array_equal(shown["given"][0], bytes_of(GIVEN))
+    np.testing.assert_array_equal(shown["the answer"][0], bytes_of(DRAWS.mean(0)))
     alone, *_, first, second, third = shown
     assert (alone, first, second, third) == ("given", "sample 1", "sample 2", "sample 3")
     deviation = 127.5 * DRAWS.double().var(0).mean().sqrt()
     assert f"mean of 3 samples, its standard deviation {deviation:.3g} of 255." in page
     for k in range(3):
-        np.testing.assert_array_equal(shown[f"sample {k + 1}"], bytes_of(DRAWS[k]))
+        np.testing.assert_array_equal(shown[f"sample {k + 1}"][0], bytes_of(DRAWS[k]))
     assert "average:2, restored by ddrm" in page
     assert "what that noise would leave (chi2/dof 1.02" in page
     assert "Checked: as they should." in page
@@ -125,6 +122,7 @@ def test_a_restoration_leaves_what_was_given_and_drawn(tmp_path):
     assert told["shape"] == [3, 8, 10]
     assert (tmp_path / "recipe.toml").read_text() == "method = 'ddrm'\n"
     assert torch.equal(PosteriorSamples.load(tmp_path / "samples.npz").draws, DRAWS)
+    assert is_made_again(tmp_path)
 
 
 def test_the_scale_of_the_spread_is_told_in_intervals_where_a_check_promises_them():
@@ -154,7 +152,9 @@ def test_words_from_files_are_not_markup(tmp_path):
     write_restoration(tmp_path, GIVEN, samples, evil, write_picture)
     assert "<script" not in (tmp_path / "report.html").read_text()
     image = Image.new("L", (1, 1))
-    write_page(tmp_path / "p.html", evil, [Section(evil, [Panel(evil, image)], evil)])
+    rows = [{evil: evil}]
+    section = Section(evil, [Panel(evil, image)] * 2, evil, flips=True, rows=rows)
+    write_page(tmp_path / "p.html", Page(evil, [section], evil, [evil]))
     assert "<script" not in (tmp_path / "p.html").read_text()
     assert "<script" not in table([{evil: evil}])
 
@@ -165,3 +165,123 @@ def test_numbers_in_a_table_keep_their_row_and_column():
     assert [re.findall(r"<t[hd]>([^<]*)", row) for row in rows] == [
         ["", "dB"], ["a", "1.235"], ["b", "20"],
     ]  # fmt: skip
+
+
+def left_in(folder, draws=DRAWS):
+    folder.mkdir(parents=True)
+    write_restoration(
+        folder, GIVEN, PosteriorSamples(draws, summary()), "seed = 0\n", write_picture
+    )
+    return folder
+
+
+def test_the_reports_of_a_whole_batch_are_made_again(tmp_path, run):
+    for name in ("out/a", "out/deeper/b", "out/.partial/c"):
+        left_in(tmp_path / name)
+    pages = [tmp_path / "out/a/report.html", tmp_path / "out/deeper/b/report.html"]
+    for page in pages:
+        page.write_text("stale")
+    code, out, err = run("report", "out")
+    assert (code, out.split(), err) == (0, ["out/a/report.html", "out/deeper/b/report.html"], "")
+    assert all("average:2, restored by ddrm" in page.read_text() for page in pages)
+
+
+def test_what_is_broken_is_told_and_the_others_are_made(tmp_path, run):
+    left_in(tmp_path / "out/a")
+    (left_in(tmp_path / "out/b") / "samples.npz").write_bytes(b"PK")
+    (tmp_path / "out/a/report.html").unlink()
+    code, out, err = run("report", "out", "--json")
+    assert code == 1
+    made, failed = map(json.loads, out.splitlines())
+    assert made == {"folder": "out/a", "report": "out/a/report.html"}
+    assert failed["error"] in err
+    assert "out/b/samples.npz is not one that can be read" in err
+    assert (tmp_path / "out/a/report.html").exists()
+
+
+def written(text):
+    return lambda folder: (folder / "summary.json").write_text(text)
+
+
+def without(name):
+    return lambda folder: (folder / name).unlink()
+
+
+@pytest.mark.parametrize(
+    ("break_it", "says"),
+    [
+        (shutil.rmtree, "but out is none. Check it."),
+        (without("recipe.toml"), "has no summary.json with recipe.toml"),
+        (without("given.png"), "given.png does not exist"),
+        (without("samples.npz"), "Restore again."),
+        (written("[1]"), "Name the folder"),
+        (written("[" * 10**5), "Name the folder"),
+        (written('{"domain": 3}'), "is no name"),
+        (written('{"domain": "x"}'), "Wanted a domain"),
+        (written('{"domain": "pictures"}'), "out lacks something ('operator'). Restore again."),
+    ],
+)
+def test_what_is_no_restoration_is_said_in_a_line(tmp_path, run, break_it, says):
+    folder = left_in(tmp_path / "out")
+    page = (folder / "report.html").read_bytes()
+    break_it(folder)
+    code, out, err = run("report", "out")
+    assert (code, out, len(err.splitlines())) == (2, "", 1), err
+    assert says in err
+    if folder.exists():
+        assert (folder / "report.html").read_bytes() == page
+
+
+def test_folders_of_restorations_are_found_whole(tmp_path):
+    folder = left_in(tmp_path / "out")
+    assert restorations_in(folder) == [folder]
+    assert restorations_in(tmp_path) == [folder]
+
+
+def test_a_page_is_flipped_through_fits_a_phone_and_prints_all(tmp_path):
+    """In a browser: nothing is asked of any host, and nothing runs."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium here")
+    left_in(tmp_path / "out")
+    wide = [{f"a long name of column {k}": 1.0 for k in range(30)}]
+    panels = [Panel(f"sample {k}: <{k}>", to_image(DRAWS[k])) for k in range(3)]
+    sections = [Section("Samples", panels, flips=True), Section("Numbers", rows=wide)]
+    write_page(tmp_path / "wide.html", Page("A page", sections, "x = '" + "long" * 99 + "'"))
+    visible = (
+        "[...document.querySelectorAll('.flips')[0].querySelectorAll('figure')]"
+        ".map(figure => getComputedStyle(figure).visibility == 'visible')"
+    )
+    with playwright.sync_playwright() as engine:
+        browser = engine.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 390, "height": 800}, java_script_enabled=True)
+        asked, errors = [], []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: errors.append(message.text))
+        page.goto((tmp_path / "wide.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        assert page.evaluate(visible) == [True, True, True]
+        page.click("label[for=s0-n1]")
+        assert page.evaluate(visible) == [False, True, False]
+        page.keyboard.press("ArrowRight")
+        assert page.evaluate(visible) == [False, False, True]
+        page.click("label[for=s0-blink]")
+        seen = set()
+        for _ in range(30):
+            seen.add(tuple(page.evaluate(visible)))
+            page.wait_for_timeout(100)
+        assert {sum(each) for each in seen} <= {0, 1}
+        assert len({each.index(True) for each in seen if any(each)}) == 3
+        page.emulate_media(media="print")
+        assert page.evaluate(visible) == [True, True, True]
+        page.goto((tmp_path / "out/report.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        dark = "getComputedStyle(document.documentElement).colorScheme"
+        assert page.evaluate(dark) == "light"  # as it prints
+        page.emulate_media(media="screen", color_scheme="dark")
+        text = page.evaluate("getComputedStyle(document.body).color")
+        assert text == "rgb(255, 255, 255)"
+        browser.close()
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
+    assert errors == []

@@ -17,12 +17,17 @@ from hdagger.priors.base import Counted, Denoiser
 from hdagger.priors.unet import UNetDenoiser, UNetShape
 from hdagger.problem import Problem
 from hdagger.samplers import METHODS
+from hdagger.samplers.daps import DAPS
 from hdagger.samplers.ddim import DDIM
 from hdagger.samplers.ddrm import DDRM
+from hdagger.samplers.diffpir import DiffPIR
 from hdagger.samplers.guidance import DPS, ReconstructionGuidance
 from hdagger.samplers.pigdm import NUDGE, PiGDM
 from hdagger.samplers.projection import Projected, Projection, Schedule
+from hdagger.samplers.red import RED
+from hdagger.samplers.reddiff import REDDiff
 from hdagger.samplers.smc import SMC
+from hdagger.samplers.snips import SNIPS
 from hdagger.samplers.tmpd import TMPD
 from hdagger.samplers.walk import ddpm_levels, karras_levels, steps
 from hdagger.solving import solve
@@ -43,6 +48,7 @@ CONTRACT = {
     "tmpd, matrix": TMPD(covariance="matrix"),
     "tmpd, rows": TMPD(covariance="rows"),
     "tmpd, gaussian step": TMPD(step_variance=0.3),
+    "red, gradient": RED(form="gradient"),
     "projection, last 2": Projection(schedule="last:2"),
     "projection, below 1": Projection(schedule="below:1"),
     "pigdm, projected": Projected(
@@ -50,7 +56,7 @@ CONTRACT = {
     ),
 }
 CALLS = {"pigdm": 2, "pigdm, jvp": 2, "pigdm, paper": 2, "pigdm, held": 2}
-CALLS |= {"pigdm, gaussian step": 2}
+CALLS |= {"pigdm, gaussian step": 2, "snips": 5, "daps": 5}
 """Calls of the network a step, where that is not one; with Heun's method see below."""
 
 
@@ -166,6 +172,8 @@ def test_a_float32_network_gives_finite_float64_samples(name):
 def test_the_state_takes_a_gray_or_odd_sized_signal(name):
     method, prior = CONTRACT[name], lambda x, sigma: x / (1 + sigma**2)
     H, sigma_y = Inpainting(torch.rand(1, 5, 7, generator=generator()) > 0.5), 0.0
+    if name == "red, gradient":
+        sigma_y = 0.1
     if issubclass(method.needs, Quantiser):
         H, sigma_y = operator_for(method, (1, 5, 7))
     y = H(torch.ones(1, 1, 5, 7, dtype=torch.float64))
@@ -173,7 +181,9 @@ def test_the_state_takes_a_gray_or_odd_sized_signal(name):
     assert draw(method, prior, H, y, rows, sigma_y).shape == (len(rows), 1, 5, 7)
 
 
-@pytest.mark.parametrize("name", ["ddrm", "drawn", "projection", "projection, last 2"])
+@pytest.mark.parametrize(
+    "name", ["ddrm", "drawn", "projection", "projection, last 2", "red", "diffpir", "daps"]
+)
 @pytest.mark.parametrize(
     "H",
     [
@@ -254,6 +264,11 @@ def test_every_method_refuses_what_stands_below_its_rung(name):
         lambda: Schedule("last:many"),
         lambda: Schedule("all:4"),
         lambda: Projection(schedule="never"),
+        lambda: RED(level=0.0),
+        lambda: REDDiff(rate=-0.1),
+        lambda: SNIPS(step=2.0),
+        lambda: DiffPIR(zeta=1.5),
+        lambda: DAPS(inner=0),
     ],
 )
 def test_bad_settings_are_refused(make):

@@ -45,6 +45,19 @@ def test_everything_with_a_name_has_its_page(site):
         for name in names:
             page = (site / f"reference/{kind}/{name}.html").read_text()
             assert len(re.sub(r"<[^>]*>", "", page)) > 500, (kind, name)
+    which = (site / "reference/which.html").read_text()
+    for name in METHODS:
+        page = (site / f"reference/methods/{name}.html").read_text()
+        text = re.sub(r"<[^>]*>", "", page)
+        assert f"--method {name}\n" in text
+        assert "What is known to be wrong" in text
+        assert f'href="methods/{name}.html"' in which
+        shown = re.search(rf"_images/{name}\d*\.png", page)
+        assert shown or "Not for pictures by itself" in page
+    for name in DAMAGES:
+        page = (site / f"reference/operators/{name}.html").read_text()
+        assert re.search(rf"_images/{name}\d*\.png", page)
+        assert "hdagger restore out/measurement.npz" in re.sub(r"<[^>]*>", "", page)
     drawn = (site / "reference/methods/drawn.html").read_text()
     assert "Matheron" in drawn
     assert "../../_images/drawn.png" in drawn

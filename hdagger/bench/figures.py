@@ -45,7 +45,7 @@ STYLE: dict[Any, Any] = {
 
 def conditioning(rows: Sequence[Row], path: Path) -> None:
     """Reconstruction guidance and PiGDM as H gets worse conditioned."""
-    with _axes(path, 1, 2, (7.6, 3.0)) as ((misfit, error),):
+    with axes_in(path, 1, 2, (7.6, 3.0)) as ((misfit, error),):
         for axes, column, title in (
             (misfit, "chi2_dof", "misfit of the data, over what noise leaves"),
             (error, "mean_error", "error of the mean, in posterior sd"),
@@ -60,7 +60,7 @@ def conditioning(rows: Sequence[Row], path: Path) -> None:
 def sparsity(rows: Sequence[Row], path: Path) -> None:
     """DDRM and PiGDM as fewer pixels are seen."""
     shown = [row | {"value": 100 * row["value"]} for row in rows]
-    with _axes(path, 1, 2, (7.6, 3.0)) as ((error, covered),):
+    with axes_in(path, 1, 2, (7.6, 3.0)) as ((error, covered),):
         _lines(error, shown, "value", "mean_error")
         error.set(title="error of the mean, in posterior sd", ylim=(0, None))
         _lines(
@@ -81,7 +81,7 @@ def budget(rows: Sequence[Row], path: Path) -> None:
     tasks = {"sr4": "x4 averaging", "inpaint30": "30 % of the pixels"}
     shown = [row for row in rows if row["method"] in COLOURS]
     present = [task for task in tasks if any(row["task"] == task for row in shown)]
-    with _axes(path, len(present), 2, (7.6, 2.8 * len(present))) as grid:
+    with axes_in(path, len(present), 2, (7.6, 2.8 * len(present))) as grid:
         for task, (mean, variance) in zip(present, grid, strict=True):
             of = [row for row in shown if row["task"] == task]
             off = [row | {"off": abs(row["variance_ratio"] - 1)} for row in of]
@@ -108,7 +108,7 @@ def _lines(axes: "Axes", rows: Sequence[Row], x: str, y: str, floor: float = 0.0
 
 
 @contextmanager
-def _axes(path: Path, rows: int, columns: int, inches: tuple[float, float]) -> Iterator[Any]:
+def axes_in(path: Path, rows: int, columns: int, inches: tuple[float, float]) -> Iterator[Any]:
     """Axes to draw in, ``rows`` by ``columns``; the picture is written with one legend below."""
     try:
         import matplotlib
@@ -125,6 +125,6 @@ def _axes(path: Path, rows: int, columns: int, inches: tuple[float, float]) -> I
         yield grid
         handles, labels = grid[0][0].get_legend_handles_labels()
         figure.legend(
-            handles, labels, loc="outside lower center", ncols=len(labels), frameon=False
+            handles, labels, loc="outside lower center", ncols=min(7, len(labels)), frameon=False
         )
         figure.savefig(partial)

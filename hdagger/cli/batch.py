@@ -1,6 +1,5 @@
 """``hdagger batch``: thousands of files by one recipe, on one core or many."""
 
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,15 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import SettingError
-from ..options import AsJson, Folder
+from ..options import AsJson, DomainName, Folder
 from ..progress import progress
 from ..recipe import Recipe, read_toml
+from ..telling import Exit, tell
 
 if TYPE_CHECKING:
     from ..batch import Tally
-
-FAILED = 1
-"""The exit code where all items were seen to, and some failed."""
 
 
 def batch(
@@ -32,7 +29,7 @@ def batch(
         Path | None,
         typer.Option(help="A recipe.toml: how to draw and, in [damage], what happened."),
     ] = None,
-    domain: Annotated[str, typer.Option(help="The kind of file.")] = "pictures",
+    domain: DomainName = "pictures",
     workers: Annotated[int, typer.Option(help="Processes; more than one by Ray.")] = 1,
     ray: Annotated[
         str | None, typer.Option(help="Address of a Ray cluster, or auto; else this machine.")
@@ -89,8 +86,8 @@ def batch(
         write_samples(samples, out, tally.done)
     told = {"done": len(tally.done), "failed": len(tally.failed), "new": tally.fresh}
     if as_json:
-        print(json.dumps(told))
+        tell(told)
     else:
         print(f"{told['done']} of {tally.total} restored, {told['failed']} failed: {out}")
     if tally.failed:
-        raise typer.Exit(FAILED)
+        raise typer.Exit(Exit.FAILED)

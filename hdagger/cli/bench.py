@@ -1,4 +1,4 @@
-"""``hdagger bench``: the benchmarks whose posterior is known exactly."""
+"""``hdagger bench``: the samplers side by side; here where the posterior is known exactly."""
 
 import os
 from collections.abc import Callable
@@ -9,12 +9,17 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import SettingError
+from ..options import AsJson
 from ..progress import progress
+from ..telling import tell
 
-bench = typer.Typer(help="Compare the samplers where the posterior is known exactly.")
+bench = typer.Typer(
+    help="Compare the samplers: where the posterior is known exactly, and on pictures."
+)
 
-Json = Annotated[
-    Path | None, typer.Option("--json", help="Keep the rows here; a second run goes on from them.")
+Kept = Annotated[
+    Path | None,
+    typer.Option("--rows", help="Keep the rows here; a second run goes on from them."),
 ]
 Plot = Annotated[
     Path | None, typer.Option(help="Draw the figure here: .png, .svg or .pdf (needs matplotlib).")
@@ -32,8 +37,9 @@ def mixture(
     method: Annotated[str | None, typer.Option(help="One sampler; by default all.")] = None,
     problems: Annotated[int, typer.Option(help="Problems of each cell.")] = 20,
     seed: Seed = 0,
-    json: Json = None,
+    kept: Kept = None,
     workers: Workers = None,
+    as_json: AsJson = False,
 ) -> None:
     """Mixtures of 25 Gaussians: do the modes get the right weight?
 
@@ -42,7 +48,7 @@ def mixture(
 
     Examples:
 
-        hdagger bench mixture --dim 8 --observed 1 --steps 100 --json rows.json
+        hdagger bench mixture --dim 8 --observed 1 --steps 100 --rows rows.json
 
         hdagger bench mixture --steps 20 --method "smc tmpd, gaussian step" --seed 1
     """
@@ -58,18 +64,18 @@ def mixture(
         )
     if problems < 1:
         raise SettingError(f"Wanted 1 problem or more, but got {problems}. Try --problems 20.")
-    _check_seed(seed)
+    check_seed(seed)
     rows = run(
         dims=(8, 80, 800) if dim is None else (dim,),
         observed=(1, 2, 4) if observed is None else (observed,),
         steps=(steps,),
         methods=tuple(CONTENDERS) if method is None else (method,),
-        file=json,
+        file=kept,
         problems=problems,
         seed=seed,
         workers=workers or os.cpu_count() or 1,
     )
-    print(markdown(rows))
+    _tell(rows, markdown, as_json)
 
 
 @bench.command()
@@ -80,9 +86,10 @@ def field(
     ] = None,
     samples: Samples = 64,
     seed: Seed = 0,
-    json: Json = None,
+    kept: Kept = None,
     plot: Plot = None,
     workers: Workers = None,
+    as_json: AsJson = False,
 ) -> None:
     """A Gaussian random field: are the error bars right, and after how many evaluations?
 
@@ -90,7 +97,7 @@ def field(
 
         hdagger bench field --task sr4 --nfe 100
 
-        hdagger bench field --json rows.json --plot budget.png
+        hdagger bench field --rows rows.json --plot budget.png
     """
     from ..bench import field as protocol
     from ..bench.figures import budget
@@ -101,27 +108,28 @@ def field(
     if nfe is not None and nfe < 2:
         raise SettingError(f"Wanted 2 evaluations or more, but got {nfe}. Try --nfe 100.")
     _check_samples(samples)
-    _check_seed(seed)
+    check_seed(seed)
     rows = protocol.run(
         tasks=tasks if task is None else [task],
         nfes=protocol.NFES if nfe is None else [nfe],
-        file=json,
+        file=kept,
         samples=samples,
         seed=seed,
         workers=workers or os.cpu_count() or 1,
     )
     if plot is not None:
         budget(rows, plot)
-    print(protocol.markdown(rows))
+    _tell(rows, protocol.markdown, as_json)
 
 
 @bench.command()
 def conditioning(
     samples: Samples = 64,
     seed: Seed = 0,
-    json: Json = None,
+    kept: Kept = None,
     plot: Plot = None,
     workers: Workers = None,
+    as_json: AsJson = False,
 ) -> None:
     """Blurs of growing condition number: what a pseudoinverse is good for.
 
@@ -133,16 +141,17 @@ def conditioning(
     """
     from ..bench import figures
 
-    _sweep("conditioning", figures.conditioning, samples, seed, json, plot, workers)
+    _sweep("conditioning", figures.conditioning, samples, seed, kept, plot, workers, as_json)
 
 
 @bench.command()
 def sparsity(
     samples: Samples = 64,
     seed: Seed = 0,
-    json: Json = None,
+    kept: Kept = None,
     plot: Plot = None,
     workers: Workers = None,
+    as_json: AsJson = False,
 ) -> None:
     """Fewer and fewer pixels: what a gradient is good for.
 
@@ -154,7 +163,7 @@ def sparsity(
     """
     from ..bench import figures
 
-    _sweep("sparsity", figures.sparsity, samples, seed, json, plot, workers)
+    _sweep("sparsity", figures.sparsity, samples, seed, kept, plot, workers, as_json)
 
 
 def _sweep(
@@ -162,19 +171,31 @@ def _sweep(
     draw: Callable[[list[dict[str, Any]], Path], None],
     samples: int,
     seed: int,
-    json: Path | None,
+    kept: Path | None,
     plot: Path | None,
     workers: int | None,
+    as_json: bool,
 ) -> None:
     from ..bench.sweeps import markdown, run
 
     _check_samples(samples)
-    _check_seed(seed)
+    check_seed(seed)
     workers = workers or os.cpu_count() or 1
-    rows = run(name, json, samples=samples, seed=seed, workers=workers)
+    rows = run(name, kept, samples=samples, seed=seed, workers=workers)
     if plot is not None:
         draw(rows, plot)
-    print(markdown(rows))
+    _tell(rows, markdown, as_json)
+
+
+def _tell(
+    rows: list[dict[str, Any]], table: Callable[[list[dict[str, Any]]], str], as_json: bool
+) -> None:
+    """Rows as a table, or as JSON."""
+    if not as_json:
+        print(table(rows))
+        return
+    for row in rows:
+        tell(row)
 
 
 def _check_samples(samples: int) -> None:
@@ -182,7 +203,7 @@ def _check_samples(samples: int) -> None:
         raise SettingError(f"Wanted 19 to 10000 samples, but got {samples}. Try --samples 64.")
 
 
-def _check_seed(seed: int) -> None:
+def check_seed(seed: int) -> None:
     if not 0 <= seed < 2**63:
         raise SettingError(f"Wanted a seed of 0 or more, but got {seed}. Try --seed 0.")
 
@@ -201,14 +222,15 @@ def motion(
         Path | None,
         typer.Option(help="Training clips, DIR/CLASS/*: adds the Frechet distance from them."),
     ] = None,
-    json: Json = None,
+    kept: Kept = None,
     workers: Workers = None,
+    as_json: AsJson = False,
 ) -> None:
     """Motion: where physics belongs in the loop, and what the prior knows of held-out clips.
 
     Examples:
 
-        hdagger bench motion --json schedules.json
+        hdagger bench motion --rows schedules.json
 
         hdagger bench motion --schedule end:4 --frechet data/motion/train
 
@@ -226,10 +248,10 @@ def motion(
         raise SettingError("Wanted schedules or completion, but got --frechet and --clips.")
     if clips is not None:
         rows = protocol.complete(clips)
-        if json is not None:
-            with whole_file(json) as path:
+        if kept is not None:
+            with whole_file(kept) as path:
                 path.write_text(dumps(rows, indent=1))
-        print(protocol.completion_markdown(rows))
+        _tell(rows, protocol.completion_markdown, as_json)
         return
     schedules = protocol.SCHEDULES if schedule is None else (schedule,)
     if schedule not in (None, "none"):
@@ -241,5 +263,5 @@ def motion(
         with progress("autoencoder") as watch:
             distance = from_clips(frechet, watch)
     workers = workers or os.cpu_count() or 1
-    rows = protocol.run(schedules, samples, file=json, workers=workers, distance=distance)
-    print(protocol.markdown(rows))
+    rows = protocol.run(schedules, samples, file=kept, workers=workers, distance=distance)
+    _tell(rows, protocol.markdown, as_json)

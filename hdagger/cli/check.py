@@ -1,24 +1,32 @@
 """``hdagger check``: are the error bars of a method right?"""
 
-import json
 import math
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .. import completion
+from ..domains.pictures.options import complete
 from ..errors import FileError, SettingError
 from ..files import whole_file
+from ..options import AsJson, DomainName
 from ..progress import progress
 from ..recipe import CHOSEN, Recipe, settings_said
+from ..telling import Exit, tell
 
 if TYPE_CHECKING:
     from ..calibration import Calibration
 
 
 def check(
-    method: Annotated[str, typer.Option(help="Of hdagger restore; auto and quick too.")] = "auto",
+    method: Annotated[
+        str,
+        typer.Option(
+            help="Of hdagger restore; auto and quick too.", autocompletion=completion.methods
+        ),
+    ] = "auto",
     setting: Annotated[
         list[str] | None,
         typer.Option("--set", help="A setting of the method, as eta=0.5; may be repeated."),
@@ -27,7 +35,8 @@ def check(
         list[str] | None,
         typer.Option(
             help="What is measured, as a measurement file says it, as average:4 (which is the "
-            "default); may be repeated, for a column each."
+            "default); may be repeated, for a column each.",
+            autocompletion=complete,
         ),
     ] = None,
     sigma_y: Annotated[
@@ -36,7 +45,10 @@ def check(
     ] = None,
     prior: Annotated[
         str,
-        typer.Option(help="field (a Gaussian random field), one of hdagger priors, or a file."),
+        typer.Option(
+            help="field (a Gaussian random field), one of hdagger priors, or a file.",
+            autocompletion=completion.priors,
+        ),
     ] = "field",
     pictures: Annotated[
         Path | None,
@@ -45,7 +57,7 @@ def check(
             "of the prior."
         ),
     ] = None,
-    domain: Annotated[str, typer.Option(help="The kind of signal.")] = "pictures",
+    domain: DomainName = "pictures",
     steps: Annotated[
         int | None, typer.Option(help="Noise levels to walk down; by default as in restore.")
     ] = None,
@@ -77,15 +89,13 @@ def check(
         bool, typer.Option(help="Keep the verdict, for the reports of restore.")
     ] = False,
     plot: Annotated[Path | None, typer.Option(help="Draw coverage against level: .svg.")] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the numbers as JSON, a line for each operator.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check a method by simulation: do its intervals hold the truth as often as they say?
 
     Draws of the prior are measured and restored from their measurements, just as hdagger restore
     does it, which checks the method. With --pictures it is crops of those, which checks the
-    method and the prior.
+    method and the prior. Where the intervals of one operator do not hold, the exit code is 1.
 
     Examples:
 
@@ -134,7 +144,13 @@ def check(
                 keep(found[-1].verdict)
         if drawing is not None:
             drawing.write_text(found[0].svg())
-    print("\n".join(map(_json, found)) if as_json else _words(found, method))
+    if as_json:
+        for each in found:
+            tell(_numbers(each))
+    else:
+        print(_words(found, method))
+    if not all(each.holds for each in found):
+        raise typer.Exit(Exit.FAILED)
 
 
 def _refuse(
@@ -182,38 +198,36 @@ def _drawing(stack: ExitStack, plot: Path) -> Path:
         ) from error
 
 
-def _json(found: "Calibration") -> str:
+def _numbers(found: "Calibration") -> dict[str, Any]:
     """The numbers, for a machine."""
     subject, scores = found.subject, found.scores
     one, mean = scores.psnr or (None, None)
-    return json.dumps(
-        {
-            "verdict": found.words,
-            "method": subject.method,
-            "settings": dict(subject.settings),
-            "steps": subject.steps,
-            "operator": subject.operator,
-            "sigma_y": subject.sigma_y,
-            "truths": found.truths,
-            "shape": found.shape,
-            "simulations": found.simulations,
-            "draws": found.draws,
-            "coverage": {str(level): held for level, held in scores.covered.items()},
-            "coverage_90_by_activity": scores.thirds,
-            "chance": found.chance,
-            "chi2_dof": scores.chi2_dof,
-            "p_value": found.p_value,
-            "crps": scores.crps,
-            "energy_score": scores.energy,
-            "fine_texture": scores.texture,
-            "spread_over_error": scores.bands,
-            "psnr_of_one": one,
-            "psnr_of_the_mean": mean,
-            "conformal_factors": found.factors,
-            "nfe": scores.nfe,
-            "seconds_a_sample": scores.seconds,
-        }
-    )
+    return {
+        "verdict": found.words,
+        "method": subject.method,
+        "settings": dict(subject.settings),
+        "steps": subject.steps,
+        "operator": subject.operator,
+        "sigma_y": subject.sigma_y,
+        "truths": found.truths,
+        "shape": found.shape,
+        "simulations": found.simulations,
+        "draws": found.draws,
+        "coverage": {str(level): held for level, held in scores.covered.items()},
+        "coverage_90_by_activity": scores.thirds,
+        "chance": found.chance,
+        "chi2_dof": scores.chi2_dof,
+        "p_value": found.p_value,
+        "crps": scores.crps,
+        "energy_score": scores.energy,
+        "fine_texture": scores.texture,
+        "spread_over_error": scores.bands,
+        "psnr_of_one": one,
+        "psnr_of_the_mean": mean,
+        "conformal_factors": found.factors,
+        "nfe": scores.nfe,
+        "seconds_a_sample": scores.seconds,
+    }
 
 
 def _words(found: "list[Calibration]", asked: str) -> str:

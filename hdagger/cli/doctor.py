@@ -1,23 +1,20 @@
 """``hdagger doctor``: what is installed, what is missing, and whether it computes rightly."""
 
-import json
 import os
 import platform
 import re
 from importlib import metadata
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-ILL = 1
-"""The exit code where something is wrong."""
+from ..options import AsJson
+from ..telling import Exit, tell
 
 NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
-def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
-) -> None:
+def doctor(as_json: AsJson = False) -> None:
     """Tell what is installed, and test whether it computes what it should; a few seconds.
 
     The exit code is 1 if something is wrong. Put what it prints into a report of a bug.
@@ -62,11 +59,11 @@ def doctor(
     well = all(finding.well for finding in found)
     if as_json:
         tests = [vars(finding) for finding in found]
-        print(json.dumps(told | {"missing": extras, "tests": tests, "well": well}))
+        tell(told | {"missing": extras, "tests": tests, "well": well})
     else:
         print("All is well." if well else "Something is wrong: install hdagger again.")
     if not well:
-        raise typer.Exit(ILL)
+        raise typer.Exit(Exit.FAILED)
 
 
 def _version(name: str) -> str:

@@ -1,6 +1,5 @@
 """``hdagger priors``: what there is, adding one, and whether to trust it."""
 
-import json
 import shlex
 from pathlib import Path
 from typing import Annotated, Any, no_type_check
@@ -9,20 +8,30 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from .. import completion
 from ..errors import SettingError
+from ..options import AsJson, DomainName
 from ..progress import progress
+from ..telling import Exit, tell
 
 priors = typer.Typer(invoke_without_command=True)
+
+Known = Annotated[
+    str,
+    typer.Argument(help="A prior, or a .safetensors file.", autocompletion=completion.priors),
+]
 
 
 @priors.callback()
 @no_type_check  # typer passes the context of the click that it is built on, no typer.Context
-def show(context: typer.Context) -> None:
+def show(context: typer.Context, as_json: AsJson = False) -> None:
     """List the priors with their cards; add one, check one, or calibrate one.
 
     Examples:
 
         hdagger priors
+
+        hdagger priors --json
 
         hdagger priors add celeba --from google/ddpm-celebahq-256
 
@@ -35,7 +44,7 @@ def show(context: typer.Context) -> None:
 
         console = Console(highlight=False)
         for card in zoo.cards():
-            _print(console, card)
+            tell(_facts(card)) if as_json else _print(console, card)
 
 
 def _print(console: Console, card: Any) -> None:
@@ -59,6 +68,16 @@ def _print(console: Console, card: Any) -> None:
     ):
         if text:
             console.print(f"  {title}: {text.strip()}", markup=False)
+
+
+def _facts(card: Any) -> dict[str, Any]:
+    """All that is known of a prior."""
+    from ..priors import zoo
+
+    told = {name: value for name, value in vars(card).items() if value not in ("", None)}
+    told["weights"] = str(card.weights)
+    told["calibrated"] = zoo.is_calibrated(card) if card.weights.is_file() else None
+    return told
 
 
 def _calibrated(card: Any) -> str:
@@ -95,6 +114,7 @@ def add(
             help="Run the code in an EDM pickle, with the authors' repository in this folder.",
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Add a checkpoint to your own priors; nothing is added if anything is wrong with it.
 
@@ -111,13 +131,16 @@ def add(
     from ..priors import zoo
 
     added = zoo.add(name, source, licence, trust_pickle, prompt, any_label, classifier)
+    if as_json:
+        tell(_facts(added))
+        return
     _print(Console(highlight=False), added)
     print(f"Next: hdagger priors check {name}")
 
 
 @priors.command()
 def check(
-    name: Annotated[str, typer.Argument(help="A prior, or a .safetensors file.")],
+    name: Known,
     pictures: Annotated[
         Path | None,
         typer.Option(help="Clean pictures that it was made for; without, its own samples."),
@@ -128,13 +151,13 @@ def check(
     ] = 0,
     label: Annotated[int | None, typer.Option(help="Their class, if the prior wants one.")] = None,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check a prior before you trust it: is it a denoiser, and on which noise levels?
 
     At every level: its error beside the noise's and the data's; whether its prediction is a
     conditional mean (columns that are 1 for one); its range; how far its Jacobian is from
-    symmetric. Then the time and the memory of a call.
+    symmetric. Then the time and the memory of a call. If it is not sound, the exit code is 1.
 
     Examples:
 
@@ -151,8 +174,14 @@ def check(
     with progress(f"checking {name}") as watch:
         found = checks.examine(card, pictures, count, size, label, seed, watch)
     if as_json:
-        print(json.dumps(asdict(found) | {"verdict": found.verdict, "sound": found.sound}))
-        return
+        tell(asdict(found) | {"verdict": found.verdict, "sound": found.sound})
+    else:
+        _print_check(found)
+    if not found.sound:
+        raise typer.Exit(Exit.FAILED)
+
+
+def _print_check(found: Any) -> None:
     table = Table(
         "sigma", "error / noise", "error / data", "mean", "Pythagoras", "across", "J - J^T"
     )
@@ -181,16 +210,17 @@ def check(
 
 @priors.command()
 def calibrate(
-    name: Annotated[str, typer.Argument(help="A prior, or a .safetensors file.")],
+    name: Known,
     pictures: Annotated[
         Path, typer.Option(help="Clean files that it was made for, and was not trained on.")
     ],
-    domain: Annotated[str, typer.Option(help="The kind of signal.")] = "pictures",
+    domain: DomainName = "pictures",
     count: Annotated[int, typer.Option(help="How many crops to measure.")] = 32,
     size: Annotated[
         int | None, typer.Option(help="Their side; by default the prior's own, or 96.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the crops and the noise.")] = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Measure what a prior leaves open, for error bars that hold: once for each prior.
 
@@ -213,5 +243,8 @@ def calibrate(
     prior = Prior.of(Recipe(prior=name))
     with progress(f"calibrating {name}") as watch:
         path, about = prior.calibrate(pictures, domain, count, size, seed, watch)
+    if as_json:
+        tell({"prior": name, "calibrated_on": about, "covariances": str(path)})
+        return
     print(f"{name} is calibrated on {about}: {path}")
     print(f"Next: hdagger check --prior {shlex.quote(name)} --pictures FOLDER --method auto")

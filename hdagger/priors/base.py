@@ -1,7 +1,7 @@
 """A prior, seen by a sampler: one function from a noisy signal to its clean mean."""
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from ..errors import SettingError
 from ..tensors import Label, Level, Signal
@@ -40,27 +40,44 @@ def moments(
     return told(x, sigma, *label) if told else (prior(x, sigma, *label), None)
 
 
+Look: TypeAlias = Callable[[Signal], None]
+"""Called with what a denoiser predicts, ``(batch, *signal)``; what it raises ends the walk."""
+
+
+def unseen(D: Signal) -> None:
+    """Nobody looks."""
+
+
 class Counted:
-    """A denoiser that counts its network evaluations.
+    """A denoiser whose network evaluations are counted, and looked at.
+
+    Args:
+        prior: The denoiser.
+        look: Called after every evaluation.
 
     Attributes:
         nfe: Calls so far. A call evaluates the network once, for a whole batch.
     """
 
-    def __init__(self, prior: Denoiser) -> None:
+    def __init__(self, prior: Denoiser, look: Look = unseen) -> None:
         self.prior: Callable[..., Signal] = prior
+        self.look = look
         self.nfe = 0
 
     def __call__(self, x: Signal, sigma: Level, label: Label | None = None) -> Signal:
         self.nfe += 1
-        return self.prior(x, sigma, *(() if label is None else (label,)))
+        D = self.prior(x, sigma, *(() if label is None else (label,)))
+        self.look(D.detach())
+        return D
 
     def moments(
         self, x: Signal, sigma: Level, label: Label | None = None
     ) -> tuple[Signal, Signal | None]:
         """See :func:`moments`."""
         self.nfe += 1
-        return moments(self.prior, x, sigma, *(() if label is None else (label,)))
+        D, variance = moments(self.prior, x, sigma, *(() if label is None else (label,)))
+        self.look(D.detach())
+        return D, variance
 
 
 def check_label(label: Label | None, classes: int) -> None:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..tensors import Label, Signal
+from ..tensors import Label, Level, Signal
 from .unet import Encoder, OfNoisyPictures, UNetShape
 
 
@@ -21,8 +21,12 @@ class PooledEncoder(Encoder):
         self.head = nn.Linear(shape.widths[-1], shape.classes)
 
     def forward(self, x: Tensor, log_level: Float[Tensor, " batch"]) -> Tensor:
+        return self.head(self.pooled(x, log_level))
+
+    def pooled(self, x: Tensor, log_level: Float[Tensor, " batch"]) -> Float[Tensor, "batch d"]:
+        """What the last layer reads."""
         h, _ = self.encode(x, self.embed_level(log_level))
-        return self.head(functional.silu(h).mean(dim=(2, 3)))
+        return functional.silu(h).mean(dim=(2, 3))
 
 
 class NoisyClassifier(OfNoisyPictures):
@@ -32,6 +36,7 @@ class NoisyClassifier(OfNoisyPictures):
         shape: The shape of the network; ``classes`` is above 0.
     """
 
+    net: PooledEncoder
     kind = "classifier"
     architecture = PooledEncoder
 
@@ -44,6 +49,11 @@ class NoisyClassifier(OfNoisyPictures):
         """
         level = sigma.to(x).expand(len(x)).view(-1, 1, 1, 1)
         return self.net(*self.shown(x, level)).to(x).log_softmax(dim=1)
+
+    def features(self, x: Signal, sigma: Level) -> Float[Tensor, "batch d"]:
+        """What the last layer reads, by which sets of pictures are compared."""
+        level = sigma.to(x).expand(len(x)).view(-1, 1, 1, 1)
+        return self.net.pooled(*self.shown(x, level)).to(x)
 
     def loss(
         self, x0: Signal, sigma: Float[Tensor, " batch"], noise: Signal, label: Label

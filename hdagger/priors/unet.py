@@ -17,7 +17,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -48,6 +48,8 @@ class UNetShape:
         spread: Whether the network also tells the variance of its prediction.
         stretch: Whether the network is also shown arcsinh(x / sigma), in which what is faint is as
             clear as what is a thousand times brighter.
+        given: Channels of a picture that is given beside the noisy one, such as the data.
+        side: Of the pictures, where they have one size; 0 for any.
     """
 
     channels: int = 3
@@ -61,11 +63,13 @@ class UNetShape:
     attended: int = 1
     spread: bool = False
     stretch: bool = False
+    given: int = 0
+    side: int = 0
 
     @property
     def shown(self) -> int:
         """Channels that the network sees."""
-        return self.channels * (1 + self.stretch)
+        return self.channels * (1 + self.stretch) + self.given
 
     @property
     def stride(self) -> int:
@@ -216,48 +220,36 @@ TRAINED = (0.002, 100.0)
 LOG_VARIANCE = (-8.0, 2.0)
 """Of a prediction over c_out, where it is trusted; beyond, the training only leads it back."""
 
-Kind = TypeVar("Kind", bound="OfNoisyPictures")
+Kind = TypeVar("Kind", bound="OfPictures")
 
 
-class OfNoisyPictures(nn.Module):
-    """A network that is shown c_in x and ln(sigma) / 4, and kept in one file with its shape.
+class OfPictures(nn.Module):
+    """A network that is kept in one file with its shape.
 
     Args:
         shape: The shape of the network.
+
+    Attributes:
+        notes: What else the file says of it, as JSON has it.
     """
 
     kind: ClassVar[str]
     """What the file says that it holds."""
 
-    architecture: ClassVar[type[Encoder]]
+    architecture: ClassVar[Callable[[UNetShape], nn.Module]]
+    net: Any
 
     def __init__(self, shape: UNetShape) -> None:
         super().__init__()
         self.shape = shape
-        self.net = self.architecture(shape)
-        self.channels, self.classes, self.size = shape.channels, shape.classes, 0
-        self.sigma_range = TRAINED
-
-    def shown(self, x: Signal, level: Tensor) -> tuple[Tensor, Float[Tensor, " batch"]]:
-        """What the network sees: x, padded to its stride, and ``level``, ``(batch, 1, 1, 1)``."""
-        height, width = x.shape[2:]
-        stride = self.shape.stride
-        inner = x * (level**2 + self.shape.sigma_data**2).rsqrt()
-        if self.shape.stretch:
-            inner = torch.cat([inner, (x / level).asinh()], dim=1)
-        inner = functional.pad(
-            inner,
-            (0, -width % stride, 0, -height % stride),
-            mode="reflect" if min(height, width) >= stride else "replicate",
-        )
-        weight = self.net.stem.weight
-        inner = inner.to(weight).contiguous(memory_format=torch.channels_last)
-        return inner, level.flatten().log().to(weight) / 4
+        self.net = type(self).architecture(shape)
+        self.notes: dict[str, Any] = {}
 
     def save(self, path: Path) -> None:
-        """Writes weights, in half precision, and shape to one safetensors file."""
+        """Writes weights, in half precision, shape and notes to one safetensors file."""
         weights = {name: value.half() for name, value in self.net.state_dict().items()}
-        checkpoint.write(path, self.kind, asdict(self.shape), weights)
+        notes = {"notes": self.notes} if self.notes else {}
+        checkpoint.write(path, self.kind, asdict(self.shape) | notes, weights)
 
     @classmethod
     def load(cls: type[Kind], path: Path) -> Kind:
@@ -270,6 +262,7 @@ class OfNoisyPictures(nn.Module):
         try:
             if kind != cls.kind:
                 raise ValueError(f"it holds a {kind}")
+            notes = shape.pop("notes", {})
             shape["widths"] = tuple(shape["widths"])
             made = UNetShape(**shape)
             _check_shape(made)
@@ -281,12 +274,46 @@ class OfNoisyPictures(nn.Module):
                 raise ValueError("its tensors do not fit its shape")
             network = cls(made)
             network.net.load_state_dict({k: v.float() for k, v in weights.items()})
+            network.notes = dict(notes)
         except Exception as error:  # whatever a shape that does not hold together leads to
             raise FileError(
                 f"Wanted a {cls.kind} written by `hdagger train`, but {path} is not one "
                 f"({brief(error)}). Point at the prior.safetensors of a training."
             ) from error
         return network.eval().requires_grad_(False)
+
+
+class OfNoisyPictures(OfPictures):
+    """A network that is shown c_in x and ln(sigma) / 4.
+
+    Args:
+        shape: The shape of the network.
+    """
+
+    def __init__(self, shape: UNetShape) -> None:
+        super().__init__(shape)
+        self.channels, self.classes, self.size = shape.channels, shape.classes, 0
+        self.sigma_range = TRAINED
+
+    def shown(
+        self, x: Signal, level: Tensor, given: Signal | None = None
+    ) -> tuple[Tensor, Float[Tensor, " batch"]]:
+        """What the network sees: x, padded to its stride, and ``level``, ``(batch, 1, 1, 1)``."""
+        height, width = x.shape[2:]
+        stride = self.shape.stride
+        inner = x * (level**2 + self.shape.sigma_data**2).rsqrt()
+        if self.shape.stretch:
+            inner = torch.cat([inner, (x / level).asinh()], dim=1)
+        if given is not None:
+            inner = torch.cat([inner, given / self.shape.sigma_data], dim=1)
+        inner = functional.pad(
+            inner,
+            (0, -width % stride, 0, -height % stride),
+            mode="reflect" if min(height, width) >= stride else "replicate",
+        )
+        weight = self.net.stem.weight
+        inner = inner.to(weight).contiguous(memory_format=torch.channels_last)
+        return inner, level.flatten().log().to(weight) / 4
 
 
 class UNetDenoiser(OfNoisyPictures):
@@ -306,7 +333,11 @@ class UNetDenoiser(OfNoisyPictures):
     net: UNet
 
     def forward(
-        self, x: Signal, sigma: Float[Tensor, "*rows"], label: Label | None = None
+        self,
+        x: Signal,
+        sigma: Float[Tensor, "*rows"],
+        label: Label | None = None,
+        given: Signal | None = None,
     ) -> Signal:
         """E[x0 | x], in the precision of x; the network computes in its own.
 
@@ -314,8 +345,9 @@ class UNetDenoiser(OfNoisyPictures):
             x: Noisy pictures, ``(batch, channels, height, width)``, of any height and width.
             sigma: Their noise level, one for all ``()`` or one for each ``(batch,)``.
             label: The class of each, ``(batch,)``; None for any, which is the label past the last.
+            given: What is given beside x, of its height and width, if ``shape.given``.
         """
-        features, _ = self._features(x, sigma, self._checked(x, label))
+        features, _ = self._features(x, sigma, self._checked(x, label), given)
         return self._mean(x, sigma, features)
 
     def moments(
@@ -340,9 +372,13 @@ class UNetDenoiser(OfNoisyPictures):
         return label
 
     def _features(
-        self, x: Signal, sigma: Float[Tensor, "*rows"], label: Label
+        self,
+        x: Signal,
+        sigma: Float[Tensor, "*rows"],
+        label: Label,
+        given: Signal | None = None,
     ) -> tuple[Tensor, Tensor]:
-        return self.net.features(*self.shown(x, _column(x, sigma)), label)
+        return self.net.features(*self.shown(x, _column(x, sigma), given), label)
 
     def _coefficients(self, x: Signal, sigma: Float[Tensor, "*rows"]) -> tuple[Tensor, Tensor]:
         """c_skip and c_out."""
@@ -360,7 +396,12 @@ class UNetDenoiser(OfNoisyPictures):
         return _cut(self.net.spread(features.detach(), level.detach()), x)
 
     def loss(
-        self, x0: Signal, sigma: Float[Tensor, " batch"], noise: Signal, label: Label
+        self,
+        x0: Signal,
+        sigma: Float[Tensor, " batch"],
+        noise: Signal,
+        label: Label,
+        given: Signal | None = None,
     ) -> Tensor:
         """EDM's loss: the mean squared error, weighted to be of order one at every level.
 
@@ -371,7 +412,7 @@ class UNetDenoiser(OfNoisyPictures):
         nothing but the noisy picture, so the best prediction is still E[x0 | x].
         """
         x = x0 + _column(x0, sigma) * noise
-        features, level = self._features(x, sigma, label)
+        features, level = self._features(x, sigma, label, given)
         _, scale = self._coefficients(x, sigma)
         error = ((self._mean(x, sigma, features) - x0) / scale).square()
         if not self.shape.spread:

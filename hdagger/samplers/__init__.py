@@ -62,5 +62,10 @@ METHODS = Methods(
         "dps": "hdagger.samplers.guidance:DPS",
         "ddim": "hdagger.samplers.ddim:DDIM",
         "smc": "hdagger.samplers:twisted",
+        "snips": "hdagger.samplers.snips:SNIPS",
+        "diffpir": "hdagger.samplers.diffpir:DiffPIR",
+        "daps": "hdagger.samplers.daps:DAPS",
+        "red": "hdagger.samplers.red:RED",
+        "red-diff": "hdagger.samplers.reddiff:REDDiff",
     },
 )

@@ -47,6 +47,9 @@ class Sampler(abc.ABC, Generic[State]):
     """Whether it starts at what the data show, so that the highest level need only swamp what
     they leave open."""
 
+    one_answer: ClassVar[bool] = False
+    """Whether it looks for one signal and draws nothing, so that every sample is the same."""
+
     rough_calls: ClassVar[bool] = False
     """Whether the network may compute in bfloat16, no difference or gradient being taken of it."""
 
@@ -79,6 +82,10 @@ class Sampler(abc.ABC, Generic[State]):
     def caveat(self, problem: Problem) -> str:
         """What is known to be wrong with its error bars on a problem; empty for nothing."""
         return ""
+
+    def grid(self, levels: Tensor) -> Tensor:
+        """The levels that the method walks down, given as many that suit the problem."""
+        return levels
 
     @property
     def group(self) -> int:
@@ -133,6 +140,7 @@ class Sampler(abc.ABC, Generic[State]):
         """
         self.require(problem)
         method = self.fitted(problem, Isotropic())
+        levels = method.grid(levels)
         state = method.start(problem, levels[0], noise)
         for step in steps(levels, method.eta, Spread.given(problem, method.variance)):
             state = method.advance(state, prior, problem, step, noise)
@@ -242,6 +250,19 @@ def denoise_and_pull_back(
     u = residual(D.detach())
     (pulled,) = torch.autograd.grad(D, x, u)
     return D.detach(), u, pulled
+
+
+def descent(D: Signal, problem: Problem, loss: Callable[[Tensor], Tensor]) -> Signal:
+    """Minus the gradient of ``loss(y - H(D))`` with respect to D, H being differentiable."""
+    if not problem.H.differentiable:
+        raise OperatorAbilityError(
+            f"Wanted an operator with a gradient, but that of {type(problem.H).__name__}, which "
+            "rounds, is zero. Use Cells, or PiGDM, which differentiate only the prior."
+        )
+    with torch.enable_grad():
+        D = D.requires_grad_()
+        (gradient,) = torch.autograd.grad(loss(problem.residual(D)), D)
+    return -gradient
 
 
 def within(low: float, value: Any, high: float, name: str, what: str, mend: float) -> None:

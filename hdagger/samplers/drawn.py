@@ -46,7 +46,7 @@ from ..operators.family import Family
 from ..operators.quantisation import Quantiser
 from ..priors.base import Denoiser, moments
 from ..problem import Problem
-from ..tensors import Data, Level, Noise, Signal
+from ..tensors import Data, Level, Noise, Signal, like
 from .base import Sampler
 from .walk import Step
 
@@ -282,9 +282,3 @@ def at_rank(drawn: Tensor, mean: Tensor, deviation: Tensor, low: Tensor, high: T
 def system(H: LinearOperator, C: Covariance, deviation: float | Tensor, v: Data) -> Data:
     """(H C H' + deviation^2 I) v."""
     return H.seen(H(C.times(H.adjoint(v)))) + deviation**2 * v
-
-
-def like(y: Data, noise: Noise) -> Data:
-    """White noise of deviation 1, in the real and the imaginary part each, of the shape of y."""
-    z = noise(tuple(y.shape))
-    return torch.complex(z, noise(tuple(y.shape))) if y.is_complex() else z

@@ -1,16 +1,14 @@
 """Guidance by the gradient of the squared or plain misfit, for any differentiable operator."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..errors import OperatorAbilityError
 from ..priors.base import Denoiser
 from ..problem import Problem
 from ..tensors import Signal
-from .base import CorrectedSampler, above_zero, denoise_and_pull_back
+from .base import CorrectedSampler, above_zero, denoise_and_pull_back, descent
 from .walk import Step
 
 
@@ -80,16 +78,3 @@ class DPS(CorrectedSampler):
         )
         scale = ((1 + step.lower**2) * (1 + step.sigma**2)).sqrt()
         return D + self.strength * scale * pull / (1 - step.keep)
-
-
-def descent(D: Signal, problem: Problem, loss: Callable[[Tensor], Tensor]) -> Signal:
-    """Minus the gradient of ``loss(y - H(D))`` with respect to D, H being differentiable."""
-    if not problem.H.differentiable:
-        raise OperatorAbilityError(
-            f"Wanted an operator with a gradient, but that of {type(problem.H).__name__}, which "
-            "rounds, is zero. Use Cells, or PiGDM, which differentiate only the prior."
-        )
-    with torch.enable_grad():
-        D = D.requires_grad_()
-        (gradient,) = torch.autograd.grad(loss(problem.residual(D)), D)
-    return -gradient

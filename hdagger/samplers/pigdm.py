@@ -122,11 +122,9 @@ class PiGDM(GuidedSampler):
     ) -> tuple[Signal, Signal, Signal]:
         """D(x), the weighted residual u, and J^T u or J u."""
         if self.jacobian == "vjp":
-            return denoise_and_pull_back(
-                prior, x, sigma, lambda D: r2_weighted_residual(D, problem, r2)
-            )
+            return denoise_and_pull_back(prior, x, sigma, lambda D: problem.towards_data(D, r2))
         D = prior(x, sigma)
-        u = r2_weighted_residual(D, problem, r2)
+        u = problem.towards_data(D, r2)
         return D, u, self.along(prior, x, sigma, D, u)
 
     def along(self, prior: Denoiser, x: Signal, sigma: Level, D: Signal, u: Signal) -> Signal:
@@ -137,15 +135,6 @@ class PiGDM(GuidedSampler):
         size = (inner(u, u) / u[0].numel()).sqrt()
         nudge = NUDGE * sigma / size.clamp(min=torch.finfo(u.dtype).tiny)
         return torch.where(size > 0, (prior(x + nudge * u, sigma) - D) / nudge, 0)
-
-
-def r2_weighted_residual(D: Signal, problem: Problem, r2: Tensor) -> Signal:
-    """r^2 H^T (r^2 H H^T + sigma_y^2 I)^-1 (y - H D)."""
-    H = problem.H
-    if isinstance(H, LinearOperator):
-        return r2 * H.pull(problem.residual(D), r2, problem.sigma_y**2)
-    assert isinstance(H, PinvOperator)
-    return H.pinv(problem.y) - H.pinv(H(D))
 
 
 def log_likelihood(D: Signal, problem: Problem, r2: Tensor) -> Tensor:

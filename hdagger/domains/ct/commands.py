@@ -1,11 +1,9 @@
 """``hdagger ct``: slices of a body from its X-ray projections, with error bars."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from ...errors import SettingError
 from ...files import check_file, whole_folder
@@ -23,6 +21,7 @@ from ...options import (
 )
 from ...progress import progress
 from ...recipe import Recipe, settings_said
+from ...telling import note, tell
 
 ct = typer.Typer(help="Computed tomography: slices from few projections, with error bars.")
 
@@ -100,9 +99,8 @@ def restore(
 
     reading = read(sinogram, Said(counts, i0, degrees, offset), pixels, pixel_size, number)
     known = None if truth is None else read_truth(truth, reading)
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    for note in reading.notes:
-        console.print(f"{sinogram.name}: {note}", markup=False)
+    for found in reading.notes:
+        note(f"{sinogram.name}: {found}")
     count = len(reading.measurements)
     with whole_folder(out, "ct") as folder:
         at_hand = Prior.of(plan)
@@ -115,7 +113,10 @@ def restore(
                 for k, measurement in zip(reading.numbers, reading.measurements, strict=True)
             ]
         summary = write_restoration(folder, reading, drawn, known)
-    print(json.dumps(summary) if as_json else f"{summary_words(summary)}\n{out / 'report.html'}")
+    if as_json:
+        tell(summary)
+    else:
+        print(f"{summary_words(summary)}\n{out / 'report.html'}")
 
 
 @ct.command()

@@ -1,9 +1,11 @@
 """CT as a domain: how line integrals are put to a prior of slices, and where a walk starts."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from torch import Tensor
 
 from ...domain import Domain, Job, Posed, levels_within
@@ -13,13 +15,19 @@ from ...operators.base import LinearOperator
 from ...operators.spectral import Identity
 from ...priors.zoo import Card
 from ...problem import Problem
+from ...report import Page
 from ...rings import Rings
 from ...samplers.base import Sampler
+from ...samples import PosteriorSamples
+from ...saved import Saved
 from .bodies import Bodies
 from .job import job_of
 from .judgement import body, psnr
+from .pages import page_of, windowed
 from .projector import Projector
+from .reading import read_slices
 from .scan import Scan
+from .sinograms import HDF5
 
 LOWEST = 0.01
 """The lowest noise level of a walk, 10 HU, unless the data ask for a lower one."""
@@ -32,6 +40,8 @@ class Tomography(Domain):
     """Signals ``(1, rows, columns)``: HU / 1000. Data: line integrals beyond those of water."""
 
     name = "ct"
+    prior = "chest"
+    suffixes = (*HDF5, ".npz")
     truths_are = "slices"
     object_is = "the body"
 
@@ -90,6 +100,27 @@ class Tomography(Domain):
 
     def psnr(self, x: Tensor, truth: Tensor) -> float:
         return psnr(x, truth)
+
+    def page(self, saved: Saved) -> Page:
+        return page_of(saved)
+
+    def draws(self, folder: Path) -> PosteriorSamples:
+        """Their file is in HU."""
+        samples = super().draws(folder)
+        return replace(samples, draws=samples.draws / 1000)
+
+    def truth(self, path: Path, shape: tuple[int, ...]) -> Tensor:
+        return read_slices(path, shape)
+
+    def drawn(self, x: Tensor, top: float) -> Image.Image:
+        """The middle slice, from air to hard bone."""
+        return windowed(x[len(x) // 2], -1.0, 1.0)
+
+    def spread(self, draws: Tensor) -> Tensor:
+        return draws[:, draws.shape[1] // 2].std(0)
+
+    def deviation(self, value: float) -> str:
+        return f"{1000 * value:.3g} HU"
 
 
 CT = Tomography()

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...domain import Job, check_said
 from ...errors import SettingError
-from .pages import write_restoration
+from .pages import WINDOWS, windowed, write_restoration
 from .reading import read
 from .sinograms import Said
 
@@ -34,4 +34,5 @@ def job_of(sinogram: Path, said: Mapping[str, Any]) -> Job:
             "Say number, which one, from 0."
         )
     write = lambda folder, samples: write_restoration(folder, reading, [samples])
-    return Job(reading.measurements[0], write, reading.notes)
+    show = lambda x: windowed(x[0], *WINDOWS["soft tissue"])
+    return Job(reading.measurements[0], write, show, reading.notes)

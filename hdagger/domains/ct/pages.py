@@ -1,6 +1,5 @@
 """What the commands on CT leave: volumes in HU, numbers, and a page in a radiologist's windows."""
 
-import html
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,18 +12,24 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from ...measurement import Measurement
 from ...problem import Problem
 from ...recipe import Recipe
-from ...report import Panel, Section, heat_map, table, write_page
+from ...report import Page, Panel, Section, heat_map, write_page
 from ...samples import PosteriorSamples
+from ...saved import RECIPE, REPORT, SAMPLES, SUMMARY, Saved, write_truth
 from .judgement import Slice, against, body, told
-from .projector import Projector, filtered_back_projection
+from .projector import Projector, filtered_back_projection, water
 from .reading import Reading
+from .scan import Scan
 from .simulation import Simulated
 from .sinograms import write_sinogram
 
 WINDOWS = {"lung": (-1.35, 0.15), "soft tissue": (-0.16, 0.24)}
 """Of HU / 1000, black to white."""
+
+SHOWN = 4
+"""Samples on the page."""
 
 NO_DEVICE = "This is research software and no medical device: nothing here is fit for a diagnosis."
 
@@ -50,32 +55,48 @@ def write_restoration(
         if truth is not None:
             row["truth"] = against(drawn.draws, truth[place], reading.scan)
         rows.append(row)
-    summary = {**samples[0].provenance, **_averaged(rows), "notes": reading.notes}
-    if len(rows) > 1:
-        summary["slices"] = rows
+    summary = {**samples[0].provenance, **_averaged(rows), "notes": reading.notes, "slices": rows}
     hu = torch.cat([1000 * drawn.draws for drawn in samples], dim=1)
     whole = PosteriorSamples(hu, {**samples[0].provenance, "units": "HU"})
-    whole.save(folder / "samples.npz")
+    whole.save(folder / SAMPLES)
     _write_volume(folder, "mean", whole.mean, reading.affine)
     _write_volume(folder, "std", whole.std, reading.affine)
     for number, measurement in zip(reading.numbers, reading.measurements, strict=True):
-        name = "measurement" if len(rows) == 1 else f"measurement-{number:04d}"
-        measurement.save(folder / f"{name}.npz")
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+        measurement.save(folder / _measurement_name(number, len(rows)))
+    if truth is not None:
+        write_truth(folder, truth)
+    summary["words"] = [summary_words(summary), NO_DEVICE]
+    (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
     recipe = Recipe(**samples[0].provenance["recipe"]).to_toml()
-    (folder / "recipe.toml").write_text(recipe)
-    middle = len(rows) // 2
-    known = None if truth is None else truth[middle]
-    settings = html.escape(f"{recipe}operator = {reading.scan!s}\n")
-    write_page(
-        folder / "report.html",
-        f"{_title(rows, middle)}, by {summary['method']}",
-        _sections(reading, samples[middle].draws[:, 0], known, middle, summary_words(summary)),
-        f"{table([_flat(row) for row in rows])}<h2>How</h2><pre>{settings}</pre>"
-        f"<p>{summary['nfe']} network evaluations a sample, {summary['seconds']} s a slice."
-        f"<p><strong>{NO_DEVICE}</strong>",
-    )
+    (folder / RECIPE).write_text(recipe)
+    write_page(folder / REPORT, page_of(Saved(folder, whole, summary, recipe, truth)))
     return summary
+
+
+def page_of(saved: Saved) -> Page:
+    """The report on slices; it shows the middle one.
+
+    Raises:
+        FileError: What was measured of it is not there any more.
+    """
+    summary, rows = saved.summary, saved.summary["slices"]
+    middle = len(rows) // 2
+    number = rows[middle]["slice"]
+    measurement = Measurement.load(saved.folder / _measurement_name(number, len(rows)))
+    known = None if saved.truth is None else saved.truth[middle]
+    x = saved.draws[:, middle] / 1000
+    return Page(
+        f"{_title(rows, middle)}, by {summary['method']}",
+        [
+            *_sections(measurement, x, known, summary_words(summary)),
+            Section("Numbers", rows=[_flat(row) for row in rows]),
+        ],
+        f"{saved.recipe}operator = {measurement.operator}\n",
+        [
+            f"{summary['nfe']} network evaluations a sample, {summary['seconds']} s a slice.",
+            NO_DEVICE,
+        ],
+    )
 
 
 def write_simulation(folder: Path, simulated: Simulated) -> None:
@@ -153,6 +174,11 @@ def _averaged(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return means
 
 
+def _measurement_name(number: int, count: int) -> str:
+    """The file of what was measured of a slice, of so many."""
+    return "measurement.npz" if count == 1 else f"measurement-{number:04d}.npz"
+
+
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in row.items() if k != "truth"} | dict(row.get("truth", {}))
 
@@ -164,25 +190,25 @@ def _title(rows: Sequence[Mapping[str, Any]], middle: int) -> str:
 
 
 def _sections(
-    reading: Reading,
+    measurement: Measurement,
     x: Float[Tensor, "samples rows columns"],
     truth: Slice | None,
-    place: int,
     words: str,
 ) -> list[Section]:
     """Windows of what was drawn beside filtered back projection, how sure it is, and the data."""
-    p = reading.sinogram.p[reading.numbers[place]]
-    start = filtered_back_projection(p, reading.scan)
+    scan = Scan.read(measurement.operator)
+    p = measurement.y + water(Projector(scan))
+    start = filtered_back_projection(p, scan)
     mean, std = x.mean(0), x.std(0, correction=int(len(x) > 1))
     shown = {"mean": mean, "filtered back projection": start}
-    shown |= {f"sample {k + 1}": one for k, one in enumerate(x[:2])}
+    shown |= {f"sample {k + 1}": one for k, one in enumerate(x[:SHOWN])}
     if truth is not None:
         shown = {"truth": truth} | shown
     sections = []
     for number, (name, (low, high)) in enumerate(WINDOWS.items()):
         panels = [Panel(what, windowed(one, low, high)) for what, one in shown.items()]
         title = f"{name.capitalize()}, {1000 * low:.0f} to {1000 * high:.0f} HU"
-        sections.append(Section(title, panels, "" if number else words))
+        sections.append(Section(title, panels, "" if number else words, flips=True))
     inside = body(truth if truth is not None else mean)
     top = float(std[inside].quantile(0.99)) if inside.any() else float(std.max())
     panels = [Panel(f"standard deviation: black 0, pale {1000 * top:.0f} HU", heat_map(std, top))]

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import FileError, SettingError
+from ...files import check_file
 from ...measurement import Measurement
 from .judgement import WEDGE
 from .projector import Projector, water
@@ -139,7 +140,23 @@ def read_truth(path: Path, reading: Reading) -> Float[Tensor, "slices rows colum
     Raises:
         FileError: There are others.
     """
+    frame, every = reading.scan.frame, len(reading.sinogram.p)
+    x = read_slices(path, (1, frame.rows, frame.columns), (every, frame.rows, frame.columns))
+    return x if len(x) == len(reading.numbers) else x[reading.numbers]
+
+
+def read_slices(path: Path, *shapes: tuple[int, ...]) -> Float[Tensor, "slices rows columns"]:
+    """Slices of a .npy file or NIfTI in HU, as HU / 1000.
+
+    Args:
+        path: The file.
+        shapes: That they may have, ``(slices, rows, columns)``.
+
+    Raises:
+        FileError: They have another, or cannot be read.
+    """
     if path.suffix == ".npy":
+        check_file(path, "slices in HU")
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)  # as large as it says
             values = torch.from_numpy(np.array(array, np.float32))
@@ -152,14 +169,10 @@ def read_truth(path: Path, reading: Reading) -> Float[Tensor, "slices rows colum
 
         values = read_volume(path).values
     values = values[None] if values.ndim == 2 else values
-    frame, all_of_them = reading.scan.frame, len(reading.sinogram.p)
-    if tuple(values.shape[1:]) != (frame.rows, frame.columns) or len(values) not in (
-        1,
-        all_of_them,
-    ):
+    if tuple(values.shape) not in shapes:
+        slices, rows, columns = shapes[-1]
         raise FileError(
-            f"Wanted {all_of_them} slices of {frame.rows} x {frame.columns} pixels, but {path} "
-            f"has {' x '.join(map(str, values.shape))}. Average it onto that grid."
+            f"Wanted {slices} slices of {rows} x {columns} pixels, but {path} has "
+            f"{' x '.join(map(str, values.shape))}. Average it onto that grid."
         )
-    x = hounsfield(values, str(path))
-    return x if len(x) == len(reading.numbers) else x[reading.numbers]
+    return hounsfield(values, str(path))

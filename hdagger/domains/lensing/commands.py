@@ -1,11 +1,9 @@
 """``hdagger lens``: the galaxy behind a gravitational lens, with error bars."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from ...errors import SettingError
 from ...files import check_file, whole_folder
@@ -23,6 +21,7 @@ from ...options import (
 )
 from ...progress import progress
 from ...recipe import Recipe, settings_said
+from ...telling import note, tell
 
 lens = typer.Typer(help="Gravitational lenses: the galaxy behind one, with error bars.")
 
@@ -94,14 +93,16 @@ def restore(
     files = Files(image, lens_file, noise, sigma, psf, pixel_scale, source_size, pixels)
     reading = read(files)
     known = None if truth is None else read_truth(truth, reading)
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
-    for note in reading.notes:
-        console.print(f"{image.name}: {note}", markup=False)
+    for found in reading.notes:
+        note(f"{image.name}: {found}")
     with whole_folder(out, "lens") as folder:
         with progress(f"{plan.samples} samples") as watch:
             drawn = restore(plan, reading.measurement, watch)
         summary = write_restoration(folder, reading, drawn, known)
-    print(json.dumps(summary) if as_json else f"{summary_words(summary)}\n{out / 'report.html'}")
+    if as_json:
+        tell(summary)
+    else:
+        print(f"{summary_words(summary)}\n{out / 'report.html'}")
 
 
 @lens.command()

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
@@ -16,14 +17,19 @@ from ...operators.spectral import Identity
 from ...operators.whitened import Weights
 from ...priors.zoo import Card
 from ...problem import Problem
+from ...report import Page
 from ...rings import Rings
 from ...samplers.base import Sampler
+from ...saved import Saved
 from ...solving import HIGHEST
 from ...tensors import Signal
+from .figures import bright
 from .fits import Sky, read_psf
 from .galaxies import Galaxies
-from .job import job_of
+from .job import PATHS, job_of
 from .judgement import on_source
+from .pages import page_of
+from .reading import read_source
 from .unknown import rough_lens
 from .view import View
 
@@ -39,6 +45,9 @@ class Lensing(Domain):
     """Signals ``(1, rows, columns)``: the surface brightness of a source, in the image's units."""
 
     name = "lensing"
+    prior = "galaxy"
+    suffixes = (".fits",)
+    named = PATHS
     truths_are = "galaxies"
     object_is = "the source"
 
@@ -115,6 +124,21 @@ class Lensing(Domain):
 
     def basis(self, signal_shape: tuple[int, ...]) -> Rings:
         return Rings(signal_shape)
+
+    def page(self, saved: Saved) -> Page:
+        return page_of(saved)
+
+    def truth(self, path: Path, shape: tuple[int, ...]) -> Tensor:
+        return read_source(path, *shape[1:])[None]
+
+    def brightness(self, x: Tensor) -> float:
+        return float(x.max())
+
+    def drawn(self, x: Tensor, top: float) -> Image.Image:
+        return bright(x[0], top)
+
+    def spread(self, draws: Tensor) -> Tensor:
+        return draws[:, 0].std(0).flip(0)
 
 
 def unit_of(y: Tensor, sigma_y: float | Tensor) -> float:

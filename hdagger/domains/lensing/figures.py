@@ -1,5 +1,6 @@
 """The figure of a lensed galaxy: does the model explain the data, and what is behind the lens?"""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 
 from ...errors import FileError
+from ...report import heat_map
 from .critical import caustics, critical_curves
 from .judgement import Fit
 from .shooting import Frame
@@ -106,6 +109,16 @@ def write_figure(path: Path, shown: Shown) -> None:
     figure.savefig(path, dpi=110)
 
 
+def stretched(plane: Plane, peak: float) -> Plane:
+    """Brightness by an arcsinh, 1 at the peak: linear in what is faint, a logarithm beyond."""
+    return torch.asinh(plane.double() / (KNEE * peak)) / math.asinh(1 / KNEE)
+
+
+def bright(plane: Plane, peak: float) -> Image.Image:
+    """A source in colours, north up, black where it is dark and pale at the peak."""
+    return heat_map(stretched(plane, max(peak, 1e-12)).flip(0), 1.0)
+
+
 def _frame(axes: Any, frame: Frame) -> tuple[float, float, float, float]:
     """Clears the axes, limits them to a frame, and draws a scale of a round length."""
     across, up = frame.columns * frame.scale / 2, frame.rows * frame.scale / 2
@@ -123,10 +136,10 @@ def _bar(axes: Any, frame: Frame) -> None:
 
 
 def _brightness(axes: Any, name: str, plane: Plane, frame: Frame, peak: float) -> None:
-    stretched = np.arcsinh(plane.double().numpy() / (KNEE * peak)) / np.arcsinh(1 / KNEE)
+    shown = stretched(plane, peak).numpy()
     axes.set_facecolor("0.5")
     extent = _frame(axes, frame)
-    axes.imshow(stretched, origin="lower", extent=extent, cmap="inferno", vmin=-0.1, vmax=1)
+    axes.imshow(shown, origin="lower", extent=extent, cmap="inferno", vmin=-0.1, vmax=1)
     axes.set_title(name, fontsize=10)
     _bar(axes, frame)
 

@@ -5,12 +5,17 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ...domain import Job
+from PIL import Image
+from torch import Tensor
+
+from ...domain import Job, check_said
 from ...errors import SettingError
+from ...report import heat_map
 from .pages import write_restoration
 from .reading import Files, read
 
 PATHS = ("lens", "noise", "psf")
+"""What is said by the names of files."""
 
 
 def job_of(image: Path, said: Mapping[str, Any]) -> Job:
@@ -19,14 +24,17 @@ def job_of(image: Path, said: Mapping[str, Any]) -> Job:
     Raises:
         HDaggerError: A file cannot be read, or does not fit the others.
     """
-    told: dict[str, Any] = {k: Path(str(v)) if k in PATHS else v for k, v in said.items()}
-    try:
-        files = Files(image, **told)
-    except TypeError as error:
-        known = ", ".join(entry.name for entry in fields(Files)[1:])
+    check_said("a lensed image", [entry.name for entry in fields(Files)[1:]], said)
+    if "lens" not in said:
         raise SettingError(
-            f"Wanted a lensed image told by {known}, lens at least, but got others ({error})."
-        ) from error
-    reading = read(files)
+            f"Wanted the lens before {image}, but got none. Say lens, as in --lens lens.toml."
+        )
+    told: dict[str, Any] = {k: Path(str(v)) if k in PATHS else v for k, v in said.items()}
+    reading = read(Files(image, **told))
     write = lambda folder, samples: write_restoration(folder, reading, samples)
-    return Job(reading.measurement, write, reading.notes)
+    return Job(reading.measurement, write, _drawn, reading.notes, _drawn(reading.measurement.y))
+
+
+def _drawn(plane: Tensor) -> Image.Image:
+    """Brightness from 0 to its peak, as a heat map."""
+    return heat_map(plane[0].double(), float(plane.max()))

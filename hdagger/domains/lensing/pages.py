@@ -1,6 +1,5 @@
 """What the commands on lenses leave: FITS files, the figure, a page and numbers."""
 
-import html
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,13 +8,13 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor
 
 from ...recipe import Recipe
-from ...report import Panel, Section, table, write_page
+from ...report import Page, Panel, Section, write_page
 from ...samples import PosteriorSamples
-from .figures import Shown, write_figure
+from ...saved import RECIPE, REPORT, SAMPLES, SUMMARY, Saved, write_truth
+from .figures import Shown, bright, write_figure
 from .fits import write_cube
 from .judgement import Fit, against, told
 from .lens_file import LensFile
@@ -25,7 +24,10 @@ from .simulation import Simulated
 from .unknown import drawn_lenses
 from .view import View
 
-STYLE = "<style>.strip{grid-template-columns:1fr}img{image-rendering:auto}</style>"
+FIGURE = "figure.png"
+
+SHOWN = 8
+"""Samples on the page."""
 
 
 def write_restoration(
@@ -61,31 +63,56 @@ def write_restoration(
         each = zip(view.lens.names, found.mean(0).tolist(), found.std(0).tolist(), strict=True)
         summary["lens"] = {name: [mean, std] for name, mean, std in each if std > 0}
         view = replace(view, lens=view.lens.moved(found.mean(0).tolist()))
+    summary["view"] = str(view)
     if truth is not None:
         summary["truth"] = against(samples.draws, truth)
+        write_truth(folder, truth)
     x, about = samples.draws[:, 0], {"BUNIT": "as the image"}
     write_cube(folder / "samples.fits", x, view.source, about)
     write_cube(folder / "mean.fits", x.mean(0), view.source, about)
     write_cube(folder / "std.fits", samples.std[0], view.source, about)
     write_cube(folder / "model.fits", fit.model, view.image, about)
     write_cube(folder / "residual.fits", fit.residual, view.image, {"BUNIT": "sigma"})
-    samples.save(folder / "samples.npz")
+    samples.save(folder / SAMPLES)
     measurement.save(folder / "measurement.npz")
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    summary["words"] = [summary_words(summary)]
+    (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
     recipe = Recipe(**samples.provenance["recipe"]).to_toml()
-    (folder / "recipe.toml").write_text(recipe)
-    write_figure(folder / "figure.png", Shown(view, y[0], noise[0], x, fit, truth))
-    with Image.open(folder / "figure.png") as figure:
-        panel = Panel("lines: critical curves and caustics", figure.convert("RGB"))
-    settings = html.escape(f"{recipe}operator = {view!s}\n")
-    write_page(
-        folder / "report.html",
-        f"The source behind {view.lens}, by {summary['method']}",
-        [Section("Data, model, source", [panel], summary_words(summary))],
-        f"{table([_row(summary)])}{_lens_table(summary)}<h2>How</h2><pre>{settings}</pre>"
-        f"<p>{summary['nfe']} network evaluations a sample, {summary['seconds']} s in all.{STYLE}",
-    )
+    (folder / RECIPE).write_text(recipe)
+    write_figure(folder / FIGURE, Shown(view, y[0], noise[0], x, fit, truth))
+    write_page(folder / REPORT, page_of(Saved(folder, samples, summary, recipe, truth)))
     return summary
+
+
+def page_of(saved: Saved) -> Page:
+    """The report on a source.
+
+    Raises:
+        FileError: Its figure is not there any more.
+    """
+    summary, x = saved.summary, saved.draws[:, 0]
+    peak, lens = float(x.mean(0).max()), View.read(summary["view"]).lens
+    panels = [Panel(f"sample {k + 1}", bright(one, peak)) for k, one in enumerate(x[:SHOWN])]
+    sections = [
+        Section(
+            "Data, model, source",
+            [Panel.read("lines: critical curves and caustics", saved.folder / FIGURE)],
+            summary_words(summary),
+            whole=True,
+        ),
+        Section("What else it may have been", panels, flips=True),
+        Section("Numbers", rows=[_row(summary)]),
+    ]
+    if "lens" in summary:
+        found = summary["lens"].items()
+        rows = [{"lens": name, "mean": mean, "deviation": std} for name, (mean, std) in found]
+        sections.append(Section("Lens", rows=rows))
+    return Page(
+        f"The source behind {lens}, by {summary['method']}",
+        sections,
+        f"{saved.recipe}operator = {summary['view']}\n",
+        [f"{summary['nfe']} network evaluations a sample, {summary['seconds']} s in all."],
+    )
 
 
 def write_simulation(folder: Path, view: View, simulated: Simulated) -> None:
@@ -121,16 +148,6 @@ def summary_words(summary: Mapping[str, Any]) -> str:
             f"90 % intervals hold {100 * truth['coverage']:.0f} % of its pixels."
         )
     return words
-
-
-def _lens_table(summary: Mapping[str, Any]) -> str:
-    if "lens" not in summary:
-        return ""
-    rows = [
-        {"lens": name, "mean": mean, "deviation": std}
-        for name, (mean, std) in summary["lens"].items()
-    ]
-    return f"<h2>Lens</h2>{table(rows)}"
 
 
 def _row(summary: Mapping[str, Any]) -> dict[str, Any]:

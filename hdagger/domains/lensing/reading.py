@@ -120,10 +120,19 @@ def read_truth(path: Path, reading: Reading) -> Float[Tensor, "h w"]:
     Raises:
         FileError: It has others.
     """
-    truth, source = read_planes(path, "a source").first, reading.view.source
-    if tuple(truth.shape) != (source.rows, source.columns) or not truth.isfinite().all():
+    return read_source(path, reading.view.source.rows, reading.view.source.columns)
+
+
+def read_source(path: Path, rows: int, columns: int) -> Float[Tensor, "rows columns"]:
+    """A source of so many pixels.
+
+    Raises:
+        FileError: It has others.
+    """
+    truth = read_planes(path, "a source").first
+    if tuple(truth.shape) != (rows, columns) or not truth.isfinite().all():
         raise FileError(
-            f"Wanted a source of {source.rows} x {source.columns} finite pixels, but {path} has "
+            f"Wanted a source of {rows} x {columns} finite pixels, but {path} has "
             f"{truth.shape[0]} x {truth.shape[1]}. Resample it to the frame in the lens's file."
         )
     return truth

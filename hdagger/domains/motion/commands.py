@@ -1,19 +1,20 @@
 """``hdagger motion``: human motion made plausible, drawn, completed and measured."""
 
-import json
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from ...errors import SettingError
 from ...files import whole_file, whole_folder
+from ...options import AsJson
 from ...progress import progress
 from ...recipe import Recipe, settings_said
 from ...samplers import METHODS
+from ...telling import tell
 
 motion = typer.Typer(
     help="Human motion: made physically plausible, drawn from a prior, completed, measured."
@@ -56,6 +57,7 @@ def project(
         Path | None, typer.Option(help="Folder for a page with strips, curves and numbers.")
     ] = None,
     joints: Joints = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make a clip plausible: feet on the ground that do not slide, forces that can be.
 
@@ -82,7 +84,20 @@ def project(
         write_motion(path, after)
     named = [("given", before), ("projected", after)]
     rows = numbers_of(named)
-    print_rows(rows)
+    if as_json:
+        tell({"out": str(out), "rows": rows, "projection": found.row()})
+    else:
+        print_rows(rows)
+        _print_projection(found)
+        print(f"moved by {found.moved:.0f} mm, relative to the root by {found.error:.0f} mm:", out)
+    if report is not None:
+        with whole_folder(report, "motion") as folder:
+            about = {"projection": found.row()}
+            write_report(folder, f"{clip.name}, made plausible", named, rows, about)
+
+
+def _print_projection(found: Any) -> None:
+    """The help that a body needed to follow a clip."""
     segments = Counter(
         "clean-up only" if budget is None else f"{budget[0]:g} N {budget[1]:g} N m"
         for budget in found.budgets
@@ -93,11 +108,6 @@ def project(
         f"used at most {found.force:.0f} N horizontally and {found.torque:.0f} N m; vertically "
         f"{found.vertical:.2g} N, as measured"
     )
-    print(f"moved by {found.moved:.0f} mm, relative to the root by {found.error:.0f} mm: {out}")
-    if report is not None:
-        with whole_folder(report, "motion") as folder:
-            about = {"projection": found.row()}
-            write_report(folder, f"{clip.name}, made plausible", named, rows, about)
 
 
 @motion.command()
@@ -114,6 +124,7 @@ def sample(
     steps: Steps = 30,
     prior: Prior = "motion",
     out: Folder = Path("motions"),
+    as_json: AsJson = False,
 ) -> None:
     """Draw motions of two seconds from the prior: PhysDiff, with physics in the loop.
 
@@ -135,7 +146,7 @@ def sample(
     method, settings = with_physics(method, said, physics)
     recipe = Recipe(method, settings, steps, samples, seed, prior, kind)
     about = f"{kind or 'any motion'}, physics {physics or 'none'}"
-    draw_to(out, about, recipe, nothing_known())
+    draw_to(out, about, recipe, nothing_known(), as_json=as_json)
 
 
 @motion.command()
@@ -160,6 +171,7 @@ def inbetween(
     prior: Prior = "motion",
     joints: Joints = None,
     out: Folder = Path("completed"),
+    as_json: AsJson = False,
 ) -> None:
     """Complete a clip of up to two seconds from some of its frames, or from trackers.
 
@@ -196,7 +208,8 @@ def inbetween(
         reading = some_points(motion, trackers, noise, seed)
     else:
         reading = some_frames(motion, keep or "")
-    draw_to(out, f"{clip.name}, completed by {method}", recipe, reading.measurement, reading)
+    title = f"{clip.name}, completed by {method}"
+    draw_to(out, title, recipe, reading.measurement, reading, as_json)
 
 
 @motion.command()
@@ -215,6 +228,7 @@ def denoise(
     prior: Prior = "motion",
     joints: Joints = None,
     out: Folder = Path("denoised"),
+    as_json: AsJson = False,
 ) -> None:
     """Remove noise from a clip of up to two seconds, by the prior.
 
@@ -235,7 +249,8 @@ def denoise(
     method, settings = with_physics(method, settings_said(setting or []), physics)
     recipe = Recipe(method, settings, steps, samples, seed, prior, kind)
     reading = noisy(read_clip(clip, joints), sigma_y, motion_prior(prior))
-    draw_to(out, f"{clip.name}, denoised by {method}", recipe, reading.measurement, reading)
+    title = f"{clip.name}, denoised by {method}"
+    draw_to(out, title, recipe, reading.measurement, reading, as_json)
 
 
 def _check_steps(steps: int) -> None:
@@ -246,7 +261,7 @@ def _check_steps(steps: int) -> None:
 @motion.command()
 def metrics(
     clips: Annotated[list[Path], typer.Argument(help="Clips: .bvh, .npz or DeepMimic .txt.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
+    as_json: AsJson = False,
     joints: Joints = None,
 ) -> None:
     """Measure clips: penetrate, float, skate and their sum phys_err, in mm a frame.
@@ -262,8 +277,8 @@ def metrics(
 
     rows = numbers_of([(str(clip), read_clip(clip, joints)) for clip in clips])
     if as_json:
-        named = [{"clip": row.pop(""), **row} for row in rows]
-        print(json.dumps(named[0] if len(named) == 1 else named))
+        for row in rows:
+            tell({"clip": row.pop(""), **row})
     else:
         print_rows(rows)
 
@@ -284,12 +299,12 @@ def train(
     from .learning import MotionPlan, MotionTraining
 
     training = MotionTraining(MotionPlan.read(plan), out)
-    console, total = Console(highlight=False), 3600 * training.plan.hours
+    console = Console(highlight=False)
     training.run(
         lambda now: console.print(
             f"step {now.step}  loss {now.loss:.4f}  held out "
             f"{' / '.join(f'{error:.3f}' for error in now.held_out)}  "
-            f"left {time.strftime('%H:%M:%S', time.gmtime(max(0, total - now.seconds)))}"
+            f"left {time.strftime('%H:%M:%S', time.gmtime(training.left))}"
         ),
         report_every=30.0,
     )

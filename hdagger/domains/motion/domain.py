@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
+from PIL import Image
 from torch import Tensor
 
 from ...domain import Domain, Posed
@@ -14,14 +15,19 @@ from ...measurement import Measurement
 from ...operators.base import LinearOperator, Operator
 from ...priors.zoo import Card
 from ...problem import Problem
+from ...report import Page
 from ...samplers.base import Sampler
 from ...samplers.walk import karras_levels
+from ...saved import Saved
 from ...tensors import Signal
+from .files import read_motion
 from .onto_physics import OntoPhysics
 from .operators import WORDS, FrameWise, motion_operator, signal_shape_for
+from .pages import page_of
 from .physics import Physics
 from .prior import MotionPrior
-from .windows import SHAPE, windows_in
+from .render import renderer, strip
+from .windows import SHAPE, padded, to_motions, to_signal, window, windows_in
 
 
 class Motions(Domain):
@@ -102,6 +108,22 @@ class Motions(Domain):
     ) -> Tensor:
         """Windows of two seconds, at random places of the clips."""
         return windows_in(folder, count, seed)
+
+    def page(self, saved: Saved) -> Page:
+        return page_of(saved)
+
+    def truth(self, path: Path, shape: tuple[int, ...]) -> Tensor:
+        given, _ = window(read_motion(path))
+        return to_signal([padded(given)])[0]
+
+    def drawn(self, x: Tensor, top: float) -> Image.Image:
+        """Frames from the first to the last."""
+        with renderer() as draw:
+            return strip(to_motions(x[None])[0], draw)
+
+    def spread(self, draws: Tensor) -> Tensor:
+        """Of each feature, a row, at each frame, a column."""
+        return draws.std(0).T
 
 
 def same_in_frames(

@@ -9,7 +9,8 @@ from ...measurement import Measurement
 from ...progress import progress
 from ...recipe import Plain, Recipe
 from ...restoration import restore
-from .pages import numbers_of, print_rows, write_motions, write_report
+from ...telling import tell
+from .pages import numbers_of, print_rows, write_restoration
 from .reading import Reading
 from .simulator import require_mujoco
 from .windows import central_order, to_motions
@@ -31,9 +32,15 @@ def with_physics(
 
 
 def draw_to(
-    out: Path, title: str, recipe: Recipe, measurement: Measurement, reading: Reading | None = None
+    out: Path,
+    title: str,
+    recipe: Recipe,
+    measurement: Measurement,
+    reading: Reading | None = None,
+    as_json: bool = False,
 ) -> None:
-    """Draws motions and writes them, where the clip was, with a page, the draws and the recipe.
+    """Draws motions and writes them, where the clip was, with a page, the draws and the recipe;
+    tells their numbers.
 
     Args:
         out: Folder; what an earlier command on motion left there goes.
@@ -42,6 +49,7 @@ def draw_to(
         measurement: What is known.
         reading: The clip that is completed, if there is one. Then the first motion is the one
             nearest to the others.
+        as_json: Whether it tells the summary as JSON, and not a table.
     """
     with whole_folder(out, "motion") as folder:
         with progress(f"{recipe.samples} motions") as watch:
@@ -58,13 +66,12 @@ def draw_to(
             samples = replace(samples, draws=samples.draws[order], known=known)
         named += [(f"{k:03}", motion) for k, motion in enumerate(motions)]
         rows = numbers_of(named, given)
-        told = {name: value.tolist() for name, value in samples.known.items()}
-        about = {"physics": told} if told else {}
-        write_report(folder, title, named, rows, samples.provenance | about)
-        write_motions(folder, motions if reading is None else [*map(reading.undo, motions)])
-        samples.save(folder / "samples.npz")
+        if reading is not None:
+            motions, given = [*map(reading.undo, motions)], reading.undo(reading.given)
+        summary = write_restoration(folder, title, samples, motions, rows, given)
         measurement.save(folder / "measurement.npz")
-        ran = Recipe(**samples.provenance["recipe"])
-        (folder / "recipe.toml").write_text(ran.to_toml())
+    if as_json:
+        tell(summary)
+        return
     print_rows(rows)
     print(f"{out / 'report.html'}")

@@ -84,6 +84,7 @@ class MotionPlan:
         clips: Folder with a folder of clips for each class.
         held_out: Another such folder, never trained on; reports tell its error.
         hours: Time to train in all, over every resumption; the learning rate falls to 0 by then.
+        updates: Updates to train for instead; 0 to go by the time.
         batch: Crops for each update.
         rate: Learning rate of Muon, for the blocks.
         rate_rest: Learning rate of AdamW, for the rest.
@@ -99,6 +100,7 @@ class MotionPlan:
     clips: Path
     held_out: Path
     hours: float = 1.0
+    updates: int = 0
     batch: int = 32
     rate: float = 0.02
     rate_rest: float = 0.002

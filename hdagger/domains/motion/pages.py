@@ -1,6 +1,5 @@
 """What the commands on motion leave: clips, animations, a page and numbers."""
 
-import html
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,11 +8,20 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ...report import Panel, Section, table, write_page
+from ...recipe import Recipe
+from ...report import Page, Panel, Section, write_page
+from ...samples import PosteriorSamples
+from ...saved import RECIPE, REPORT, SAMPLES, SUMMARY, Saved
 from .clips import Motion
-from .files import write_motion
+from .files import read_motion, write_motion
 from .metrics import plausibility, root_relative_distance
 from .render import foot_heights, renderer, strip, write_animation
+
+GIVEN = "given.npz"
+"""The clip that was given, beside the motions drawn."""
+
+SHOWN = 12
+"""Motions on the page."""
 
 Named = Sequence[tuple[str, Motion]]
 """Motions, and what a page calls them."""
@@ -39,36 +47,94 @@ def write_motions(folder: Path, motions: Sequence[Motion]) -> None:
             write_animation(folder / f"{k:03}.gif", motion, draw)
 
 
-def write_report(
-    folder: Path, title: str, motions: Named, rows: Sequence[Mapping[str, Any]],
-    about: Mapping[str, Any],
-) -> None:  # fmt: skip
-    """``report.html`` with a strip of each motion, the heights of the feet and the numbers, and
-    ``summary.json``.
+def write_restoration(
+    folder: Path,
+    title: str,
+    samples: PosteriorSamples,
+    motions: Sequence[Motion],
+    rows: Sequence[Mapping[str, Any]],
+    given: Motion | None = None,
+) -> dict[str, Any]:
+    """Writes the motions that were drawn, their page and their numbers; returns the summary.
 
     Args:
         folder: Where to.
         title: Of the page.
-        motions: What is drawn, the first 12 of them.
-        rows: Numbers.
-        about: How the motions came about.
+        samples: What was drawn.
+        motions: The same as motions, where the clip was.
+        rows: Their numbers.
+        given: The clip, if one was given.
     """
-    shown = motions[:12]
+    known = {name: value.tolist() for name, value in samples.known.items()}
+    told = {**samples.provenance, **({"physics": known} if known else {})}
+    summary = {"title": title, "rows": list(rows), **told}
+    if given is not None:
+        write_motion(folder / GIVEN, given)
+    write_motions(folder, motions)
+    samples.save(folder / SAMPLES)
+    recipe = Recipe(**samples.provenance["recipe"]).to_toml()
+    (folder / RECIPE).write_text(recipe)
+    (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
+    write_page(folder / REPORT, page_of(Saved(folder, samples, summary, recipe)))
+    return summary
+
+
+def page_of(saved: Saved) -> Page:
+    """The report on motions that were drawn.
+
+    Raises:
+        FileError: One of them is not there any more.
+    """
+    summary, folder = saved.summary, saved.folder
+    count = min(SHOWN, len(saved.draws))
+    named = [(f"{k:03}", read_motion(folder / f"{k:03}.npz")) for k in range(count)]
+    if (folder / GIVEN).is_file():
+        named.insert(0, ("given", read_motion(folder / GIVEN)))
+    told = (summary["warning"], summary["checked"])
+    settings = f"{saved.recipe}operator = {summary['operator']!r}\n"
+    return page(summary["title"], named, summary["rows"], settings, [*filter(None, told)])
+
+
+def write_report(
+    folder: Path, title: str, motions: Named, rows: Sequence[Mapping[str, Any]],
+    about: Mapping[str, Any],
+) -> None:  # fmt: skip
+    """``report.html`` and ``summary.json`` of motions that no prior drew: see :func:`page`."""
+    write_page(folder / REPORT, page(title, motions, rows, json.dumps(about, indent=2)))
+    summary = {"title": title, "rows": list(rows), **about}
+    (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
+
+
+def page(
+    title: str,
+    motions: Named,
+    rows: Sequence[Mapping[str, Any]],
+    settings: str,
+    remarks: Sequence[str] = (),
+) -> Page:
+    """A strip of each motion, the heights of the feet, and the numbers.
+
+    Args:
+        title: Of the page.
+        motions: What is drawn, the first of them.
+        rows: Numbers.
+        settings: How the motions came about.
+        remarks: What else is to be told.
+    """
+    shown = motions[: SHOWN + 1]
     with renderer() as draw:
-        sections = [
-            Section(name, [Panel("from the first frame to the last", strip(motion, draw))])
-            for name, motion in shown
-        ]
+        strips = [Panel(name, strip(motion, draw)) for name, motion in shown]
     curves = Panel("0 is the ground", foot_heights(shown[:3]))
-    sections.append(Section("Lowest point of the body", [curves]))
-    numbers = [
-        f"<h2>Numbers</h2>{table([dict(row) for row in rows])}<p>Millimetres a frame; jerk m/s^3.",
-        f"<h2>How</h2><pre>{html.escape(json.dumps(about, indent=2))}</pre>",
-        "<style>.strip{grid-template-columns:1fr}img{image-rendering:auto}</style>",
-    ]
-    write_page(folder / "report.html", title, sections, "".join(numbers))
-    summary = {"rows": list(rows), **about}
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    return Page(
+        title,
+        [
+            Section("From the first frame to the last", strips, flips=True, whole=True),
+            Section("Lowest point of the body", [curves], whole=True),
+            Section("Numbers", text="Millimetres a frame; jerk m/s^3.", rows=rows),
+        ],
+        settings,
+        remarks,
+    )
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -1,11 +1,9 @@
 """``hdagger mri``: images from undersampled k-space, with error bars."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from ...errors import SettingError
 from ...files import check_file, whole_folder
@@ -23,6 +21,7 @@ from ...options import (
 )
 from ...progress import progress
 from ...recipe import Recipe, settings_said
+from ...telling import note, tell
 
 mri = typer.Typer(help="MRI: images from undersampled k-space, with error bars.")
 
@@ -70,13 +69,12 @@ def restore(
     plan = Recipe(method, settings_said(setting or []), steps or 0, samples, seed, prior)
 
     from ...restoration import restore
-    from .pages import summary_words, write_restoration, write_slice
+    from .pages import slice_folder, summary_words, write_restoration, write_slice
     from .raw import numbers_in
     from .reading import open_raw, read, read_truth
 
     file = open_raw(kspace)
     numbers = numbers_in(chosen, file.slices, kspace)
-    console = Console(stderr=True, soft_wrap=True, highlight=False)
     with whole_folder(out, "mri") as folder:
         done = []
         with progress(f"{len(numbers)} x {plan.samples} samples") as watch:
@@ -84,14 +82,17 @@ def restore(
                 reading = read(file, number, maps, sigma)
                 known = None if truth is None else read_truth(truth, number, reading.scan)
                 if k == 0:
-                    for note in reading.notes:
-                        console.print(f"{kspace.name}: {note}", markup=False)
+                    for found in reading.notes:
+                        note(f"{kspace.name}: {found}")
                 count = lambda now, all_, k=k: watch(k * all_ + now, len(numbers) * all_)
                 drawn = restore(plan, reading.measurement, count, item=number)
-                own = folder if len(numbers) == 1 else folder / f"slice-{number:03d}"
+                own = slice_folder(folder, len(numbers), number)
                 done.append(write_slice(own, reading, drawn, known))
         summary = write_restoration(folder, done, file.affine)
-    print(json.dumps(summary) if as_json else f"{summary_words(summary)}\n{out / 'report.html'}")
+    if as_json:
+        tell(summary)
+    else:
+        print(f"{summary_words(summary)}\n{out / 'report.html'}")
 
 
 @mri.command()

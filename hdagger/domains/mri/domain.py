@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ...domain import Domain, Job, Posed, levels_within
@@ -16,14 +17,20 @@ from ...operators.base import LinearOperator
 from ...operators.spectral import Identity
 from ...priors.zoo import Card
 from ...problem import Problem
+from ...report import Page
 from ...rings import Rings
 from ...samplers.base import Sampler
+from ...saved import Saved
 from ...tensors import Signal
 from .coils import birdcage
 from .encoding import reduced
+from .figures import gray
 from .heads import Heads
 from .job import job_of
 from .judgement import object_in, psnr
+from .kspace import signal_of
+from .pages import page_of
+from .reading import PICTURES, complex_tensor, read_array
 from .scan import Scan, random_lines
 
 LOWEST = 0.01
@@ -46,6 +53,9 @@ class MRI(Domain):
     """Signals ``(2, rows, columns)``: a complex image, in the units of k-space."""
 
     name = "mri"
+    prior = "brain"
+    suffixes = (".h5",)
+    named = ("maps",)
     truths_are = "slices of heads"
     object_is = "the head"
 
@@ -137,6 +147,30 @@ class MRI(Domain):
 
     def psnr(self, x: Tensor, truth: Tensor) -> float:
         return psnr(x.norm(dim=0), truth.norm(dim=0))
+
+    def page(self, saved: Saved) -> Page:
+        return page_of(saved)
+
+    def truth(self, path: Path, shape: tuple[int, ...]) -> Tensor:
+        image = complex_tensor(read_array(path, "an image", *PICTURES))
+        image = image[0] if image.ndim == 3 and len(image) == 1 else image
+        if tuple(image.shape) != shape[1:]:
+            raise ShapeError(
+                f"Wanted the image that was measured, of {' x '.join(map(str, shape[1:]))} "
+                f"pixels, but {path} has {' x '.join(map(str, image.shape))}. Cut one slice out."
+            )
+        return signal_of(image[None])[0]
+
+    def brightness(self, x: Tensor) -> float:
+        return float(x.norm(dim=0).flatten().quantile(0.995))
+
+    def drawn(self, x: Tensor, top: float) -> Image.Image:
+        """Its magnitude."""
+        return gray(x.norm(dim=0), top)
+
+    def spread(self, draws: Tensor) -> Tensor:
+        """Of the magnitude."""
+        return draws.norm(dim=1).std(0)
 
     def basis(self, signal_shape: tuple[int, ...]) -> Rings:
         return Rings(signal_shape)

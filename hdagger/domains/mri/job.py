@@ -4,9 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+from torch import Tensor
+
 from ...domain import Job, check_said
 from ...errors import SettingError
 from ...samples import PosteriorSamples
+from .figures import gray
+from .kspace import image_of
 from .pages import write_restoration, write_slice
 from .raw import numbers_in
 from .reading import open_raw, read
@@ -36,4 +41,10 @@ def job_of(kspace: Path, said: Mapping[str, Any]) -> Job:
     def write(folder: Path, samples: PosteriorSamples) -> dict[str, Any]:
         return write_restoration(folder, [write_slice(folder, reading, samples)], file.affine)
 
-    return Job(reading.measurement, write, reading.notes)
+    return Job(reading.measurement, write, _drawn, reading.notes)
+
+
+def _drawn(x: Tensor) -> Image.Image:
+    """The magnitude of an image, in gray."""
+    magnitude = image_of(x[None])[0].abs()
+    return gray(magnitude, float(magnitude.max()))

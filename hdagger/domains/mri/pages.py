@@ -1,6 +1,5 @@
 """What the commands on MRI leave: images, a page and numbers."""
 
-import html
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,16 +11,21 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from ...measurement import Measurement
 from ...recipe import Recipe
-from ...report import Panel, Section, heat_map, table, write_page
+from ...report import Page, Panel, Section, heat_map, write_page
 from ...samples import PosteriorSamples
+from ...saved import RECIPE, REPORT, SAMPLES, SUMMARY, TRUTH, Saved, read_truth, write_truth
 from ...volumes import write_nifti
 from .encoding import reduced
 from .figures import gray, phase, sampled
 from .judgement import Fit, against, object_in, told
 from .kspace import image_of, middle
 from .reading import Reading
+from .scan import Scan
 from .simulation import Simulated
+
+MEASUREMENT = "measurement.npz"
 
 NO_DEVICE = "Not a medical device: for research, not for diagnosis."
 
@@ -38,23 +42,30 @@ HEADER = """<?xml version="1.0"?>
 """
 
 
+SHOWN = 4
+"""Samples of a slice on the page."""
+
+
+QUARTERS = (
+    "Quarters: of the magnitude, from where the coils amplify noise least to most (g-factor)."
+)
+
+
 @dataclass(frozen=True)
 class Restored:
-    """A slice, as far as it is shown.
+    """A slice, as far as all of them are told of together.
 
     Attributes:
         summary: Its numbers.
         fit: How well its samples explain k-space.
         mean: Of the samples.
         std: Deviation of their magnitude.
-        section: Its part of the page.
     """
 
     summary: dict[str, Any]
     fit: Fit
     mean: Complex[Tensor, "rows columns"]
     std: Float[Tensor, "rows columns"]
-    section: Section
 
 
 def write_slice(
@@ -83,31 +94,17 @@ def write_slice(
         **told([fit]),
         "notes": reading.notes,
     }
-    top = float(mean.abs().flatten().quantile(0.995))
-    mask = scan.mask(measurement.arrays)
-    panels = [
-        Panel("mean", gray(mean.abs(), top)),
-        Panel(f"deviation of the magnitude, 0 to {ERRORS * top:.3g}", heat_map(std, ERRORS * top)),
-        Panel("phase of the mean, as hue", phase(mean, top)),
-        *(Panel(f"sample {k + 1}", gray(x.abs(), top)) for k, x in enumerate(images[:2])),
-    ]
     if truth is not None:
         maps, amplified = scan.maps(measurement.arrays), None
         if maps is not None and scan.sampling == "lines":
-            lines, _ = reduced(measurement.y, maps, mask[0])
+            lines, _ = reduced(measurement.y, maps, scan.mask(measurement.arrays)[0])
             amplified = middle(lines.amplification(sigma_y / summary["unit"]), *truth.shape)
         shown, inside = middle(samples.draws, *truth.shape), object_in(truth.abs())
         summary["truth"] = against(shown, truth, inside, amplified)
-        error = (middle(mean, *truth.shape).abs() - truth.abs()).abs()
-        panels += [
-            Panel("truth", gray(truth.abs(), top)),
-            Panel("error of the mean, same scale", heat_map(error, ERRORS * top)),
-        ]
-    panels.append(Panel(f"measured k-space, {scan.coils} coils", sampled(mask)))
-    samples.save(folder / "samples.npz")
-    measurement.save(folder / "measurement.npz")
-    section = Section(f"Slice {reading.number}", panels, slice_words(summary))
-    return Restored(summary, fit, mean, std, section)
+        write_truth(folder, truth)
+    samples.save(folder / SAMPLES)
+    measurement.save(folder / MEASUREMENT)
+    return Restored(summary, fit, mean, std)
 
 
 def write_restoration(
@@ -121,7 +118,11 @@ def write_restoration(
         affine: From (column, row, slice) to millimetres, if it is known.
     """
     first = slices[0].summary
-    summary = {"slices": [one.summary for one in slices], **told([one.fit for one in slices])}
+    summary = {
+        "domain": first["domain"],
+        **told([one.fit for one in slices]),
+        "slices": [one.summary for one in slices],
+    }
     mean, std = torch.stack([s.mean for s in slices]), torch.stack([s.std for s in slices])
     if affine is None:
         np.save(folder / "mean.npy", mean.numpy())
@@ -131,19 +132,67 @@ def write_restoration(
         placed[:3, 3] += affine[:3, 2] * first["slice"]
         write_nifti(folder / "mean.nii.gz", mean.abs(), placed)
         write_nifti(folder / "std.nii.gz", std, placed)
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    summary["words"] = [summary_words(summary), NO_DEVICE]
+    (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
     recipe = Recipe(**first["recipe"]).to_toml()
-    (folder / "recipe.toml").write_text(recipe)
-    settings = html.escape(f"{recipe}operator = {first['operator']}\n")
-    write_page(
-        folder / "report.html",
-        f"MRI by {first['method']}, prior {first['prior']}",
-        [one.section for one in slices],
-        f"<p><strong>{NO_DEVICE}</strong></p>{table([_row(one.summary) for one in slices])}"
-        f"{_coverage_table(slices)}<h2>How</h2><pre>{settings}</pre>"
-        f"<p>{first['nfe']} network evaluations a sample, {first['seconds']} s for a slice.",
-    )
+    (folder / RECIPE).write_text(recipe)
+    write_page(folder / REPORT, page_of(Saved(folder, None, summary, recipe)))
     return summary
+
+
+def page_of(saved: Saved) -> Page:
+    """The report on slices, which lie in the folder or in one each.
+
+    Raises:
+        FileError: One of them is not there any more.
+    """
+    slices = saved.summary["slices"]
+    first, count = slices[0], len(slices)
+    sections = [_section(slice_folder(saved.folder, count, s["slice"]), s) for s in slices]
+    sections.append(Section("Numbers", rows=[_row(s) for s in slices]))
+    if "truth" in first:
+        title = "What 90 % intervals hold, inside of the object"
+        rows = [_coverage(s) for s in slices]
+        sections.append(Section(title, text=QUARTERS, rows=rows))
+    return Page(
+        f"MRI by {first['method']}, prior {first['prior']}",
+        sections,
+        f"{saved.recipe}operator = {first['operator']}\n",
+        [
+            f"{first['nfe']} network evaluations a sample, {first['seconds']} s for a slice.",
+            NO_DEVICE,
+        ],
+    )
+
+
+def slice_folder(folder: Path, count: int, number: int) -> Path:
+    """Where the samples of a slice are, of so many."""
+    return folder if count == 1 else folder / f"slice-{number:03d}"
+
+
+def _section(folder: Path, summary: Mapping[str, Any]) -> Section:
+    """What was drawn of a slice, how sure it is, and what was measured."""
+    measurement = Measurement.load(folder / MEASUREMENT)
+    images = image_of(PosteriorSamples.load(folder / SAMPLES).draws)
+    scan, mean = Scan.read(measurement.operator), images.mean(0)
+    std = images.abs().std(0, correction=int(len(images) > 1))
+    top = float(mean.abs().flatten().quantile(0.995))
+    panels = [
+        Panel("mean", gray(mean.abs(), top)),
+        *(Panel(f"sample {k + 1}", gray(x.abs(), top)) for k, x in enumerate(images[:SHOWN])),
+    ]
+    more = [
+        Panel(f"deviation of the magnitude, 0 to {ERRORS * top:.3g}", heat_map(std, ERRORS * top)),
+        Panel("phase of the mean, as hue", phase(mean, top)),
+        Panel(f"measured k-space, {scan.coils} coils", sampled(scan.mask(measurement.arrays))),
+    ]
+    if (folder / TRUTH).is_file():
+        truth = read_truth(folder / TRUTH)
+        error = (middle(mean, *truth.shape).abs() - truth.abs()).abs()
+        panels.insert(0, Panel("truth", gray(truth.abs(), top)))
+        more.insert(1, Panel("error of the mean, same scale", heat_map(error, ERRORS * top)))
+    title = f"Slice {summary['slice']}"
+    return Section(title, [*panels, *more], slice_words(summary), flips=True)
 
 
 def write_simulation(folder: Path, simulated: Simulated, about: str) -> None:
@@ -209,18 +258,9 @@ def _row(summary: Mapping[str, Any]) -> dict[str, Any]:
     return row | {said: truth[name] for name, said in names.items() if name in truth}
 
 
-def _coverage_table(slices: Sequence[Restored]) -> str:
+def _coverage(summary: Mapping[str, Any]) -> dict[str, Any]:
     """How often 90 % intervals hold, by what and by where noise is amplified."""
-    rows = []
-    for one in slices:
-        truth = one.summary.get("truth", {})
-        row = {"slice": one.summary["slice"], **truth.get("coverage", {})}
-        quarters = truth.get("coverage_by_amplification", [])
-        rows.append(row | {f"quarter {k + 1}": q for k, q in enumerate(quarters)})
-    if len(rows[0]) == 1:
-        return ""
-    return (
-        "<h2>What 90 % intervals hold, inside of the object</h2>"
-        "<p>Quarters: of the magnitude, from where the coils amplify noise least to most "
-        f"(g-factor).</p>{table(rows)}"
-    )
+    truth = summary["truth"]
+    quarters = truth.get("coverage_by_amplification", [])
+    told = {f"quarter {k + 1}": held for k, held in enumerate(quarters)}
+    return {"slice": summary["slice"], **truth["coverage"], **told}

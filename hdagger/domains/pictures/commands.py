@@ -1,19 +1,20 @@
 """``hdagger restore`` and ``hdagger degrade``: pictures in, pictures and a report out."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from ... import completion
 from ...errors import SettingError
-from ...files import check_file, whole_folder
+from ...files import check_file
 from ...options import AsJson, Folder, Seed, Setting, check_seed, check_steps
 from ...progress import progress
 from ...recipe import CHOSEN, Recipe, read_toml, settings_said
 from ...samplers import METHODS
+from ...streams import DASH, check_output, read_from, written_to
+from ...telling import note, tell
 from .options import (
     Blur,
     Colorize,
@@ -28,7 +29,9 @@ from .options import (
 
 
 def restore(
-    picture: Annotated[Path, typer.Argument(help="Damaged picture, or a measurement .npz.")],
+    picture: Annotated[
+        Path, typer.Argument(help="Damaged picture, or a measurement .npz; - reads one.")
+    ],
     mask: Mask = None,
     upscale: Upscale = None,
     kernel: Kernel = None,
@@ -42,7 +45,11 @@ def restore(
         typer.Option(help="A recipe.toml of an earlier restoration, to repeat or to vary."),
     ] = None,
     method: Annotated[
-        str | None, typer.Option(help=f"{', '.join((*CHOSEN, *METHODS))}; auto by default.")
+        str | None,
+        typer.Option(
+            help=f"{', '.join((*CHOSEN, *METHODS))}; auto by default.",
+            autocompletion=completion.methods,
+        ),
     ] = None,
     quick: Annotated[
         bool,
@@ -60,7 +67,11 @@ def restore(
         int | None, typer.Option(help="Of the noise; the same seed, the same samples.")
     ] = None,
     prior: Annotated[
-        str | None, typer.Option(help="One of hdagger priors, or a .safetensors file.")
+        str | None,
+        typer.Option(
+            help="One of hdagger priors, or a .safetensors file.",
+            autocompletion=completion.priors,
+        ),
     ] = None,
     label: Annotated[
         int | None, typer.Option(help="Restore towards this class, if the prior knows classes.")
@@ -84,7 +95,8 @@ def restore(
     Say what happened to it, once or more; say nothing, and a .jpg file's own tables, holes
     (transparent pixels) or noise are found. What comes out: *mean.png*, the answer; *std.png*,
     where the samples disagree; *samples/\\*.png*, what else it may have been; *samples.npz*
-    (floats, without loss), *summary.json*, *recipe.toml*, *report.html*.
+    (floats, without loss), *summary.json*, *recipe.toml*, *report.html*. With a dash for the
+    picture and for the folder, a picture comes in by a pipe, and *mean.png* goes out by one.
 
     Examples:
 
@@ -105,8 +117,12 @@ def restore(
         hdagger restore small.png --upscale 4 --method pigdm --set eta=0.5 --set solver=heun
 
         hdagger restore small.png --recipe large/recipe.toml -o again
+
+        cat noisy.png | hdagger restore - -o - > clear.png
     """
-    check_file(picture, "a picture")
+    check_output(out, as_json)
+    if picture != DASH:
+        check_file(picture, "a picture")
     damages = Damages(mask, upscale, kernel, blur, colorize, denoise, sigma_y, operator)
     plan = Recipe()
     if recipe is not None:
@@ -138,23 +154,25 @@ def restore(
     from .figures import answer_words
     from .job import job_of
 
-    job = job_of(picture, damages)
-    with whole_folder(out, "restore") as folder:
-        for note in job.notes:
-            Console(stderr=True).print(note)
+    with read_from(picture, "a picture") as file:
+        job = job_of(file, damages)
+    with written_to(out, "restore", "mean.png") as folder:
+        for found in job.notes:
+            note(found)
         with progress(f"samples: {plan.samples}") as watch:
             drawn = restore(plan, job.measurement, watch)
         summary = job.write(folder, drawn)
     if as_json:
-        print(json.dumps(summary))
-    else:
-        told = [answer_words(drawn), summary["warning"], residual_words(summary)]
-        told += [summary["checked"], str(out / "mean.png"), str(out / "report.html")]
-        print("\n".join(line for line in told if line))
+        tell(summary)
+        return
+    told = [answer_words(drawn), summary["warning"], residual_words(summary), summary["checked"]]
+    told += [] if out == DASH else [str(out / "mean.png"), str(out / "report.html")]
+    for line in filter(None, told):
+        note(line) if out == DASH else print(line)
 
 
 def degrade(
-    picture: Annotated[Path, typer.Argument(help="Clean picture.")],
+    picture: Annotated[Path, typer.Argument(help="Clean picture; - reads one.")],
     mask: Mask = None,
     upscale: Upscale = None,
     kernel: Kernel = None,
@@ -165,13 +183,14 @@ def degrade(
     operator: OperatorText = None,
     seed: Seed = 0,
     out: Folder = Path("degraded"),
+    as_json: AsJson = False,
 ) -> None:
     """Damage a clean picture, to see how well it is restored.
 
     The options are those of *restore*, and do what it undoes. A blur needs surroundings: the
     result is smaller than the picture by its reach. What comes out: *damaged.png*
     to look at and *measurement.npz* to restore, which holds the data without rounding, the
-    operator and the noise.
+    operator and the noise. To a dash for the folder goes *damaged.png*.
 
     Examples:
 
@@ -183,7 +202,9 @@ def degrade(
 
         hdagger restore blurred/measurement.npz
     """
-    check_file(picture, "a picture")
+    check_output(out, as_json)
+    if picture != DASH:
+        check_file(picture, "a picture")
     damages = Damages(mask, upscale, kernel, blur, colorize, denoise, sigma_y, operator)
     noise = damages.noise or 0.0
     check_seed(seed)
@@ -200,9 +221,13 @@ def degrade(
     from .writing import write_picture
 
     text, arrays = with_files(damages.text)
-    clean = read_picture(picture)
+    with read_from(picture, "a picture") as file:
+        clean = read_picture(file)
     measurement = PICTURES.measure(clean.pixels, text, arrays, noise, seed)
-    with whole_folder(out, "degrade") as folder:
+    with written_to(out, "degrade", "damaged.png") as folder:
         measurement.save(folder / "measurement.npz")
         write_picture(folder / "damaged.png", picture_of(measurement), clean.bits, clean.extras)
-    print(f"{out / 'measurement.npz'}: {text}, sigma_y {noise:g}")
+    if as_json:
+        tell({"measurement": str(out / "measurement.npz"), "operator": text, "sigma_y": noise})
+    elif out != DASH:
+        print(f"{out / 'measurement.npz'}: {text}, sigma_y {noise:g}")

@@ -22,7 +22,8 @@ class Photographs:
     memory, 4 bytes for each pixel of the files.
 
     Args:
-        folder: Where the pictures are: in it, or in one folder for each label.
+        folder: Where the pictures are, in it or in its folders; one for each label, if there are
+            classes.
         crop: Side of a crop; pictures with a smaller side are left out.
         channels: 3 for colour, 1 for gray.
         classes: How many labels there are, numbered as their folders are sorted; 0 for none.
@@ -56,7 +57,7 @@ class Photographs:
                 f"{len(folders)}. Set classes in the plan."
             )
         for label, place in enumerate(folders):
-            for path in sorted(place.glob("*")):
+            for path in sorted(place.rglob("*")):
                 if path.suffix.lower() in PICTURE_SUFFIXES:
                     image = to_image(read_picture(path).pixels)
                     pyramid = _pyramid(

@@ -1,11 +1,13 @@
 """Pictures as a domain: how a measured picture is put to a prior, and where a walk starts."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ...diagnostics import residual_summary
@@ -19,18 +21,31 @@ from ...operators.text import Stage
 from ...priors.latent import LatentDenoiser
 from ...priors.zoo import Card
 from ...problem import Problem
+from ...report import Page
 from ...samplers.base import Sampler
+from ...saved import Saved
 from ...tensors import Signal
 from . import metrics
 from .bands import PictureBands
 from .dataset import Photographs
+from .figures import OF_255, page_of
+from .files import PICTURE_SUFFIXES, read_picture, size_of
 from .hints import picture_levels
 from .job import job_of
 from .jpeg import quality_of
 from .jpeg_transform import SAMPLINGS, quality_tables
-from .options import Damages
+from .options import BLURS, Damages
 from .reading import with_files
-from .words import frame_of, operator_for_signal, operator_of, parse, picture_of
+from .words import (
+    DAMAGES,
+    frame_of,
+    operator_for_signal,
+    operator_of,
+    parse,
+    picture_of,
+    split_file,
+)
+from .writing import to_image
 
 SMALLEST, LARGEST = 8, 1024
 """Sides of the pictures that a check simulates."""
@@ -40,6 +55,9 @@ class Pictures(Domain):
     """Signals ``(channels, height, width)`` in [-1, 1]."""
 
     name = "pictures"
+    suffixes = (*PICTURE_SUFFIXES, ".gif", ".npy", ".npz")
+    words = tuple(DAMAGES)
+    named = ("mask",)
     truths_are = "crops of pictures"
     sharp_side = 96
 
@@ -50,6 +68,39 @@ class Pictures(Domain):
 
     def job(self, source: Path, said: Mapping[str, Any]) -> Job:
         return job_of(source, Damages.from_table(said))
+
+    def located(self, said: Mapping[str, Any], place: Callable[[str], Path]) -> dict[str, Any]:
+        """Also the file of a kernel, and those that any text form names."""
+        damages = Damages.from_table(said)
+        text, blur, mask = damages.operator, damages.blur, damages.mask
+        placed: set[str] = set()
+
+        def note(name: str) -> Path:
+            path = place(name)
+            placed.add(str(path))
+            return path
+
+        if text is not None:
+            text = " | ".join(str(_located(stage, note)) for stage in parse(text))
+        if blur is not None and not blur.startswith(BLURS):
+            blur = _located(Stage("kernel", blur), note).argument
+        if mask is not None:
+            mask = note(str(mask))
+        found = replace(damages, operator=text, blur=blur, mask=mask)
+        for stage in parse(found.text):  # a blur may have more words behind it
+            if (path := split_file(stage)[0]) and path not in placed:
+                place(path)
+        return found.table
+
+    def look(self, source: Path) -> tuple[Job | None, str]:
+        """A picture in which nothing is found can be looked at nevertheless."""
+        job, wanted = super().look(source)
+        if job is None and source.suffix != ".npz":
+            job = self.job(source, {"sigma_y": 0.0})
+        return job, wanted
+
+    def pixels_in(self, source: Path) -> int | None:
+        return None if source.suffix == ".npz" else math.prod(size_of(source))
 
     def posed(self, measurement: Measurement, card: Card, network: Any) -> Posed:
         """A picture put to a prior of colours, of gray pictures, or of codes.
@@ -181,6 +232,35 @@ class Pictures(Domain):
 
     def psnr(self, x: Tensor, truth: Tensor) -> float:
         return metrics.psnr(x, truth)
+
+    def page(self, saved: Saved) -> Page:
+        return page_of(saved)
+
+    def truth(self, path: Path, shape: tuple[int, ...]) -> Tensor:
+        pixels = read_picture(path).pixels
+        if tuple(pixels.shape) != shape:
+            raise ShapeError(
+                f"Wanted the picture that was measured, of shape {shape}, but {path} has "
+                f"{tuple(pixels.shape)}. Crop it, or give the one that was damaged."
+            )
+        return pixels
+
+    def drawn(self, x: Tensor, top: float) -> Image.Image:
+        return to_image(x)
+
+    def spread(self, draws: Tensor) -> Tensor:
+        return draws.std(0).mean(0)
+
+    def deviation(self, value: float) -> str:
+        return f"{OF_255 * value:.3g} of 255"
+
+
+def _located(stage: Stage, place: Callable[[str], Path]) -> Stage:
+    """The stage with the place of the file that it names."""
+    name, rest = split_file(stage)
+    if not name:
+        return stage
+    return Stage(stage.name, ",".join(filter(None, [str(place(name)), rest.argument])))
 
 
 def in_their_cells(x: Signal, problem: Problem) -> tuple[Signal, dict[str, Any]]:

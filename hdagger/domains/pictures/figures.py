@@ -1,6 +1,5 @@
 """What a restored picture leaves behind: pictures, numbers, and one page that shows them."""
 
-import html
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,13 +8,18 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from ...report import Panel, Section, heat_map, residual_words, write_page
+from ...report import Page, Panel, Section, heat_map, residual_words, write_page
 from ...samples import PosteriorSamples
+from ...saved import RECIPE, REPORT, SAMPLES, SUMMARY, Saved
+from .files import read_picture
 from .writing import to_image
 
 Write = Callable[[Path, Float[Tensor, "channels height width"]], None]
 """Writes a picture in the manner of the file that was given."""
 
+
+GIVEN = "given.png"
+"""What was given, as a picture to look at."""
 
 OF_255 = 255 / 2
 """Steps of an 8-bit picture in one unit of a signal."""
@@ -54,9 +58,9 @@ def write_restoration(
 ) -> dict[str, Any]:
     """Writes everything that ``hdagger restore`` leaves, and returns the summary.
 
-    ``mean.png``, the answer, ``std.png``, how sure it is, if there are several samples, and
-    ``samples/*.png`` to look at, ``samples.npz`` without loss, ``summary.json``, ``recipe.toml``
-    and ``report.html``.
+    ``given.png``, ``mean.png``, the answer, ``std.png``, how sure it is, if there are several
+    samples, and ``samples/*.png`` to look at, ``samples.npz`` without loss, ``summary.json``,
+    ``recipe.toml`` and ``report.html``.
 
     Args:
         folder: Where to.
@@ -65,37 +69,53 @@ def write_restoration(
         recipe: How, as TOML; `hdagger restore PICTURE --recipe` repeats it.
         write: Writes a picture.
     """
-    summary: dict[str, Any] = {**samples.provenance, "shape": list(samples.mean.shape)}
+    summary: dict[str, Any] = {
+        **samples.provenance,
+        "shape": list(samples.mean.shape),
+        "words": how_sure(samples),
+    }
     (folder / "samples").mkdir()
     for k, draw in enumerate(samples.draws):
         write(folder / "samples" / f"{k:03}.png", draw)
     write(folder / "mean.png", samples.mean)
-    panels = [Panel("given", to_image(given)), Panel("the answer", to_image(samples.mean))]
-    sections = [Section("The answer, and how sure it is", panels, how_sure(samples))]
+    to_image(given).save(folder / GIVEN)
     if len(samples.draws) > 1:
-        spread = spread_panel(samples)
-        spread.image.save(folder / "std.png")
-        panels.append(spread)
-        sections.append(others(samples))
-    samples.save(folder / "samples.npz")
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    (folder / "recipe.toml").write_text(recipe)
-    settings = html.escape(f"{recipe}operator = {summary['operator']!r}\n")
-    write_page(
-        folder / "report.html",
-        f"{summary['operator']}, restored by {summary['method']}",
-        sections,
-        f"<h2>How</h2><pre>{settings}</pre>"
-        f"<p>{summary['nfe']} network evaluations a sample, {summary['seconds']} s in all.",
-    )
+        spread_panel(samples).image.save(folder / "std.png")
+    samples.save(folder / SAMPLES)
+    (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
+    (folder / RECIPE).write_text(recipe)
+    write_page(folder / REPORT, page_of(Saved(folder, samples, summary, recipe)))
     return summary
 
 
-def how_sure(samples: PosteriorSamples) -> str:
+def page_of(saved: Saved) -> Page:
+    """The report on a picture.
+
+    Raises:
+        FileError: What was given is not there any more.
+    """
+    samples, summary = saved.samples, saved.summary
+    assert samples is not None
+    given = read_picture(saved.folder / GIVEN).pixels
+    panels = [Panel("given", to_image(given)), Panel("the answer", to_image(samples.mean))]
+    words = " ".join(how_sure(samples))
+    sections = [Section("The answer, and how sure it is", panels, words, flips=True)]
+    if len(samples.draws) > 1:
+        panels.append(spread_panel(samples))
+        sections.append(others(samples))
+    return Page(
+        f"{summary['operator']}, restored by {summary['method']}",
+        sections,
+        f"{saved.recipe}operator = {summary['operator']!r}\n",
+        [f"{summary['nfe']} network evaluations a sample, {summary['seconds']} s in all."],
+    )
+
+
+def how_sure(samples: PosteriorSamples) -> list[str]:
     """What is known of the answer, in sentences."""
     told = samples.provenance
     parts = (answer_words(samples), told["warning"], residual_words(told), told["checked"])
-    return " ".join(part for part in parts if part)
+    return [part for part in parts if part]
 
 
 def others(samples: PosteriorSamples) -> Section:
@@ -104,4 +124,5 @@ def others(samples: PosteriorSamples) -> Section:
         "What else it may have been",
         [Panel(f"sample {k + 1}", to_image(draw)) for k, draw in enumerate(samples.draws)],
         "Each sample explains the data, which say nothing of where they differ.",
+        flips=True,
     )

@@ -8,7 +8,8 @@ other library, and what is compressed, interlaced or broken is Pillow's to see.
 
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,14 +65,37 @@ def read_picture(path: Path) -> Picture:
     return _read_array(path) if path.suffix == ".npy" else _read_image(path)
 
 
+def size_of(path: Path) -> tuple[int, int]:
+    """Width and height that a file promises, of which nothing is unpacked.
+
+    Raises:
+        FileError: It is no picture that is read.
+    """
+    check_file(path, "a picture")
+    if path.suffix == ".npy":
+        shape = _array_in(path).shape
+        return shape[1], shape[0]
+    with _opened(path) as image:
+        return image.width, image.height
+
+
 def _read_image(path: Path) -> Picture:
+    with _opened(path) as image:
+        values, white, alpha = _values(path, image)
+        turn, extras = Turn(orientation_of(image)), extras_of(image)
+    opaque = torch.from_numpy(np.array(np.broadcast_to(alpha, values.shape[:2])))
+    return _picture(values, white, turn(opaque), turn, extras)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
+    """A picture file whose size is not too large; what reading it raises is told in one line."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path, formats=FORMATS) as image:
                 _check_size(path, image.width, image.height)
-                values, white, alpha = _values(path, image)
-                turn, extras = Turn(orientation_of(image)), extras_of(image)
+                yield image
     except (FileError, Image.DecompressionBombError) as error:
         if isinstance(error, FileError):
             raise
@@ -85,8 +109,6 @@ def _read_image(path: Path) -> Picture:
         raise FileError(
             f"Wanted a whole picture, but {path} is broken ({brief(error)}). Copy the file again."
         ) from error
-    opaque = torch.from_numpy(np.array(np.broadcast_to(alpha, values.shape[:2])))
-    return _picture(values, white, turn(opaque), turn, extras)
 
 
 def _values(path: Path, image: ImageFile.ImageFile) -> tuple[np.ndarray, float, np.ndarray]:
@@ -195,7 +217,8 @@ def _tag(image: Image.Image, number: int) -> Any:
     return getattr(image, "tag_v2", {}).get(number)
 
 
-def _read_array(path: Path) -> Picture:
+def _array_in(path: Path) -> np.ndarray:
+    """The picture in a .npy file, not read yet."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # whatever a broken file makes numpy raise
@@ -213,6 +236,11 @@ def _read_array(path: Path) -> Picture:
             f"{getattr(array, 'shape', 'several')}. Move its axes with numpy.moveaxis."
         )
     _check_size(path, array.shape[1], array.shape[0])
+    return array
+
+
+def _read_array(path: Path) -> Picture:
+    array = _array_in(path)
     opaque = torch.ones(array.shape[:2], dtype=torch.bool)
     values = np.array(array).reshape(*array.shape[:2], -1)
     if values.dtype in (np.uint8, np.uint16):

@@ -9,6 +9,7 @@ from ...samples import PosteriorSamples
 from .figures import write_restoration
 from .options import Damages
 from .reading import read
+from .writing import to_image, write_picture
 
 
 def job_of(picture: Path, damages: Damages) -> Job:
@@ -24,4 +25,15 @@ def job_of(picture: Path, damages: Damages) -> Job:
         upright = reading.upright(samples)
         return write_restoration(folder, reading.given, upright, recipe, reading.write)
 
-    return Job(reading.measurement, write, [reading.found] if reading.found else [])
+    def write_finely(folder: Path, samples: PosteriorSamples) -> None:
+        mean = reading.upright(samples).mean
+        write_picture(folder / "mean-16bit.png", mean, 16, reading.extras)
+
+    return Job(
+        reading.measurement,
+        write,
+        lambda x: to_image(reading.turn(x)),
+        [reading.found] if reading.found else [],
+        to_image(reading.given),
+        write_finely,
+    )

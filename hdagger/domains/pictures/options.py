@@ -10,6 +10,20 @@ import typer
 from ...errors import SettingError
 from ...recipe import plain
 
+WORDS = (
+    "average", "bicubic", "bits", "clip", "disk", "gamma", "gauss", "gray", "jpeg", "kernel",
+    "mask", "motion", "none",
+)  # fmt: skip
+"""What operators on pictures are called: the names of :data:`.words.DAMAGES`."""
+
+
+def complete(incomplete: str) -> list[str]:
+    """For a shell: the text so far, its last word completed."""
+    before, bar, word = incomplete.rpartition("|")
+    space = " " if bar else ""
+    return [f"{before}{bar}{space}{name}" for name in WORDS if name.startswith(word.strip())]
+
+
 Mask = Annotated[
     Path | None,
     typer.Option(help="Picture whose white pixels are missing, or those drawn on nothing."),
@@ -40,9 +54,22 @@ OperatorText = Annotated[
     typer.Option(
         "--operator",
         help="All of it as one text, first things first: 'average:4 | jpeg:10 | mask:holes.png'.",
+        autocompletion=complete,
     ),
 ]
 
+
+KINDS: Mapping[str, Any] = {
+    "mask": str | Path,
+    "upscale": int,
+    "kernel": str,
+    "blur": str,
+    "colorize": bool,
+    "denoise": int | float,
+    "sigma_y": int | float,
+    "operator": str,
+}
+"""Of the values in a recipe's table ``[damage]``."""
 
 BLURS = ("gauss:", "motion:", "disk:")
 """How blurs begin that need no file."""
@@ -114,14 +141,19 @@ class Damages:
         """These where anything was said of what happened, else the others."""
         return self if self != Damages() else others
 
+    @property
+    def table(self) -> dict[str, Any]:
+        """What was said, by its names, files by their whole names."""
+        told = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        return {
+            name: str(value.resolve()) if isinstance(value, Path) else value
+            for name, value in told.items()
+            if value is not None
+        }
+
     def to_toml(self) -> str:
         """A table ``[damage]``, files by their whole names; nothing where nothing was said."""
-        lines = []
-        for entry in fields(self):
-            value = getattr(self, entry.name)
-            if value is not None:
-                value = str(value.resolve()) if isinstance(value, Path) else value
-                lines.append(f"{entry.name} = {plain(value)}\n")
+        lines = [f"{name} = {plain(value)}\n" for name, value in self.table.items()]
         return "\n[damage]\n" + "".join(lines) if lines else ""
 
     @classmethod
@@ -132,6 +164,13 @@ class Damages:
             SettingError: It says something unknown.
         """
         said = dict(table)
+        for name, value in said.items():
+            kind = KINDS.get(name, object)
+            if not isinstance(value, kind) or isinstance(value, bool) != (kind is bool):
+                raise SettingError(
+                    f"Wanted another kind of value for {name}, but the recipe has "
+                    f"{str(value)[:100]!r}. Mend it."
+                )
         if "mask" in said:
             said["mask"] = Path(str(said["mask"]))
         try:

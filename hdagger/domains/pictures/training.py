@@ -1,5 +1,6 @@
 """Training a prior on a folder of pictures, or in the same way what can guide one."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -12,12 +13,10 @@ from torch import Tensor
 from ...denoising import DenoisingCourse, DenoisingPlan
 from ...errors import SettingError
 from ...priors.classifier import NoisyClassifier
-from ...priors.unet import UNetDenoiser
+from ...priors.unet import OfPictures, UNetDenoiser
 from ...tensors import Label, Signal
 from .dataset import Photographs
 from .writing import to_image
-
-NETWORKS = {"denoiser": UNetDenoiser, "classifier": NoisyClassifier}
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,10 @@ class TrainingPlan(DenoisingPlan):
     """
 
     example: ClassVar[str] = "training/photo.toml"
+    networks: ClassVar[Mapping[str, type[OfPictures]]] = {
+        "denoiser": UNetDenoiser,
+        "classifier": NoisyClassifier,
+    }
 
     photographs: Path
     crops: tuple[int, ...] = (64,)
@@ -43,9 +46,9 @@ class TrainingPlan(DenoisingPlan):
     network: str = "denoiser"
 
     def __post_init__(self) -> None:
-        if self.network not in NETWORKS:
+        if self.network not in self.networks:
             raise SettingError(
-                f"Wanted a network, {' or '.join(NETWORKS)}, but got {self.network!r}."
+                f"Wanted a network, {' or '.join(self.networks)}, but got {self.network!r}."
             )
         if self.start and self.network != "denoiser":
             raise SettingError("Wanted a denoiser to go with start. Leave start out.")
@@ -65,7 +68,7 @@ class Training(DenoisingCourse):
         self.plan = plan
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(plan.seed)
-        network = NETWORKS[plan.network](plan.unet).to(device)
+        network = plan.networks[plan.network](plan.unet).to(device)
         super().__init__(plan, folder, network, device)
 
     def prepare(self) -> None:

@@ -1,0 +1,31 @@
+"""The words that a shell completes. Names alone are looked at, so that it is quick."""
+
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from .files import user_data
+from .recipe import CHOSEN
+from .samplers import METHODS
+
+HERE = Path(__file__).parent
+
+
+def methods(incomplete: str) -> list[str]:
+    """Methods, and those that are left to the problem."""
+    return _begun(incomplete, [*CHOSEN, *METHODS])
+
+
+def priors(incomplete: str) -> list[str]:
+    """Priors that are bundled or were added."""
+    folders = HERE / "priors/bundled", user_data() / "priors"
+    return _begun(incomplete, [card.stem for folder in folders for card in folder.glob("*.toml")])
+
+
+def domains(incomplete: str) -> list[str]:
+    """Kinds of signals."""
+    own = [path.parent.name for path in HERE.glob("domains/*/domain.py")]
+    return _begun(incomplete, [*own, *(p.name for p in entry_points(group="hdagger.domains"))])
+
+
+def _begun(incomplete: str, names: list[str]) -> list[str]:
+    return sorted({name for name in names if name.startswith(incomplete)})
