@@ -25,8 +25,7 @@ from torch.nn.functional import softplus
 from ..priors.unet import UNetShape
 from ..problem import Problem
 from ..tensors import Noise, Signal
-from .base import Specialist
-from .generator import Generator, Summary, descend, misfit
+from .generator import Coded, Generator, Summary, descend, misfit
 
 
 class Adversaries(nn.Module):
@@ -95,7 +94,7 @@ class Progressive:
             return make(own, code), calls
 
 
-class GAN(Specialist):
+class GAN(Coded):
     """A generator trained against a critic, and DGP's search in it.
 
     Args:
@@ -128,11 +127,6 @@ class GAN(Specialist):
         fixed = {name: weight.detach() for name, weight in _weights(critic)}
         deceived = softplus(-functional_call(critic, fixed, (made,))).mean()
         return told_apart + smooth + deceived
-
-    def glimpse(self, problem: Problem, noise: Noise) -> Signal:
-        """Pictures that it makes of codes, whatever the data."""
-        with torch.no_grad():
-            return self.net.generator(noise((len(problem.y), self.shape.embedding)).float())
 
     def restored(self, problem: Problem, noise: Noise) -> tuple[Signal, int]:
         manner, generator = PROGRESSIVE, self.net.generator

@@ -20,7 +20,8 @@ from ..errors import SettingError
 from ..operators.base import PinvOperator
 from ..priors.unet import Encoder, Stage, UNetShape
 from ..problem import Problem
-from ..tensors import Signal
+from ..tensors import Noise, Signal
+from .base import Specialist
 
 
 class Generator(nn.Module):
@@ -81,6 +82,15 @@ class Summary(Encoder):
     def forward(self, x: Float[Tensor, "batch c side side"]) -> Float[Tensor, "batch numbers"]:
         h, _ = self.encode(x, self.embed_level(x.new_zeros(len(x))))
         return self.told(functional.silu(h).flatten(1))
+
+
+class Coded(Specialist):
+    """A specialist that looks for the code of what it makes."""
+
+    def glimpse(self, problem: Problem, noise: Noise) -> Signal:
+        """Pictures that it makes of codes, whatever the data."""
+        with torch.no_grad():
+            return self.net.generator(noise((len(problem.y), self.shape.embedding)).float())
 
 
 def misfit(problem: Problem, x: Signal) -> Float[Tensor, " batch"]:

@@ -20,8 +20,7 @@ from torch import Tensor, nn
 from ..priors.unet import UNetShape
 from ..problem import Problem
 from ..tensors import Noise, Signal
-from .base import Specialist
-from .generator import Generator, Summary, descend, misfit
+from .generator import Coded, Generator, Summary, descend, misfit
 
 STEPS, RATE = 300, 0.1
 
@@ -57,7 +56,7 @@ def most_probable(
         return generator(code)
 
 
-class VAE(Specialist):
+class VAE(Coded):
     """A decoder trained with its encoder, and the most probable code in it.
 
     Args:
@@ -84,11 +83,6 @@ class VAE(Specialist):
         likelihood = (off.square() * (-log_v).exp() + log_v).mean() / 2
         divergence = (mean.square() + log_spread.exp() - log_spread - 1).sum(dim=1).mean() / 2
         return likelihood + divergence / x0[0].numel()
-
-    def glimpse(self, problem: Problem, noise: Noise) -> Signal:
-        """Pictures that it makes of codes, whatever the data."""
-        with torch.no_grad():
-            return self.net.generator(noise((len(problem.y), self.shape.embedding)).float())
 
     def restored(self, problem: Problem, noise: Noise) -> tuple[Signal, int]:
         code = noise((len(problem.y), self.shape.embedding)).float()
