@@ -162,10 +162,9 @@ def residual_words(summary: Mapping[str, Any]) -> str:
         return _kept_words(summary["kept"])
     chi2 = summary["chi2_dof"]
     if chi2 is None:
-        return (
-            "The data were taken as exact; the samples meet them to "
-            f"{summary['residual_max']:.1e}."
-        )
+        off = summary["residual_max"]
+        met = f"to {off:.1e}" if off else "to the last digit"
+        return f"The data were taken as exact; the samples meet them {met}."
     if chi2 > 1.25:
         opinion = "more than that noise explains: the samples do not follow the data closely"
     elif chi2 < 0.8:

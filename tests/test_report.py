@@ -50,6 +50,8 @@ def test_the_residual_is_told_as_it_is(chi2, words):
 def test_exact_data_are_told_by_their_largest_misfit():
     said = residual_words(summary(chi2_dof=None, residual_max=3.2e-7))
     assert said == "The data were taken as exact; the samples meet them to 3.2e-07."
+    said = residual_words(summary(chi2_dof=None, residual_max=0.0))
+    assert said == "The data were taken as exact; the samples meet them to the last digit."
 
 
 @pytest.mark.parametrize(
