@@ -122,14 +122,14 @@ def open_elements(draws: Tensor, truth: Tensor, inside: Tensor | None = None) ->
     Args:
         draws: Samples.
         truth: The clean signal.
-        inside: Which elements count; None for all.
+        inside: Which elements count; all of them if that is None or there is none.
 
     Raises:
         SettingError: There is none.
     """
     spread = torch.maximum(draws.amax(0), truth) - torch.minimum(draws.amin(0), truth)
     unsettled = spread > SETTLED
-    if inside is not None:
+    if inside is not None and inside.any():
         unsettled = unsettled & inside
     if not unsettled.any():
         raise SettingError(

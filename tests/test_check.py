@@ -301,6 +301,12 @@ def test_intervals_are_judged_on_the_object_and_not_around_it(name, empty):
     assert judge(simulated(x), known, domain, 0).covered[0.9] == pytest.approx(0.9, abs=0.02)
     told = replace(CALIBRATION, part=domain.object_is).words
     assert f"cover 90 % of {domain.object_is}: " in told
+    nothing = torch.full_like(truth, empty)
+    draws, same = (
+        nothing + 0.1 * randn(19, *truth.shape),
+        nothing + 0.1 * randn(*truth.shape, seed=1),
+    )
+    assert judge(simulated(draws), same, domain, 0).covered[0.9] == pytest.approx(0.9, abs=0.03)
 
 
 def test_what_the_data_tell_exactly_has_no_intervals_to_check():

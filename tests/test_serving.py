@@ -674,7 +674,7 @@ def test_the_server_starts_and_stops_by_command(tmp_path):
     finally:
         server.kill()
         server.wait()
-    assert server.returncode == 130
+    assert server.returncode == 143
     assert error == "hdagger: Stopped; nothing is half-written.\n"
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("hdagger-")]
 
