@@ -15,10 +15,9 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -28,15 +27,16 @@ import torch
 
 from .domain import DOMAINS
 from .errors import FileError, SettingError
-from .files import fingerprint, line_of, whole_file
+from .files import fingerprint, line_of
 from .items import Item
 from .manifest import Row, write_tables
+from .outputs import Output
 from .priors import zoo
 from .recipe import Recipe
 from .restoration import Prior, prepare
 
-ITEM, FAILURES, PARTIAL = "item.json", ".failed", ".partial"
-"""The file that says that an item is done; the folders of what failed, and of what is begun."""
+ITEM, FAILURES = "item.json", ".failed"
+"""The file that says that an item is done, and the folder of what failed."""
 
 EVERY = 30.0
 """Seconds, at least, between two writings of the manifest."""
@@ -47,7 +47,7 @@ class Plan:
     """What is done with every item.
 
     Attributes:
-        out: The folder of the output.
+        out: Where the output goes.
         recipe: How to draw.
         damage: What happened to all of them, as a recipe's table ``[damage]`` says.
         domain: Their kind.
@@ -55,7 +55,7 @@ class Plan:
             part have it in their names.
     """
 
-    out: Path
+    out: Output
     recipe: Recipe
     damage: Mapping[str, Any] = field(default_factory=dict)
     domain: str = "pictures"
@@ -104,24 +104,20 @@ class Restorer:
         plan = self.plan
         how = plan.how(item, self.about)
         row: Row = {"item": item.name, "source": str(item.source), "how_sha256": how}
-        partial = plan.out / PARTIAL / hashlib.sha256(item.name.encode()).hexdigest()[:16]
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        try:
-            with closing(_Source(item, partial)) as source:
-                row |= source.stamp()
-                made = self._restored(item, source.path, partial / "made")
-            (partial / "made" / ITEM).write_text(json.dumps(row | made, indent=1) + "\n")
-            _move(partial / "made", plan.out / item.name)
-            (plan.out / FAILURES / f"{_flat(item.name)}.json").unlink(missing_ok=True)
-            return row | made
-        except Exception as error:  # a batch goes on, whatever a file does
-            row["error"] = line_of(error).replace(str(partial), "").strip()
-            with whole_file(plan.out / FAILURES / f"{_flat(item.name)}.json") as path:
-                path.write_text(json.dumps(row, indent=1) + "\n")
-            return row
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+        with plan.out.begun(item.name) as partial:
+            try:
+                with closing(_Source(item, partial)) as source:
+                    row |= source.stamp()
+                    made = self._restored(item, source.path, partial / "made")
+                (partial / "made" / ITEM).write_text(json.dumps(row | made, indent=1) + "\n")
+                plan.out.put(partial / "made", item.name, last=ITEM)
+                plan.out.remove(_failure(item))
+                return row | made
+            except Exception as error:  # a batch goes on, whatever a file does
+                row["error"] = line_of(error).replace(str(partial), "").strip()
+                with plan.out.written(_failure(item)) as path:
+                    path.write_text(json.dumps(row, indent=1) + "\n")
+                return row
 
     def _restored(self, item: Item, source: Path, folder: Path) -> Row:
         plan, began = self.plan, time.perf_counter()
@@ -186,10 +182,10 @@ def run_batch(
     if not 1 <= workers <= 10_000:
         raise SettingError(f"Wanted 1 to 10000 workers, but got {workers}. Try 2.")
     about, todo, tally = about_prior(plan.recipe), [], Tally(total=len(items))
+    there = plan.out.texts([name for item in items for name in (_done(item), _failure(item))])
     for item in items:
         how = plan.how(item, about)
-        done = _row(plan.out / item.name / ITEM, item)
-        failed = _row(plan.out / FAILURES / f"{_flat(item.name)}.json", item)
+        done, failed = (_row(there.get(name), item) for name in (_done(item), _failure(item)))
         if _is_of(done, item, how):
             tally.done.append(done)
         elif not retry and _is_of(failed, item, how):
@@ -210,8 +206,7 @@ def run_batch(
                 written = time.monotonic()
     finally:
         write_tables(plan.out, plan.part, tally.done, tally.failed)
-        with suppress(OSError):  # another run may be at work there
-            (plan.out / PARTIAL).rmdir()
+        plan.out.tidy()
     return tally
 
 
@@ -256,12 +251,12 @@ def _stamp(item: Item) -> list[int] | None:
     return [about.st_size, about.st_mtime_ns]
 
 
-def _row(path: Path, item: Item) -> Row:
-    """What is known of an item; nothing where the file is not there, or is no row of it."""
+def _row(text: str | None, item: Item) -> Row:
+    """What is known of an item; nothing where nothing is there, or no row of it."""
     try:
-        row = json.loads(path.read_text())
+        row = json.loads(text or "")
         return row if row["item"] == item.name else {}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return {}
 
 
@@ -320,18 +315,14 @@ def _by_ray(items: Sequence[Item], plan: Plan, workers: int, address: str | None
         ray.shutdown()
 
 
-def _move(made: Path, target: Path) -> None:
-    """Puts a folder in its place by one rename; one that is there already goes first."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():
-        old = made.with_name("old")
-        os.rename(target, old)
-        shutil.rmtree(old, ignore_errors=True)
-    os.rename(made, target)
+def _done(item: Item) -> str:
+    """The file that says that an item is done."""
+    return f"{item.name}/{ITEM}"
 
 
-def _flat(name: str) -> str:
-    return name.replace("/", "%2F")
+def _failure(item: Item) -> str:
+    """The file that says how it failed."""
+    return f"{FAILURES}/{item.name.replace('/', '%2F')}.json"
 
 
 def _is_file(value: str) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 
 from .files import whole_file
 from .items import parquet
+from .outputs import Output
 from .samples import PosteriorSamples
 
 Row: TypeAlias = dict[str, Any]
@@ -31,7 +32,7 @@ MANIFEST = {
 """The columns of the manifest, and their types."""
 
 
-def write_tables(out: Path, part: str, done: Sequence[Row], failed: Sequence[Row]) -> None:
+def write_tables(out: Output, part: str, done: Sequence[Row], failed: Sequence[Row]) -> None:
     """Writes *manifest.parquet* and *failures.csv*.
 
     Args:
@@ -47,16 +48,16 @@ def write_tables(out: Path, part: str, done: Sequence[Row], failed: Sequence[Row
     types = {name: pa.type_for_alias(kind) for name, kind in MANIFEST.items()}
     columns = {name: [row.get(name) for row in rows] for name in MANIFEST}
     named = f"-{part}" if part else ""
-    with whole_file(out / f"manifest{named}.parquet") as path:
+    with out.written(f"manifest{named}.parquet") as path:
         pq.write_table(pa.table(columns, schema=pa.schema(types.items())), path)
-    with whole_file(out / f"failures{named}.csv") as path, path.open("w", newline="") as file:
+    with out.written(f"failures{named}.csv") as path, path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["item", "error"])
         for row in sorted(failed, key=lambda row: row["item"]):
             writer.writerow([row["item"], row["error"]])
 
 
-def write_samples(path: Path, out: Path, rows: Sequence[Row]) -> None:
+def write_samples(path: Path, out: Output, rows: Sequence[Row]) -> None:
     """Writes all samples of a batch as one Parquet file, for others to train on.
 
     A row is a sample: ``item``, ``sample``, its number, ``shape`` and ``values``, float32.
@@ -74,7 +75,8 @@ def write_samples(path: Path, out: Path, rows: Sequence[Row]) -> None:
     )
     with whole_file(path) as partial, pq.ParquetWriter(partial, schema) as writer:
         for row in sorted(rows, key=lambda row: row["item"]):
-            draws = PosteriorSamples.load(out / row["item"] / "samples.npz").draws.numpy()
+            with out.read(f"{row['item']}/samples.npz") as saved:
+                draws = PosteriorSamples.load(saved).draws.numpy()
             count = len(draws)
             table = {
                 "item": [row["item"]] * count,

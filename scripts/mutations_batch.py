@@ -21,7 +21,7 @@ BATCH_MUTATIONS = (
         "batch: written where others look at it",
         "batch.py",
         'self._restored(item, source.path, partial / "made")',
-        "self._restored(item, source.path, plan.out / item.name)",
+        "self._restored(item, source.path, Path(str(plan.out)) / item.name)",
         "test_batch.py -k 'restore_leaves or kill'",
     ),
     Mutation(
@@ -65,5 +65,26 @@ BATCH_MUTATIONS = (
         "    write_tables(plan.out, plan.part, tally.done, tally.failed)\n    watch(tally)\n",
         "    watch(tally)\n",
         "test_batch.py -k asked_for_before",
+    ),
+    Mutation(
+        "outputs: an item is said to be done before it is",
+        "outputs.py",
+        "key=lambda path: path == made / last",
+        "key=lambda path: path != made / last",
+        "test_batch.py -k last_file_says",
+    ),
+    Mutation(
+        "outputs: a folder that is put anew keeps what was there",
+        "outputs.py",
+        "files.rm(self._at(name), recursive=True)",
+        "pass",
+        "test_batch.py -k last_file_says",
+    ),
+    Mutation(
+        "batch: what failed once is told for ever",
+        "batch.py",
+        "plan.out.remove(_failure(item))",
+        "pass",
+        "test_batch.py -k 'tried_again or object_store'",
     ),
 )

@@ -10,8 +10,10 @@ import subprocess
 import sys
 import tarfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 import torch
@@ -21,6 +23,7 @@ from hdagger.batch import Plan, run_batch
 from hdagger.errors import FileError, SettingError
 from hdagger.items import items_of, shard_of
 from hdagger.manifest import MANIFEST, write_samples
+from hdagger.outputs import Disk, Store
 from hdagger.priors.unet import UNetDenoiser, UNetShape
 from hdagger.recipe import Recipe
 from hdagger.samples import PosteriorSamples
@@ -47,7 +50,7 @@ def prior(tmp_path):
 @pytest.fixture
 def plan(tmp_path, prior):
     recipe = Recipe("ddrm", steps=2, samples=2, prior=prior)
-    return Plan(tmp_path / "out", recipe, {"sigma_y": 0.1})
+    return Plan(Disk(tmp_path / "out"), recipe, {"sigma_y": 0.1})
 
 
 @pytest.fixture
@@ -79,18 +82,18 @@ def test_each_file_gets_the_folder_that_restore_leaves(inputs, plan, run):
     assert (len(tally.done), len(tally.failed), tally.fresh) == (5, 1, 6)
     names = {row["item"] for row in tally.done}
     assert names == {"0.png", "1.png", "2.png", "deeper/0.png", "%3Cb%3E%3Dx%0A..%252e.png"}
-    assert not (plan.out / ".partial").exists()
-    recipe = plan.out / "1.png/recipe.toml"
+    assert not (plan.out.folder / ".partial").exists()
+    recipe = plan.out.folder / "1.png/recipe.toml"
     code, _, error = run("restore", inputs / "1.png", "--recipe", recipe, "-o", "alone")
     assert code == 0, error
-    files = {path.name for path in (plan.out / "1.png").rglob("*")} - {"item.json"}
+    files = {path.name for path in (plan.out.folder / "1.png").rglob("*")} - {"item.json"}
     assert files == {path.name for path in Path("alone").rglob("*")} - {".hdagger.json"}
     alone = PosteriorSamples.load(Path("alone/samples.npz")).draws
-    assert torch.equal(draws(plan.out)["1.png"], alone)
-    rows = pq.read_table(plan.out / "manifest.parquet").to_pylist()
+    assert torch.equal(draws(plan.out.folder)["1.png"], alone)
+    rows = pq.read_table(plan.out.folder / "manifest.parquet").to_pylist()
     assert {row["item"] for row in rows} == names
     assert all(row[name] is not None for row in rows for name in MANIFEST)
-    with (plan.out / "failures.csv").open(newline="") as file:
+    with (plan.out.folder / "failures.csv").open(newline="") as file:
         (failure,) = csv.DictReader(file)
     assert failure["item"] == "broken.png"
     assert failure["error"].startswith("Wanted a picture, but")
@@ -100,13 +103,13 @@ def test_each_file_gets_the_folder_that_restore_leaves(inputs, plan, run):
 def test_what_is_done_is_not_done_again_and_what_has_changed_is(inputs, plan):
     items = items_of([str(inputs)])
     first = run_batch(items, plan)
-    began = (plan.out / "0.png/item.json").stat().st_mtime_ns
+    began = (plan.out.folder / "0.png/item.json").stat().st_mtime_ns
     again = run_batch(items, plan)
     assert (len(again.done), len(again.failed), again.fresh) == (5, 1, 0)
     assert sorted(first.done, key=str) == sorted(again.done, key=str)
     picture(inputs / "0.png", 99)
     assert run_batch(items, plan).fresh == 1
-    assert (plan.out / "0.png/item.json").stat().st_mtime_ns > began
+    assert (plan.out.folder / "0.png/item.json").stat().st_mtime_ns > began
     other = Plan(plan.out, plan.recipe, {"sigma_y": 0.2})
     assert run_batch(items, other).fresh == 6
 
@@ -118,14 +121,17 @@ def test_only_what_failed_is_tried_again(inputs, plan):
     picture(inputs / "broken.png", 5)
     tally = run_batch(items, plan, retry=True)
     assert (len(tally.done), len(tally.failed), tally.fresh) == (6, 0, 1)
-    assert not list((plan.out / ".failed").glob("*.json"))
+    assert not list((plan.out.folder / ".failed").glob("*.json"))
 
 
-def test_a_kill_at_any_moment_loses_and_doubles_nothing(inputs, plan, tmp_path):
+@pytest.mark.parametrize("store", [False, True])
+def test_a_kill_at_any_moment_loses_and_doubles_nothing(inputs, plan, tmp_path, store):
+    if store:
+        plan = replace(plan, out=Store(f"file://{tmp_path}/out"))
     for k in range(3, 12):
         picture(inputs / f"{k}.png", k)
     items = items_of([str(inputs)])
-    whole = Plan(tmp_path / "whole", plan.recipe, plan.damage)
+    whole = Plan(Disk(tmp_path / "whole"), plan.recipe, plan.damage)
     run_batch(items, whole)
     moment = random.Random(0)
     torch.set_num_threads(1)
@@ -137,12 +143,13 @@ def test_a_kill_at_any_moment_loses_and_doubles_nothing(inputs, plan, tmp_path):
         time.sleep(moment.uniform(0.02, 0.4))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        for folder in plan.out.rglob("item.json"):
+        for folder in (tmp_path / "out").rglob("item.json"):
             if ".partial" not in folder.parts:
-                assert (folder.parent / "report.html").exists(), "half-written"
+                left = {path.name for path in folder.parent.rglob("*")}
+                assert left >= {"report.html", "samples.npz", "summary.json"}, "half-written"
     run_batch(items, plan)
-    assert same(draws(whole.out), draws(plan.out))
-    rows = pq.read_table(plan.out / "manifest.parquet").to_pylist()
+    assert same(draws(whole.out.folder), draws(tmp_path / "out"))
+    rows = pq.read_table(tmp_path / "out/manifest.parquet").to_pylist()
     assert [row["item"] for row in rows] == sorted({row["item"] for row in rows})
     assert len(rows) == 14
 
@@ -156,7 +163,58 @@ def test_ray_gives_the_same_bits(inputs, plan, tmp_path, prior):
     done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert done.returncode == 1, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == {"done": 5, "failed": 1, "new": 6}
-    assert same(draws(plan.out), draws(tmp_path / "ray"))
+    assert same(draws(plan.out.folder), draws(tmp_path / "ray"))
+
+
+def test_an_object_store_holds_what_a_folder_would(inputs, plan, tmp_path):
+    items, store = items_of([str(inputs)]), Store("memory://bucket/restored")
+    away = replace(plan, out=store)
+    files = fsspec.filesystem("memory")
+    run_batch(items, plan)
+    for fresh in (6, 0):
+        tally = run_batch(items, away)
+        assert (len(tally.done), len(tally.failed), tally.fresh) == (5, 1, fresh)
+    found = {name.removeprefix("/bucket/restored/") for name in files.find("/bucket/restored")}
+    here = {path for path in plan.out.folder.rglob("*") if path.is_file()}
+    assert found == {str(path.relative_to(plan.out.folder)) for path in here} - {".hdagger.json"}
+    with store.read("1.png/samples.npz") as saved:
+        assert torch.equal(PosteriorSamples.load(saved).draws, draws(plan.out.folder)["1.png"])
+    write_samples(tmp_path / "samples.parquet", store, tally.done)
+    assert len(pq.read_table(tmp_path / "samples.parquet")) == 10
+    picture(inputs / "broken.png", 5)
+    tally = run_batch(items, away, retry=True)
+    assert (len(tally.done), len(tally.failed), tally.fresh) == (6, 0, 1)
+    assert not files.find("/bucket/restored/.failed")
+
+
+def test_in_a_store_the_last_file_says_that_an_item_is_done(tmp_path, monkeypatch):
+    store, files, seen = Store("memory://order/out"), fsspec.filesystem("memory"), []
+    for name in ("item.json", "mean.png", "z.txt"):
+        (tmp_path / name).write_text(name)
+    send = type(files).put_file
+
+    def watched(self, path, place, **more):
+        seen.append((Path(place).name, files.exists("/order/out/a/item.json")))
+        send(self, path, place, **more)
+
+    monkeypatch.setattr(type(files), "put_file", watched)
+    for _ in range(2):
+        seen.clear()
+        store.put(tmp_path, "a", last="item.json")
+        assert seen == [("mean.png", False), ("z.txt", False), ("item.json", False)]
+    assert store.texts(["a/item.json", "b/item.json"]) == {"a/item.json": "item.json"}
+    files.pipe_file("/order/out/a/old.png", b"of a run before")
+    store.put(tmp_path, "a", last="item.json")
+    assert not files.exists("/order/out/a/old.png")
+
+
+@pytest.mark.parametrize("out", ["nonsense://x/y", "gs://bucket/new"])
+def test_a_store_that_nobody_knows_is_a_line(inputs, out, run):
+    code, _, error = run("batch", inputs, "-o", out)
+    assert code == 2
+    assert error.startswith("hdagger: Wanted an output that fsspec knows, but got ")
+    assert len(error.strip().splitlines()) == 1
+    assert not Path(out.partition("/")[0]).exists()
 
 
 def test_parts_share_an_output(inputs, plan):
@@ -166,7 +224,7 @@ def test_parts_share_an_output(inputs, plan):
     for k, part in enumerate(parts, start=1):
         run_batch(part, Plan(plan.out, plan.recipe, plan.damage, part=f"{k}-of-3"))
     assert run_batch(items, plan).fresh == 0
-    rows = pq.read_table(plan.out / "manifest-2-of-3.parquet").to_pylist()
+    rows = pq.read_table(plan.out.folder / "manifest-2-of-3.parquet").to_pylist()
     assert [row["item"] for row in rows] == sorted(
         i.name for i in parts[1] if "broken" not in i.name
     )
@@ -206,10 +264,10 @@ def test_pictures_in_archives_are_restored_as_files_are(inputs, plan, tmp_path):
     run_batch(
         [*items_of([str(inputs / "[01].png")]), *[i for i in inside if i.name != "0.png"]], plan
     )
-    found = draws(plan.out)
+    found = draws(plan.out.folder)
     assert torch.equal(found["b/1.png"], found["1.png"])
     assert torch.equal(found["000000"], found["0.png"])
-    rows = pq.read_table(plan.out / "manifest.parquet").to_pylist()
+    rows = pq.read_table(plan.out.folder / "manifest.parquet").to_pylist()
     assert len({row["input_sha256"] for row in rows}) == 2
 
 
@@ -221,7 +279,7 @@ def test_all_samples_make_one_table_to_train_on(inputs, plan, tmp_path):
         ("0.png", 0), ("0.png", 1), ("1.png", 0), ("1.png", 1),
     ]  # fmt: skip
     last = np.array(rows[-1]["values"], np.float32).reshape(rows[-1]["shape"])
-    assert np.array_equal(last, draws(plan.out)["1.png"][1].numpy())
+    assert np.array_equal(last, draws(plan.out.folder)["1.png"][1].numpy())
 
 
 def test_what_is_no_list_of_files_is_said_in_a_line(tmp_path, run):
@@ -251,4 +309,4 @@ def test_pyarrow_is_asked_for_before_anything_is_computed(inputs, plan, monkeypa
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(FileError, match=r"pip install 'hdagger\[batch\]'"):
         run_batch(items_of([str(inputs)]), plan)
-    assert not list(plan.out.rglob("*.npz"))
+    assert not list(plan.out.folder.rglob("*.npz"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import SettingError
-from ..options import AsJson, DomainName, Folder
+from ..options import AsJson, DomainName
 from ..progress import progress
 from ..recipe import Recipe, read_toml
 from ..telling import Exit, tell
@@ -24,7 +24,14 @@ def batch(
             ".tar (WebDataset), or a .parquet with pictures."
         ),
     ],
-    out: Folder,
+    out: Annotated[
+        str,
+        typer.Option(
+            "-o",
+            "--out",
+            help="Folder for what comes out, or an address that fsspec knows, as s3://bucket/new.",
+        ),
+    ],
     recipe: Annotated[
         Path | None,
         typer.Option(help="A recipe.toml: how to draw and, in [damage], what happened."),
@@ -68,6 +75,7 @@ def batch(
     from ..batch import Plan, run_batch
     from ..items import items_of, shard_of
     from ..manifest import write_samples
+    from ..outputs import output_of
 
     items = items_of(inputs)
     if shard is not None:
@@ -80,10 +88,10 @@ def batch(
             show(len(tally.done) + len(tally.failed), tally.total, words)
 
         part = "" if shard is None else shard.replace("/", "-of-")
-        job, began = Plan(out, plan, damage, domain, part), time.monotonic()
+        job, began = Plan(output_of(out), plan, damage, domain, part), time.monotonic()
         tally = run_batch(items, job, workers, ray, retry, watch)
     if samples is not None:
-        write_samples(samples, out, tally.done)
+        write_samples(samples, job.out, tally.done)
     told = {"done": len(tally.done), "failed": len(tally.failed), "new": tally.fresh}
     if as_json:
         tell(told)
