@@ -13,7 +13,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import fsspec
 import numpy as np
 import pytest
 import torch
@@ -28,6 +27,7 @@ from hdagger.priors.unet import UNetDenoiser, UNetShape
 from hdagger.recipe import Recipe
 from hdagger.samples import PosteriorSamples
 
+fsspec = pytest.importorskip("fsspec")
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
