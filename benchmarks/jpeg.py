@@ -25,7 +25,7 @@ from hdagger.domains.pictures.jpeg_file import read_jpeg
 from hdagger.domains.pictures.metrics import psnr, ssim
 from hdagger.priors import zoo
 
-STEPS = {"cells": 12, "pigdm": 20, "projection": 20}
+STEPS = {"drawn": 20, "cells": 12, "pigdm": 20, "projection": 20}
 
 
 def centre(path: Path, side: int) -> Image.Image:
@@ -74,8 +74,7 @@ def gains(pictures: list[Path], args: argparse.Namespace) -> None:
                 drawn = restore(Recipe(name, steps=STEPS[name], samples=args.samples), measurement)
                 score(f"{name}, one", drawn.draws[0])
                 score(f"{name}, mean of {args.samples}", drawn.mean)
-                if name == "cells":
-                    kept.append(drawn.provenance["kept"])
+                kept.append(drawn.provenance.get("kept", 1.0))
             print(picture.name, *(f"{k} {v[-1][0]:.2f}" for k, v in rows.items()), flush=True)
     print(f"\n{len(pictures)} pictures, quality {args.quality}, kept {100 * min(kept):.3f} %\n")
     print("| method | PSNR dB | gain | SSIM |\n|---|---|---|---|")
@@ -119,7 +118,7 @@ def main() -> None:
     parser.add_argument("--crop", type=int, default=256, help="side of the middle; 0 for all")
     parser.add_argument("--most", type=int, default=24, help="pictures")
     parser.add_argument("--samples", type=int, default=8)
-    parser.add_argument("--methods", nargs="+", default=["cells"], choices=list(STEPS))
+    parser.add_argument("--methods", nargs="+", default=["drawn", "cells"], choices=list(STEPS))
     parser.add_argument("--agreement", action="store_true")
     args = parser.parse_args()
     pictures = sorted(args.pictures.glob("*.png"))[: args.most]
