@@ -78,9 +78,11 @@ per cent.
 The commands, from where a folder `kodak` is:
 
     python benchmarks/posteriors.py kodak --crop 48 --most 4 --draws 8 --json docs/measured.json \\
-        --methods drawn ddrm ddim --tasks average:4
+        --methods drawn ddrm pigdm tmpd ddim --tasks average:4
     python benchmarks/posteriors.py kodak --crop 48 --most 4 --draws 8 --json docs/measured.json \\
-        --methods drawn cells --tasks jpeg:10
+        --methods drawn cells pigdm --tasks jpeg:10
+    python benchmarks/posteriors.py kodak --crop 48 --most 4 --draws 8 --json docs/measured.json \\
+        --methods drawn ddrm pigdm --tasks mask
 
 A row of another method or task comes in by naming it there. Larger crops, more pictures and other
 packages are in [Can I trust these samples?](../trust.md).
