@@ -62,16 +62,17 @@ def test_a_sample_is_the_same_bits_in_any_batch():
 
 
 def test_a_network_is_the_same_to_rounding_in_any_batch():
-    """1e-6 of a call, which the walk of a network that restores detail makes some 1e-5."""
+    """1e-6 of a call, which a walk makes some 1e-5. In pictures of 16 x 16, a quarter of
+    what it was trained on, it tells nonsense of pure noise, and rounding grows a hundredfold."""
     card = zoo.card("photo")
-    H = BlockAverage((3, 16, 16), 4)
+    H = BlockAverage((3, 32, 32), 4)
     y = torch.rand(H.data_shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
     draw = lambda batch: (
         solve(
             zoo.load(card), Problem.of(y, H, 0.1), DDRM(), levels=WALK, samples=4, batch=batch
         ).draws
     )
-    assert float((draw(1) - draw(4)).abs().max()) <= 5e-5
+    assert float((draw(1) - draw(4)).abs().max()) <= 1e-5
     x = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     D = lambda rows: zoo.load(card)(rows, torch.tensor(0.3))
     assert float((D(x) - torch.cat([D(row[None]) for row in x])).abs().max()) <= 3e-6
