@@ -6,6 +6,7 @@ domain reads files, builds operators from their text form, says where a walk sta
 """
 
 import abc
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,7 +30,7 @@ from .samplers.base import Sampler
 from .samplers.projection import Projected, Projector
 from .samplers.walk import karras_levels
 from .samples import PosteriorSamples
-from .saved import REPORT, SAMPLES, Saved
+from .saved import RECIPE, REPORT, SAMPLES, SUMMARY, Saved
 from .solving import largest_gain
 from .tensors import SampleNoise
 
@@ -376,6 +377,18 @@ DOMAINS: Registry[Domain] = Registry(
     },
 )
 """Name -> the domain."""
+
+
+def write_saved(saved: Saved, page_of: Callable[[Saved], Page]) -> None:
+    """Writes the summary, the recipe and the report of a restoration into its folder.
+
+    Args:
+        saved: The restoration; what else the report is made of lies in the folder already.
+        page_of: The report of its domain.
+    """
+    (saved.folder / SUMMARY).write_text(json.dumps(saved.summary, indent=2) + "\n")
+    (saved.folder / RECIPE).write_text(saved.recipe)
+    write_page(saved.folder / REPORT, page_of(saved))
 
 
 def write_report(folder: Path) -> Path:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import SettingError
-from ..options import AsJson
+from ..options import AsJson, check_seed
 from ..progress import progress
 from ..telling import tell
 
@@ -201,11 +201,6 @@ def _tell(
 def _check_samples(samples: int) -> None:
     if not 19 <= samples <= 10_000:
         raise SettingError(f"Wanted 19 to 10000 samples, but got {samples}. Try --samples 64.")
-
-
-def check_seed(seed: int) -> None:
-    if not 0 <= seed < 2**63:
-        raise SettingError(f"Wanted a seed of 0 or more, but got {seed}. Try --seed 0.")
 
 
 @bench.command()

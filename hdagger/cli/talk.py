@@ -9,8 +9,9 @@ import typer
 
 from ..errors import SettingError
 from ..files import whole_folder
+from ..options import check_seed
 from ..progress import progress
-from .bench import Seed, Workers, check_seed
+from .bench import Seed, Workers
 
 TOLD = ("ddrm cc", "pigdm cc")
 """Contenders beside all, where there are labels and the prior knows them."""

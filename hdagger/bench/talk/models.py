@@ -13,7 +13,7 @@ What a network of ImageNet wants beside, such as its own size and colours, is th
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -54,12 +54,8 @@ def classifier(name: str, trusted: bool) -> Model:
     Raises:
         HDaggerError: There is no such classifier.
     """
-    if name.endswith(SCRIPTS):
-        network = _script(Path(name), trusted)
-        return lambda x: network(_shown(x))
-    if name == efficientnet.NAME:
-        lite = EfficientNetLite.load()
-        return lambda x: lite.scores(_shown(x))
+    if (found := _of_imagenet(name, trusted, EfficientNetLite.scores)) is not None:
+        return found
     own = zoo.load_classifier(name)
     return lambda x: own(x.float(), torch.tensor(CLEAN))
 
@@ -74,12 +70,8 @@ def features(name: str, trusted: bool) -> Model:
     Raises:
         HDaggerError: There is no such model.
     """
-    if name.endswith(SCRIPTS):
-        network = _script(Path(name), trusted)
-        return lambda x: network(_shown(x))
-    if name == efficientnet.NAME:
-        lite = EfficientNetLite.load()
-        return lambda x: lite.features(_shown(x))
+    if (found := _of_imagenet(name, trusted, EfficientNetLite.features)) is not None:
+        return found
     own = zoo.load_classifier(name)
     if not isinstance(own, NoisyClassifier):
         raise SettingError(
@@ -103,6 +95,25 @@ def distance(name: str, trusted: bool) -> Model:
 def layer_norm(x: Tensor) -> Tensor:
     """Each row in mean 0 and variance 1."""
     return functional.layer_norm(x, x.shape[1:])
+
+
+def _of_imagenet(
+    name: str, trusted: bool, lite: Callable[[EfficientNetLite, Tensor], Tensor]
+) -> Model | None:
+    """A model of pictures in three colours, in [0, 1]; None for one of hdagger's.
+
+    Args:
+        name: A TorchScript file, or the network that pip can fetch.
+        trusted: Whether the file may run.
+        lite: What is asked of that network.
+    """
+    if name.endswith(SCRIPTS):
+        network = _script(Path(name), trusted)
+    elif name == efficientnet.NAME:
+        network = partial(lite, EfficientNetLite.load())
+    else:
+        return None
+    return lambda x: network(_shown(x))
 
 
 def _script(path: Path, trusted: bool) -> Model:

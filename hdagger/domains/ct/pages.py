@@ -1,6 +1,5 @@
 """What the commands on CT leave: volumes in HU, numbers, and a page in a radiologist's windows."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -12,12 +11,13 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from ...domain import write_saved
 from ...measurement import Measurement
 from ...problem import Problem
 from ...recipe import Recipe
-from ...report import Page, Panel, Section, heat_map, write_page
+from ...report import Page, Panel, Section, heat_map
 from ...samples import PosteriorSamples
-from ...saved import RECIPE, REPORT, SAMPLES, SUMMARY, Saved, write_truth
+from ...saved import SAMPLES, Saved, write_truth
 from .judgement import Slice, against, body, told
 from .projector import Projector, filtered_back_projection, water
 from .reading import Reading
@@ -66,10 +66,8 @@ def write_restoration(
     if truth is not None:
         write_truth(folder, truth)
     summary["words"] = [summary_words(summary), NO_DEVICE]
-    (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
     recipe = Recipe(**samples[0].provenance["recipe"]).to_toml()
-    (folder / RECIPE).write_text(recipe)
-    write_page(folder / REPORT, page_of(Saved(folder, whole, summary, recipe, truth)))
+    write_saved(Saved(folder, whole, summary, recipe, truth), page_of)
     return summary
 
 

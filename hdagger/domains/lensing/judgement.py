@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...diagnostics import interval
+from ...diagnostics import held
 from ...operators.base import LinearOperator
 from ...operators.family import OneForEach
 
@@ -98,12 +98,11 @@ def against(
     x, truth = draws[:, 0].double(), truth.double()
     on = on_source(truth)
     error, spread = x.mean(0) - truth, x.std(0, correction=int(len(x) > 1))
-    low, high = interval(x, LEVEL)
-    held = (low <= truth) & (truth <= high)
+    inside = held(x, truth, LEVEL)
     rms = lambda v: float(v.square().mean().sqrt())
     return {
         "nrmse": rms(error[on]) / rms(truth[on]),
-        "coverage": float(held[on].double().mean()),
-        "coverage_sky": float(held[~on].double().mean()),
+        "coverage": float(inside[on].double().mean()),
+        "coverage_sky": float(inside[~on].double().mean()),
         "spread": rms(spread[on]) / rms(error[on]),
     }

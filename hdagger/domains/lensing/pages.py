@@ -1,6 +1,5 @@
 """What the commands on lenses leave: FITS files, the figure, a page and numbers."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ...domain import write_saved
 from ...recipe import Recipe
-from ...report import Page, Panel, Section, write_page
+from ...report import Page, Panel, Section
 from ...samples import PosteriorSamples
-from ...saved import RECIPE, REPORT, SAMPLES, SUMMARY, Saved, write_truth
+from ...saved import SAMPLES, Saved, write_truth
 from .figures import Shown, bright, write_figure
 from .fits import write_cube
 from .judgement import Fit, against, told
@@ -76,11 +76,9 @@ def write_restoration(
     samples.save(folder / SAMPLES)
     measurement.save(folder / "measurement.npz")
     summary["words"] = [summary_words(summary)]
-    (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
     recipe = Recipe(**samples.provenance["recipe"]).to_toml()
-    (folder / RECIPE).write_text(recipe)
     write_figure(folder / FIGURE, Shown(view, y[0], noise[0], x, fit, truth))
-    write_page(folder / REPORT, page_of(Saved(folder, samples, summary, recipe, truth)))
+    write_saved(Saved(folder, samples, summary, recipe, truth), page_of)
     return summary
 
 

@@ -8,10 +8,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from ...domain import write_saved
 from ...recipe import Recipe
 from ...report import Page, Panel, Section, write_page
 from ...samples import PosteriorSamples
-from ...saved import RECIPE, REPORT, SAMPLES, SUMMARY, Saved
+from ...saved import REPORT, SAMPLES, SUMMARY, Saved
 from .clips import Motion
 from .files import read_motion, write_motion
 from .metrics import plausibility, root_relative_distance
@@ -73,9 +74,7 @@ def write_restoration(
     write_motions(folder, motions)
     samples.save(folder / SAMPLES)
     recipe = Recipe(**samples.provenance["recipe"]).to_toml()
-    (folder / RECIPE).write_text(recipe)
-    (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
-    write_page(folder / REPORT, page_of(Saved(folder, samples, summary, recipe)))
+    write_saved(Saved(folder, samples, summary, recipe), page_of)
     return summary
 
 

@@ -1,6 +1,5 @@
 """What the commands on MRI leave: images, a page and numbers."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,12 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from ...domain import write_saved
 from ...measurement import Measurement
 from ...recipe import Recipe
-from ...report import Page, Panel, Section, heat_map, write_page
+from ...report import Page, Panel, Section, heat_map
 from ...samples import PosteriorSamples
-from ...saved import RECIPE, REPORT, SAMPLES, SUMMARY, TRUTH, Saved, read_truth, write_truth
+from ...saved import SAMPLES, TRUTH, Saved, read_truth, write_truth
 from ...volumes import write_nifti
 from .encoding import reduced
 from .figures import gray, phase, sampled
@@ -133,10 +133,8 @@ def write_restoration(
         write_nifti(folder / "mean.nii.gz", mean.abs(), placed)
         write_nifti(folder / "std.nii.gz", std, placed)
     summary["words"] = [summary_words(summary), NO_DEVICE]
-    (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
     recipe = Recipe(**first["recipe"]).to_toml()
-    (folder / RECIPE).write_text(recipe)
-    write_page(folder / REPORT, page_of(Saved(folder, None, summary, recipe)))
+    write_saved(Saved(folder, None, summary, recipe), page_of)
     return summary
 
 

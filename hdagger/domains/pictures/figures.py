@@ -1,6 +1,5 @@
 """What a restored picture leaves behind: pictures, numbers, and one page that shows them."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,9 +7,10 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from ...report import Page, Panel, Section, heat_map, residual_words, write_page
+from ...domain import write_saved
+from ...report import Page, Panel, Section, heat_map, residual_words
 from ...samples import PosteriorSamples
-from ...saved import RECIPE, REPORT, SAMPLES, SUMMARY, Saved
+from ...saved import SAMPLES, Saved
 from .files import read_picture
 from .writing import to_image
 
@@ -82,9 +82,7 @@ def write_restoration(
     if len(samples.draws) > 1:
         spread_panel(samples).image.save(folder / "std.png")
     samples.save(folder / SAMPLES)
-    (folder / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
-    (folder / RECIPE).write_text(recipe)
-    write_page(folder / REPORT, page_of(Saved(folder, samples, summary, recipe)))
+    write_saved(Saved(folder, samples, summary, recipe), page_of)
     return summary
 
 
