@@ -185,4 +185,11 @@ LENS_MUTATIONS = (
         "x.asinh()",
         "test_lensing_files.py -k faint",
     ),
+    Mutation(
+        "lensing: the coverage of the sky told as that of the source",
+        "domains/lensing/judgement.py",
+        '"coverage": float(inside[on]',
+        '"coverage": float(inside[~on]',
+        "test_lensing.py -k known_source",
+    ),
 )

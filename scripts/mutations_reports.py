@@ -171,4 +171,11 @@ REPORT_MUTATIONS = (
         '"mask",',
         "test_manners.py -k there_are",
     ),
+    Mutation(
+        "saved: a restoration leaves no recipe",
+        "domain.py",
+        "(saved.folder / RECIPE).write_text(saved.recipe)",
+        '(saved.folder / RECIPE).write_text("")',
+        "test_command_line.py -k recipe",
+    ),
 )

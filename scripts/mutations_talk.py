@@ -192,4 +192,18 @@ TALK_MUTATIONS = (
         '"..." in Path(name).parts',
         "test_talk.py -k in_turn",
     ),
+    Mutation(
+        "talk: a network of the user sees other numbers than it was promised",
+        "bench/talk/models.py",
+        "return lambda x: network(_shown(x))",
+        "return lambda x: network(_three(x))",
+        "test_talk.py -k trusted",
+    ),
+    Mutation(
+        "talk: a seed that no generator takes",
+        "cli/talk.py",
+        "    check_seed(seed)\n",
+        "",
+        "test_talk.py -k refused_before",
+    ),
 )

@@ -341,6 +341,9 @@ def test_scores_against_a_known_source():
     assert found["nrmse"] == pytest.approx(0.1 / rms, rel=0.2)
     narrow = truth + 0.03 * randn(40, 1, 16, 16, seed=4)
     assert against(narrow.float(), shifted)["coverage"] < 0.5
+    bright_sky = against((draws + 9 * (truth == 0)).float(), shifted)
+    assert bright_sky["coverage"] == pytest.approx(found["coverage"])
+    assert bright_sky["coverage_sky"] < 0.1
 
 
 def test_fluxes_are_counted_in_pixels_of_the_image():

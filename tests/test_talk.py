@@ -153,6 +153,7 @@ def test_a_row_is_done_again_when_what_made_it_changes(run, folder, prior, tmp_p
         (("--methods", "ddrm steps=few"), "whole number of steps"),
         (("--methods", "ddrm zeta=1"), "Wanted a setting of ddrm"),
         (("--samples", 1), "Wanted --samples of 2 or more, but got 1"),
+        (("--seed", -1), "Wanted a seed of 0 or more, but got -1"),
         (("--most", 0), "Wanted --most of 1 or more"),
         (("--side", 4), "Wanted pictures of 8 to 1024 pixels"),
         (("--features", "net.pt"), "net.pt does not exist"),
