@@ -48,4 +48,4 @@ def check_steps(steps: int | None) -> None:
 def check_seed(seed: int) -> None:
     """Refuses what no generator takes."""
     if not 0 <= seed < 2**63:
-        raise SettingError(f"Wanted a seed of 0 or more, but got {seed}. Try --seed 1.")
+        raise SettingError(f"Wanted a seed of 0 or more, but got {seed}. Try --seed 0.")

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ...domains.pictures.writing import to_image
 from ...errors import HDaggerError, SettingError
-from ...files import whole_folder
+from ...files import whole_file
 from ...recipe import Recipe
 from ...restoration import Prior
 from ...trials import Row, pool
@@ -179,7 +179,8 @@ def _with(place: Path, suffix: str) -> Path:
 def make(plan: Plan, source: Source, task: str, method: str) -> None:
     """Restores a picture, and writes its row and the first of its samples.
 
-    What a contender cannot do, and where it diverges, is a row that says so.
+    What a contender cannot do, and where it diverges, is a row that says so. The row is written
+    last, so that a row that is there has its picture.
     """
     its, contestant, x = TASKS[task], plan.contender(method), _read(plan, source)
     measurement = its.measured(x, source.item, plan.seed)
@@ -191,20 +192,21 @@ def make(plan: Plan, source: Source, task: str, method: str) -> None:
         "how_sha256": plan.how(source, task, method),
     }
     place = plan.place(source, task, method)
-    with whole_folder(place.parent) as partial:
-        try:
-            with measured_cost() as cost:
-                drawn = contestant.restore(
-                    Case(measurement, source.item, source.label), plan.samples, plan.seed
-                )
-            scores = _scores(plan, drawn.draws, x, source.label)
-        except HDaggerError as error:
-            row["refused"] = str(error)
-        else:
-            row |= {"scores": scores, "calls": drawn.provenance["nfe"]}
-            row |= {"seconds": cost["seconds"] / len(drawn.draws), "peak_mb": cost["peak_mb"]}
-            to_image(drawn.draws[0]).save(_with(partial / place.name, ".png"))
-        _with(partial / place.name, ".json").write_text(json.dumps(row, indent=1) + "\n")
+    try:
+        with measured_cost() as cost:
+            drawn = contestant.restore(
+                Case(measurement, source.item, source.label), plan.samples, plan.seed
+            )
+        scores = _scores(plan, drawn.draws, x, source.label)
+    except HDaggerError as error:
+        row["refused"] = str(error)
+    else:
+        row |= {"scores": scores, "calls": drawn.provenance["nfe"]}
+        row |= {"seconds": cost["seconds"] / len(drawn.draws), "peak_mb": cost["peak_mb"]}
+        with whole_file(plan.picture(source, task, method)) as partial:
+            to_image(drawn.draws[0]).save(partial)
+    with whole_file(_with(place, ".json")) as partial:
+        partial.write_text(json.dumps(row, indent=1) + "\n")
 
 
 @torch.no_grad()
