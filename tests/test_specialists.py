@@ -413,6 +413,21 @@ def test_the_data_of_a_training_have_their_noise_and_holes(pictures, tmp_path):
     assert float(seen[..., 0, :].std()) == pytest.approx(0.3 / (1 + 0.09), rel=0.05)
 
 
+@pytest.mark.parametrize("task", ["average:2", "jpeg:10"])
+def test_data_are_exact_where_a_training_has_half_precision(task, pictures, tmp_path, monkeypatch):
+    asked = plan(pictures, network="regression", task=task, bfloat16=True)
+    training = SpecialistTraining(asked, tmp_path, "cpu")
+    training.prepare()
+    shown, taught = [], type(training.denoiser).taught
+    monkeypatch.setattr(
+        type(training.denoiser), "taught", lambda *args: shown.append(args) or taught(*args)
+    )
+    training.loss()
+    ((_, x0, given, _, _),) = shown
+    right = in_frame(training.measured(x0, torch.Generator().manual_seed(0)))
+    torch.testing.assert_close(given, right, atol=1e-5, rtol=0)
+
+
 def test_a_plan_with_a_task_trains_a_specialist(pictures, tmp_path, run):
     text = """
 network = "regression"

@@ -94,7 +94,8 @@ class SpecialistTraining(Training):
         x0, _ = self.examples(generator)
         x0 = x0.to(self.device)
         sigma = self._levels(len(x0), generator).to(self.device)
-        given = in_frame(self.measured(x0, generator))
+        with torch.autocast(torch.device(self.device).type, enabled=False):
+            given = in_frame(self.measured(x0, generator))
         assert isinstance(self.denoiser, Specialist)
         return self.denoiser.taught(x0, given, sigma, generator)
 
