@@ -158,6 +158,27 @@ DRAWN_MUTATIONS = (
         "test_drawn.py -k hidden_in_part",
     ),
     Mutation(
+        "drawn: a cell's datum leaves the mean where it was",
+        "samplers/drawn.py",
+        "e = (deviation * shift / (1 - narrow)",
+        "e = (0 * shift / (1 - narrow)",
+        "test_drawn_cells.py -k law_of_a_gaussian",
+    ),
+    Mutation(
+        "drawn: a cell's datum as wide as what it leaves",
+        "samplers/drawn.py",
+        "error = deviation * (narrow / (1 - narrow)).sqrt()",
+        "error = deviation * narrow.sqrt()",
+        "test_drawn_cells.py -k law_of_a_gaussian",
+    ),
+    Mutation(
+        "drawn: cells tell the scale of C against the draw's own, the wrong way",
+        "samplers/drawn.py",
+        "excess, information = told - own,",
+        "excess, information = own - told,",
+        "test_drawn_cells.py -k by_how_much",
+    ),
+    Mutation(
         "covariance: scaled beyond sigma^2",
         "covariance.py",
         "wide.clamp(max=self.most)",

@@ -78,6 +78,10 @@ class Quantiser(Operator):
     def middle(self, coefficients: Coefficients, y: Data) -> Coefficients:
         """The middles of the cells that y shows; the given coefficients, where it shows none."""
 
+    def shown(self, coefficients: Coefficients) -> Coefficients:
+        """The part of the coefficients that data show, an orthogonal projection; all of them."""
+        return coefficients
+
     @cached_property
     def gain(self) -> Tensor:
         """How much a coefficient moves for white noise of deviation 1 in x, ``(*data)``."""

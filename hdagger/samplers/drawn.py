@@ -20,6 +20,15 @@ which is 0 on average where C is right, and s - 1 times the trace of S^-1 H C H'
 sum a + b is first filtered by how much of each band is not noise, so that data which tell nothing
 add no noise. The next step's C is wider or narrower by what was found.
 
+Rounded data say that a coefficient c = (L x0)_i lies in a cell. Of c ~ N(m, d^2) beforehand the
+cell leaves a mean m + d a and a variance d^2 v, as would a datum
+
+    t = m + d a / (1 - v)  of the variance  d^2 v / (1 - v)
+
+of it, and with one for each coefficient the data are Gaussian. What one cell says of another's
+coefficient is in the linear system. The scale of C is told by E[z^2 | cell], z = (c - m) / d,
+which is 1 on average where C is right; its observed information is 2 E z^2 - 1 - Var[z^2] / 2.
+
 An operator H_t may be known but for some numbers, t ~ N(rough, T) beforehand. Around a draw z
 given the last ones, t_z, y = H_t x0 + w is y = H x0 + J (t - t_z) + w with J = d(H_t z)/dt. So t
 and x0 are Gaussian together: t is drawn by the same rule, with the signal's uncertainty in it, and
@@ -28,10 +37,13 @@ x0 given t. Where H_t x0 is linear in both that is exact.
 References:
     Matheron's rule: Journel and Huijbregts, Mining Geostatistics, 1978, section VII.A.
     Papandreou and Yuille, Gaussian Sampling by Local Perturbations, NeurIPS 2010.
+    Minka, Expectation Propagation for Approximate Bayesian Inference, UAI 2001: a datum that
+    leaves the moments of a truncated Gaussian; one pass. https://arxiv.org/abs/1301.2294
     Bao et al., Analytic-DPM, ICLR 2022, of which it is the drawn form: the variance that a step
     with a prediction lacks. https://arxiv.org/abs/2201.06503
 """
 
+import math
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -62,8 +74,8 @@ PATIENCE = 200
 PROBES = 8
 """Draws from which the deviation of a coefficient is estimated, to about a quarter."""
 
-BORDER = 0.05
-"""How well a coefficient is brought to its place in a cell, in steps."""
+SURE = 1e-6
+"""The least share of its variance that a cell leaves a coefficient, and takes."""
 
 FARTHEST = 30.0
 """Deviations from the mean up to which a Gaussian's tail is told in float64."""
@@ -135,7 +147,8 @@ class Drawn(Sampler[Drawing]):
         C = self.uncertainty.at(step.sigma, D, variance).scaled(at.scale)
         scale, numbers = at.scale, at.numbers
         if isinstance(problem.H, Quantiser):
-            z = given_cells(D, C, problem, step.sigma, noise)
+            z, change = given_cells(D, C, problem, noise)
+            scale = (change * scale).clamp(NARROWEST, WIDEST) ** HELD
         elif numbers is not None:
             z, numbers = given_rough(numbers, D, C, problem, step.sigma, noise)
         else:
@@ -240,43 +253,54 @@ def change(
         share = (1 - noise_share.flatten()).clamp(0, 1)
         information = share**2 * seen
         excess = share * inner(both, w).flatten()
+    return with_doubt(excess, information)
+
+
+def with_doubt(excess: Tensor, information: Tensor) -> Float[Tensor, " batch"]:
+    """1 + excess / information, nearer to 1 the less there is of the latter."""
     found = 1 + excess / information.clamp(min=1e-9)
     return found.clamp(0.2, 5) ** (information / (information + DOUBT))
 
 
-def given_cells(D: Signal, C: Covariance, problem: Problem, sigma: Level, noise: Noise) -> Signal:
-    """A draw of N(D, C) given the cells that hold its coefficients.
-
-    Each coefficient of a draw moves to where its rank among all draws is its rank among those in
-    the cell; the signal follows the coefficients.
-    """
-    H, x0 = problem.H, D + C.draw(noise)
+def given_cells(
+    D: Signal, C: Covariance, problem: Problem, noise: Noise
+) -> tuple[Signal, Float[Tensor, " batch"]]:
+    """A draw of N(D, C) given the cells that hold its coefficients; and how C should change."""
+    H, u = problem.H, C.draw(noise)
     assert isinstance(H, Quantiser)
-    L = H.linear
-    mean, drawn = L(D), L(x0)
-    probes = [L(C.draw(noise)) for _ in range(PROBES)]
-    deviation = torch.stack([drawn - mean, *probes]).square().mean(0).sqrt()
-    deviation = deviation.clamp(min=1e-6)
-    middle = H.middle(drawn, problem.y)
-    e = at_rank(drawn, mean, deviation, middle - 0.5, middle + 0.5) - drawn
-    S = partial(system, L, C, BORDER)
-    near = lambda v: v / (deviation**2 + BORDER**2)
-    return x0 + C.times(L.adjoint(conjugate_gradients(S, e, ITERATIONS, BORDER, near=near)))
+    mean = H.linear(D)
+    there = lambda x: H.shown(H.linear(x))
+    back = lambda c: H.linear.adjoint(H.shown(c))
+    probes = [there(C.draw(noise)) for _ in range(PROBES)]
+    deviation = torch.stack(probes).square().mean(0).sqrt().clamp(min=1e-6)
+    within = lambda y: moments_within((H.middle(mean, y) - mean) / deviation, 0.5 / deviation)
+    (shift, told, _), (_, own, fourth) = within(problem.y), within(H(D + u))
+    narrow = (told - shift**2).clamp(SURE, 1 - SURE)
+    error = deviation * (narrow / (1 - narrow)).sqrt()
+    e = (deviation * shift / (1 - narrow) - there(u)) / error - like(mean, noise)
+    S = lambda v: there(C.times(back(v / error))) / error + v
+    near = lambda v: v / ((deviation / error) ** 2 + 1)
+    share = ACCURACY * H.linear.rank**0.5 / inner(e, e).sqrt()
+    w = conjugate_gradients(S, e, ITERATIONS, share, near=near) / error
+    excess, information = told - own, 2 * own - 1 - (fourth - own**2) / 2
+    excess, information = (part.flatten(1).sum(1).to(D) for part in (excess, information))
+    return D + u + C.times(back(w)), with_doubt(excess, information.clamp(min=0))
 
 
-def at_rank(drawn: Tensor, mean: Tensor, deviation: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Draws of N(mean, deviation^2) made draws of the same in [low, high], of the same rank.
+def moments_within(middle: Tensor, half: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """E z, E z^2 and E z^4 of a standard normal z within half of a middle, in float64.
 
-    More than thirty deviations away from the mean, it is the border.
+    More than thirty deviations away, it is taken to be at the border.
     """
-    z, a, b = ((edge - mean) / deviation for edge in (drawn, low, high))
-    above = a + b > 0
-    z, a, b = (torch.where(above, -first, second) for first, second in ((z, z), (b, a), (a, b)))
-    a, b = a.clamp(-FARTHEST, FARTHEST), b.clamp(-FARTHEST, FARTHEST)
-    rank, least, most = (torch.special.ndtr(edge.double()) for edge in (z, a, b))
-    moved = torch.special.ndtri(least + rank * (most - least)).to(z)
-    found = mean + deviation * torch.where(above, -moved, moved)
-    return torch.minimum(torch.maximum(found, low), high)
+    far = middle.abs().double()
+    low, high = (far - half).clamp(max=FARTHEST), (far + half).clamp(max=FARTHEST)
+    mass = (torch.erfc(low / 2**0.5) - torch.erfc(high / 2**0.5)) / 2
+    density = lambda t: (-t * t / 2).exp() / (2 * math.pi) ** 0.5
+    edge = lambda power: (low**power * density(low) - high**power * density(high)) / mass
+    first, second = edge(0), 1 + edge(1)
+    fourth = 3 * second + edge(3)
+    found = lambda moment, power: torch.where(mass > 0, moment, low**power)
+    return found(first, 1) * middle.sign(), found(second, 2), found(fourth, 4)
 
 
 def system(H: LinearOperator, C: Covariance, deviation: float | Tensor, v: Data) -> Data:

@@ -77,7 +77,7 @@ class SeenJpeg(Quantiser):
 
     def middle(self, coefficients: Coefficients, y: Data) -> Coefficients:
         seen = self.transform.coefficients(self._filled(y))
-        return coefficients + self._project(seen - coefficients)
+        return coefficients + self.shown(seen - coefficients)
 
     def _filled(self, y: Data) -> Data:
         """The hidden pixels set to the mean of the visible ones that share their chroma."""
@@ -91,10 +91,10 @@ class SeenJpeg(Quantiser):
         total, count = both[:, :, :rows, :columns].chunk(2, dim=1)
         return torch.where(weight > 0, y, total / count.clamp(min=1e-9))
 
-    def _project(self, c: Coefficients) -> Coefficients:
+    def shown(self, coefficients: Coefficients) -> Coefficients:
         """P c, block by block."""
-        blocks = c.unflatten(1, (-1, 64))
-        seen = blocks * self.share.to(c)[:, None]
+        blocks = coefficients.unflatten(1, (-1, 64))
+        seen = blocks * self.share.to(blocks)[:, None]
         seen[:, self.partial] = torch.einsum(
             "nij,bnj->bni", self.projections, blocks[:, self.partial]
         )
