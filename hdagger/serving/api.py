@@ -349,10 +349,11 @@ def _check_extent(kind: Domain, source: Path, limits: Limits) -> None:
 
 def _look(name: str, kind: Domain, job: Job | None, wanted: str) -> Look:
     picture, size = "", (0, 0)
-    if job is not None and job.given is not None:
+    given = None if job is None else job.given()
+    if given is not None:
         png = io.BytesIO()
-        job.given.save(png, "PNG")
-        picture, size = base64.b64encode(png.getvalue()).decode(), job.given.size
+        given.save(png, "PNG")
+        picture, size = base64.b64encode(png.getvalue()).decode(), given.size
     return Look(
         name=name,
         domain=kind.name,

@@ -2,7 +2,7 @@
 
 const $ = (id) => document.getElementById(id);
 const POLL = 400; // milliseconds between two looks at a job
-const FIGURE = "figure.png"; // what some kinds of files have in place of pictures to compare
+const GIVEN = "given.png", STD = "std.png"; // what the answer is compared with, and how sure it is
 const NAME = "holes.png"; // what the painted mask is called
 const COARSE = 3; // screen pixels of a picture's pixel from which they are shown as squares
 
@@ -79,6 +79,10 @@ function guarded(action) {
   };
 }
 
+function sentence(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
 function element(tag, properties, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
   made.append(...children);
@@ -128,7 +132,7 @@ async function look() {
   $("name").textContent = file.name;
   const lines = told.wanted ? [told.wanted] : told.notes;
   $("notes").replaceChildren(...lines.map((line) => element("li", {}, line)));
-  $("damages").hidden = $("tools").hidden = kind.words.length === 0;
+  $("damages").hidden = $("tools").hidden = $("holes").hidden = kind.words.length === 0;
   $("words-help").textContent = kind.words.length
     ? `Words, the first thing that happened first: ${kind.words.join(", ")}.`
     : "Options as name=value, with spaces between them.";
@@ -340,11 +344,16 @@ async function finish(status) {
   $("answer").textContent = first ?? "It is done.";
   $("found").replaceChildren(...[...status.notes, ...others].map((line) => element("p", {}, line)));
   const entries = [
+    ["figure.png", "Figure"],
     ["mean.png", "Answer"],
-    ["std.png", "How sure"],
+    [STD, "How sure"],
     ...files.filter((name) => /^samples\/.*\.png$/.test(name))
       .map((name, k) => [name, `Sample ${k + 1}`]),
   ].filter(([name]) => files.includes(name));
+  const { scale, spread, before } = status.summary.shown ?? {};
+  if (before) $("given").src = await picture(`jobs/${job}/files/${GIVEN}`);
+  $("cut").hidden = !before; // else there is nothing to compare
+  $("frame").classList.toggle("whole", !before);
   const buttons = await Promise.all(entries.map(async ([name, title]) => {
     const url = await picture(`jobs/${job}/files/${name}`);
     const button = element("button", { type: "button", title },
@@ -352,22 +361,14 @@ async function finish(status) {
     button.addEventListener("click", () => {
       for (const other of $("gallery").children) other.ariaPressed = String(other === button);
       [$("shown").src, $("shown").alt] = [url, title];
-      $("caption").textContent = title === "How sure"
-        ? "Given, and where the samples disagree: black is sure"
-        : `Given, and ${title.toLowerCase()}: move the line`;
+      const how = name === STD ? `where samples disagree: ${spread}` : title.toLowerCase();
+      const line = before ? `${before}, at the right of the line ${how}` : how;
+      $("caption").textContent = sentence([line, name === STD ? "" : scale].filter(Boolean).join("; "));
     });
     return button;
   }));
   $("gallery").replaceChildren(...buttons);
-  $("cut").hidden = buttons.length === 0; // then there is nothing to compare
-  $("frame").classList.toggle("whole", $("cut").hidden);
-  if (files.includes(FIGURE)) {
-    $("shown").src = await picture(`jobs/${job}/files/${FIGURE}`);
-    $("caption").textContent = "The data, and what explains them";
-  } else if ($("cut").hidden) {
-    $("caption").textContent = "What the prior saw last; the report shows the answer";
-  }
-  buttons[0]?.click();
+  buttons[0].click();
   const links = Object.keys(TITLES).filter((name) => files.includes(name));
   $("downloads").replaceChildren(...links.map((name) => {
     const link = element("a", { className: "button", href: "#", download: name }, TITLES[name]);
