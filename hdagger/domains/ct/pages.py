@@ -223,7 +223,8 @@ def _sections(
     for number, (name, (low, high)) in enumerate(WINDOWS.items()):
         panels = [Panel(what, windowed(one, low, high)) for what, one in shown.items()]
         title = window_words(name)
-        sections.append(Section(title[0].upper() + title[1:], panels, "" if number else words, flips=True))
+        title = title[0].upper() + title[1:]
+        sections.append(Section(title, panels, "" if number else words, flips=True))
     inside = body(truth if truth is not None else mean)
     top = float(std[inside].quantile(0.99)) if inside.any() else float(std.max())
     panels = [Panel(f"standard deviation: black 0, pale {1000 * top:.0f} HU", heat_map(std, top))]

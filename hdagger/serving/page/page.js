@@ -109,26 +109,19 @@ async function open(chosen) {
   $("kind").replaceChildren(...fitting.map((kind) => element("option", {}, kind.name)));
   $("kind-label").hidden = fitting.length < 2;
   file = chosen;
-  const errors = [];
-  for (const kind of fitting) { // the first that can read it
-    $("kind").value = kind.name;
-    try {
-      return await look();
-    } catch (error) {
-      errors.push(error);
-    }
-  }
-  throw errors[0];
+  await look("");
 }
 
-async function look() {
+// What the file tells, read as this kind of file; by default the first that can read it.
+async function look(name) {
   urls.splice(0).forEach((url) => URL.revokeObjectURL(url));
   const form = new FormData();
   form.append("file", file);
-  form.append("domain", $("kind").value);
+  if (name) form.append("domain", name);
   const told = await (await ask("look", { method: "POST", body: form })).json();
   const kind = choices.domains.find((one) => one.name === told.domain);
   strokes = [];
+  $("kind").value = kind.name;
   $("name").textContent = file.name;
   const lines = told.wanted ? [told.wanted] : told.notes;
   $("notes").replaceChildren(...lines.map((line) => element("li", {}, line)));
@@ -414,7 +407,7 @@ document.addEventListener("drop", guarded(async (event) => {
   const [chosen] = event.dataTransfer.files;
   if (chosen && document.body.dataset.view !== "run") await open(chosen);
 }));
-$("kind").addEventListener("change", guarded(look));
+$("kind").addEventListener("change", guarded(() => look($("kind").value)));
 $("form").addEventListener("submit", (event) => event.preventDefault());
 $("restore").addEventListener("click", guarded(async () => {
   $("restore").disabled = true;
