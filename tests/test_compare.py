@@ -254,11 +254,11 @@ def test_every_domain_writes_pictures_of_its_answer(tmp_path, name):
 
 def test_slices_are_shown_in_the_window_that_is_told(tmp_path):
     """-160 HU is black and 240 white."""
-    hu = torch.tensor([-1000.0, -160, 40, 240, 2000]).expand(2, 1, 1, 5)
+    hu = torch.tensor([-1000.0, -160, 80, 240, 2000]).expand(2, 1, 1, 5)
     shown = write_pictures(tmp_path, PosteriorSamples(hu / 1000, told(domain="ct")))
     assert shown["scale"] == "soft tissue, -160 to 240 HU"
     gray = np.asarray(Image.open(tmp_path / "mean.png"))[0]
-    assert gray.tolist() == [0, 0, 128, 255, 255]
+    assert gray.tolist() == [0, 0, 153, 255, 255]
     assert np.asarray(Image.open(tmp_path / "std.png")).max() < 5, "they do not differ"
 
 

@@ -103,7 +103,7 @@ def write_slice(
         summary["truth"] = against(shown, truth, inside, amplified)
         write_truth(folder, truth)
     samples.save(folder / SAMPLES)
-    before = Before("without the missing part of k-space", plain(measurement, scan))
+    before = Before("the measured part of k-space alone", plain(measurement, scan))
     summary["shown"] = write_pictures(folder, samples, before)
     measurement.save(folder / MEASUREMENT)
     return Restored(summary, fit, mean, std)

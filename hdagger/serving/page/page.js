@@ -344,19 +344,23 @@ async function finish(status) {
       .map((name, k) => [name, `Sample ${k + 1}`]),
   ].filter(([name]) => files.includes(name));
   const { scale, spread, before } = status.summary.shown ?? {};
-  if (before) $("given").src = await picture(`jobs/${job}/files/${GIVEN}`);
+  if (before) {
+    $("given").src = await picture(`jobs/${job}/files/${GIVEN}`);
+    await $("given").decode();
+  }
   $("cut").hidden = !before; // else there is nothing to compare
   $("frame").classList.toggle("whole", !before);
   const buttons = await Promise.all(entries.map(async ([name, title]) => {
-    const url = await picture(`jobs/${job}/files/${name}`);
-    const button = element("button", { type: "button", title },
-      element("img", { src: url, alt: "" }), title);
+    const image = element("img", { src: await picture(`jobs/${job}/files/${name}`), alt: "" });
+    await image.decode();
+    const button = element("button", { type: "button", title }, image, title);
     button.addEventListener("click", () => {
       for (const other of $("gallery").children) other.ariaPressed = String(other === button);
-      [$("shown").src, $("shown").alt] = [url, title];
-      const how = name === STD ? `where samples disagree: ${spread}` : title.toLowerCase();
-      const line = before ? `${before}, at the right of the line ${how}` : how;
-      $("caption").textContent = sentence([line, name === STD ? "" : scale].filter(Boolean).join("; "));
+      [$("shown").src, $("shown").alt] = [image.src, title];
+      const [what, how] = name === STD ? ["where samples disagree", spread] : [title.toLowerCase(), scale];
+      const line = before ? `${before} at the left, ${what} at the right` : what;
+      $("caption").textContent = sentence(how ? `${line}; ${how}` : line);
+      fit(image.naturalWidth, image.naturalHeight);
     });
     return button;
   }));
