@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from .errors import FileError
 from .files import check_file, whole_file
 from .muon import Muon
+from .stopping import held_back
 
 Report = TypeVar("Report")
 
@@ -164,6 +165,9 @@ class Course(abc.ABC, Generic[Report]):
     ) -> None:
         """Trains until the plan's time is spent, and saves, also when it is interrupted.
 
+        A stop waits for the end of an update: one that was stopped goes on to the weights that
+        it would have had.
+
         Args:
             report: Called with the progress.
             report_every: Seconds between two reports.
@@ -175,12 +179,13 @@ class Course(abc.ABC, Generic[Report]):
         try:
             while not self.done:
                 flat = self.spent <= self._plan.flat
-                losses.append(self._update())
-                self.step += 1
-                now, before = time.monotonic(), now
-                self.seconds += min(now - before, LONGEST_UPDATE)
-                if flat and self.spent > self._plan.flat:
-                    self._save_state(self.folder / "flat.pt")
+                with held_back():
+                    losses.append(self._update())
+                    self.step += 1
+                    now, before = time.monotonic(), now
+                    self.seconds += min(now - before, LONGEST_UPDATE)
+                    if flat and self.spent > self._plan.flat:
+                        self._save_state(self.folder / "flat.pt")
                 if now - reported > report_every or self.done:
                     report(self.told(losses, now - reported))
                     reported, losses = now, []

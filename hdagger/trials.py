@@ -20,6 +20,7 @@ import torch
 from .errors import FileError
 from .files import whole_file
 from .progress import progress
+from .stopping import kept_from_children
 
 Row: TypeAlias = dict[str, Any]
 Key = TypeVar("Key", bound=tuple[Any, ...])
@@ -73,17 +74,28 @@ def run_trials(
 @contextmanager
 def pool(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
     """A map over argument tuples, in order, on so many processes of one thread each; 1 stays in
-    this one."""
+    this one. Where it is left by an error or a stop, the processes end at once."""
     if workers == 1:
         yield lambda work, jobs: (work(*job) for job in jobs)
         return
+    others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(
         workers,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=torch.set_num_threads,
         initargs=(1,),
-    ) as pool:
-        yield lambda work, jobs: pool.map(work, *zip(*jobs, strict=True))
+    ) as executor:
+
+        def each(work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
+            with kept_from_children():
+                return executor.map(work, *zip(*jobs, strict=True))
+
+        try:
+            yield each
+        except BaseException:
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
+            raise
 
 
 def _read(file: Path | None) -> list[Row]:

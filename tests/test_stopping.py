@@ -1,0 +1,194 @@
+"""Long work that is stopped ends in one line, keeps what is done, and goes on by the same command.
+
+Real processes in a group of their own, as a terminal has them: Ctrl-C goes to all of the group.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hdagger.domains.pictures.training import Training, TrainingPlan
+from hdagger.priors.unet import UNetDenoiser, UNetShape
+from hdagger.stopping import held_back
+
+PROGRAM = "from hdagger.cli.main import main; main()"
+PLAN = """
+photographs = "photos"
+updates = {updates}
+batch = 2
+crops = [16]
+flat = 0.02
+[unet]
+widths = [8]
+embedding = 8
+heads = 2
+"""
+LONG = 240
+"""Seconds that a busy machine may take for anything."""
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder with two pictures of noise to learn from."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for k in range(2):
+        Path("photos").mkdir(exist_ok=True)
+        pixels = rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(f"photos/{k}.png")
+    return tmp_path
+
+
+def heard():
+    """Ctrl-C, which a program behind a shell's & would ignore."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def stopped(arguments, begun, how, to_all):
+    """Runs a command until something has begun, and stops it; (exit code, output, errors)."""
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *map(str, arguments)],
+        stdout=-1, stderr=-1, text=True, preexec_fn=heard, start_new_session=True,
+    ) as program:  # fmt: skip
+        until = time.monotonic() + LONG
+        while not begun() and program.poll() is None and time.monotonic() < until:
+            time.sleep(0.01)
+        (os.killpg if to_all else os.kill)(program.pid, how)
+        out, err = program.communicate(timeout=LONG)
+    with pytest.raises(ProcessLookupError):
+        os.killpg(program.pid, 0)  # nothing that it has started is left
+    return program.returncode, out, err
+
+
+LINE = "hdagger: Stopped; nothing is half-written.\n"
+STOPS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+
+
+@pytest.mark.parametrize(("how", "code"), STOPS)
+def test_a_training_that_is_stopped_goes_on(place, run, how, code):
+    Path("plan.toml").write_text(PLAN.format(updates=100_000))
+    begun = lambda: Path("run/flat.pt").is_file()
+    words = ("train", "plan.toml", "-o", "run")
+    Path("plan.toml").write_text(PLAN.format(updates=2000))
+    status, out, err = stopped(words, begun, how, to_all=False)
+    assert (status, err) == (code, LINE)
+    assert "M parameters" in out
+    state = torch.load("run/state.pt", weights_only=True)
+    assert 40 < state["step"] < 2000
+    assert UNetDenoiser.load(Path("run/prior.safetensors"))
+    assert not list(Path("run").glob(".partial*"))
+    status, out, err = run(*words)
+    assert (status, err) == (0, "")
+    assert f"going on at step {state['step']}" in out
+    assert torch.load("run/state.pt", weights_only=True)["step"] == 2000
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_training_stops_between_updates(place, monkeypatch, how):
+    """So it ends with the weights, to the bit, of one that was never stopped."""
+    shape = UNetShape(widths=(8,), embedding=8, heads=2)
+    plan = TrainingPlan(Path("photos"), updates=6, batch=2, crops=(16,), unet=shape)
+    whole, parts = (Training(plan, Path(name), "cpu") for name in ("whole", "parts"))
+    whole.run(lambda progress: None)
+    step, taken = parts.adam.step, 0
+
+    def stopped_step(*args):
+        nonlocal taken
+        taken += 1
+        if taken == 3:
+            signal.raise_signal(how)
+        return step(*args)
+
+    monkeypatch.setattr(parts.adam, "step", stopped_step)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            parts.run(lambda progress: None)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    again = Training(plan, Path("parts"), "cpu")
+    assert again.step == 3
+    again.run(lambda progress: None)
+    ours, theirs = (Path(name, "prior.safetensors").read_bytes() for name in ("parts", "whole"))
+    assert ours == theirs
+
+
+def test_a_stop_is_held_back_and_then_heard():
+    done = []
+    with pytest.raises(KeyboardInterrupt):
+        with held_back():
+            signal.raise_signal(signal.SIGINT)
+            done.append("whole")
+        done.append("more")
+    assert done == ["whole"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+BENCHES = {
+    "mixture": (
+        "bench", "mixture", "--dim", 8, "--observed", 1, "--steps", 20, "--problems", 2,
+        "--rows", "rows.json",
+    ),
+    "field": (
+        "bench", "field", "--task", "sr4", "--samples", 19, "--rows", "rows.json",
+    ),
+}  # fmt: skip
+
+
+def rows():
+    """What is done, by what it is of."""
+    path = Path("rows.json")
+    return [json.dumps(row) for row in json.loads(path.read_text())] if path.is_file() else []
+
+
+@pytest.mark.parametrize(
+    ("name", "workers", "how", "code", "to_all"),
+    [
+        ("mixture", 1, signal.SIGINT, 130, True),
+        ("mixture", 2, signal.SIGINT, 130, True),
+        ("mixture", 2, signal.SIGTERM, 143, False),
+        ("field", 2, signal.SIGINT, 130, True),
+        ("field", 2, signal.SIGTERM, 143, True),
+    ],
+)
+def test_a_benchmark_that_is_stopped_keeps_its_rows(
+    tmp_path, monkeypatch, name, workers, how, code, to_all
+):
+    monkeypatch.chdir(tmp_path)
+    words = (*BENCHES[name], "--workers", workers)
+    assert stopped(words, rows, how, to_all) == (code, "", LINE)
+    first = rows()
+    assert first
+    assert not list(Path().glob(".partial*"))
+    status, out, err = stopped(words, lambda: len(rows()) > len(first), how, to_all)
+    assert (status, out, err) == (code, "", LINE)
+    assert rows()[: len(first)] == first
+    assert len(rows()) > len(first)
+
+
+@pytest.mark.parametrize(("how", "code"), STOPS)
+def test_a_table_that_is_stopped_keeps_its_rows(place, how, code):
+    torch.manual_seed(0)
+    UNetDenoiser(UNetShape(widths=(8,), embedding=8, heads=2)).save(Path("tiny.safetensors"))
+    words = (
+        "bench", "talk", "--prior", "tiny.safetensors", "--pictures", "photos", "--side", 16,
+        "--methods", "ddrm,ddrm steps=100", "--samples", 2, "--workers", 2, "-o", "table",
+    )  # fmt: skip
+    done = lambda: {path: path.stat().st_mtime_ns for path in Path("table").rglob("*.json")}
+    assert stopped(words, done, how, to_all=how == signal.SIGINT) == (code, "", LINE)
+    first = done()
+    assert first
+    assert not Path("table/table.md").exists()
+    assert not list(Path("table").rglob(".partial*"))
+    status, out, err = stopped(words, lambda: len(done()) > len(first), how, to_all=False)
+    assert (status, out, err) == (code, "", LINE)
+    assert first.items() <= done().items()
