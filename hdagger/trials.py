@@ -8,6 +8,7 @@ version of the protocol.
 
 import json
 import multiprocessing
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -88,7 +89,8 @@ def pool(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
 
         def each(work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
             with kept_from_children():
-                return executor.map(work, *zip(*jobs, strict=True))
+                begun = deque(executor.submit(work, *job) for job in jobs)
+            return (begun.popleft().result() for _ in range(len(begun)))
 
         try:
             yield each
