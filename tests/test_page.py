@@ -277,7 +277,7 @@ def test_it_grows_and_is_cancelled(visit, shot, app):
 
 
 def scan(folder):
-    """k-space of a disc in the layout of fastMRI, a third of its lines, and the maps of 4 coils."""
+    """k-space of a disc in the layout of fastMRI, half of its lines, and the maps of 4 coils."""
     h5py = pytest.importorskip("h5py")
     from hdagger.domains.mri.coils import birdcage
     from hdagger.domains.mri.kspace import to_kspace
