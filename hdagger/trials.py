@@ -9,7 +9,7 @@ version of the protocol.
 import json
 import multiprocessing
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,6 +70,17 @@ def run_trials(
             _write(file, rows)
     place: dict[tuple[Any, ...], int] = {key: number for number, key in enumerate(trials)}
     return sorted((row for row in rows if of(row) in place), key=lambda row: place[of(row)])
+
+
+def table_lines(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Cells as the lines of a table in Markdown.
+
+    Example:
+        >>> table_lines(["method", "CRPS"], [["ddrm", "0.05"]])
+        ['| method | CRPS |', '|---|---|', '| ddrm | 0.05 |']
+    """
+    first, *others = (f"| {' | '.join(cells)} |" for cells in (head, *rows))
+    return [first, "|---" * len(head) + "|", *others]
 
 
 @contextmanager
