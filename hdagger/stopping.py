@@ -13,16 +13,6 @@ def held_back() -> Iterator[None]:
     """A stop that comes while what is inside is done takes effect right after it.
 
     Only the main thread is stopped, so in another one there is nothing to hold back.
-
-    Example:
-        >>> try:
-        ...     with held_back():
-        ...         signal.raise_signal(signal.SIGINT)
-        ...         print("whole")
-        ... except KeyboardInterrupt:
-        ...     print("stopped")
-        whole
-        stopped
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -48,6 +48,16 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.fixture
+def interrupted():
+    """Both stops raise KeyboardInterrupt here, as they do in a command."""
+    stops = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, signal.default_int_handler) for number in stops}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def heard():
     """Ctrl-C, which a program behind a shell's & would ignore."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -101,6 +111,7 @@ def test_a_training_that_is_stopped_goes_on(place):
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.usefixtures("interrupted")
 def test_a_training_stops_between_updates(place, monkeypatch, how):
     """So it ends with the weights, to the bit, of one that was never stopped."""
     shape = UNetShape(widths=(8,), embedding=8, heads=2)
@@ -117,12 +128,8 @@ def test_a_training_stops_between_updates(place, monkeypatch, how):
         return step(*args)
 
     monkeypatch.setattr(parts.adam, "step", stopped_step)
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            parts.run(lambda progress: None)
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with pytest.raises(KeyboardInterrupt):
+        parts.run(lambda progress: None)
     again = Training(plan, Path("parts"), "cpu")
     assert again.step == 3
     again.run(lambda progress: None)
@@ -130,6 +137,7 @@ def test_a_training_stops_between_updates(place, monkeypatch, how):
     assert ours == theirs
 
 
+@pytest.mark.usefixtures("interrupted")
 def test_a_stop_is_held_back_and_then_heard():
     done = []
 
