@@ -19,6 +19,7 @@ from PIL import Image
 from hdagger.domains.pictures.training import Training, TrainingPlan
 from hdagger.priors.unet import UNetDenoiser, UNetShape
 from hdagger.stopping import held_back
+from hdagger.trials import pool
 
 PROGRAM = "from hdagger.cli.main import main; main()"
 PLAN = """
@@ -151,6 +152,18 @@ def test_a_stop_is_held_back_and_then_heard():
         work()
     assert done == ["whole"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def is_deaf(number):
+    """Whether this process never hears Ctrl-C."""
+    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_processes_of_a_benchmark_never_hear_ctrl_c():
+    """Not while they start either, when they would tell of it in many lines."""
+    with pool(2) as each:
+        assert list(each(is_deaf, [(0,), (1,)])) == [True, True]
+    assert not is_deaf(0)
 
 
 def rows():
