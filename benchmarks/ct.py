@@ -35,7 +35,7 @@ from hdagger.domains.ct.sinograms import of_counts
 from hdagger.problem import Problem
 from hdagger.recipe import Recipe
 from hdagger.restoration import Prior, prepare
-from hdagger.trials import Row, run_trials
+from hdagger.trials import Row, run_trials, table_lines
 
 PROTOCOL = 1
 """Of rows that may be compared."""
@@ -128,18 +128,15 @@ def with_best_strength(rows: list[Row]) -> list[Row]:
 def markdown(rows: list[Row]) -> str:
     """A row for each method and setting: means over the slices."""
     names = (*SCORES[:1], "sample", *SCORES[1:])
-    lines = [
-        f"| setting | method | slices | {' | '.join(names)} |",
-        "|---" * (len(names) + 3) + "|",
-    ]
+    table = []
     every = with_best_strength(rows)
     for setting in dict.fromkeys(row["setting"] for row in every):
         for method in dict.fromkeys(row["method"] for row in every if row["setting"] == setting):
             mine = [r for r in every if (r["setting"], r["method"]) == (setting, method)]
             found = [[row[name] for row in mine if name in row] for name in names]
             cells = (f"{fmean(each):.3f}" if each else "" for each in found)
-            lines.append(f"| {setting} | {method} | {len(mine)} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+            table.append([setting, method, str(len(mine)), *cells])
+    return "\n".join(table_lines(["setting", "method", "slices", *names], table))
 
 
 def main() -> None:

@@ -37,7 +37,7 @@ from hdagger.problem import Problem
 from hdagger.recipe import Recipe
 from hdagger.restoration import Prior, prepare
 from hdagger.solving import solve
-from hdagger.trials import Row, run_trials
+from hdagger.trials import Row, run_trials, table_lines
 
 PROTOCOL = 1
 """Of rows that may be compared."""
@@ -180,8 +180,7 @@ def by_evidence(rows: list[Row]) -> list[Row]:
 
 def markdown(rows: list[Row]) -> str:
     """A row for each method and noise: means over the images."""
-    lines = [f"| peak / noise | method | images | {' | '.join(SCORES)} |"]
-    lines.append("|---" * (len(SCORES) + 3) + "|")
+    table = []
     every = [*rows, *by_evidence(rows)]
     for peak in sorted({row["peak"] for row in every}):
         for method in dict.fromkeys(row["method"] for row in every):
@@ -191,8 +190,8 @@ def markdown(rows: list[Row]) -> str:
                     f"{fmean(row[score] for row in mine):.3f}" if score in mine[0] else ""
                     for score in SCORES
                 )
-                lines.append(f"| {peak:g} | {method} | {len(mine)} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+                table.append([f"{peak:g}", method, str(len(mine)), *cells])
+    return "\n".join(table_lines(["peak / noise", "method", "images", *SCORES], table))
 
 
 def draw(path: Path, peak: float, item: int, sources: int, prior: str, draws: int) -> None:

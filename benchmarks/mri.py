@@ -25,7 +25,7 @@ from hdagger.domains.mri.judgement import Fit, against
 from hdagger.domains.mri.kspace import signal_of
 from hdagger.recipe import Recipe
 from hdagger.restoration import Prior, prepare
-from hdagger.trials import Row, run_trials
+from hdagger.trials import Row, run_trials, table_lines
 
 PROTOCOL = 1
 """Of rows that may be compared."""
@@ -82,8 +82,7 @@ def _peer(shown: Scene, method: str) -> Row:
 
 def markdown(rows: list[Row]) -> str:
     """A row for each method and case: means over the slices."""
-    lines = [f"| R | noise | method | slices | {' | '.join(SCORES)} |"]
-    lines.append("|---" * (len(SCORES) + 4) + "|")
+    table = []
     case = lambda row: (row["acceleration"], row["sigma"])
     for R, sigma in dict.fromkeys(case(row) for row in rows):
         for method in dict.fromkeys(row["method"] for row in rows):
@@ -93,8 +92,8 @@ def markdown(rows: list[Row]) -> str:
                     f"{fmean(row[score] for row in mine):.3f}" if score in mine[0] else ""
                     for score in SCORES
                 )
-                lines.append(f"| {R} | {sigma:g} | {method} | {len(mine)} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+                table.append([str(R), f"{sigma:g}", method, str(len(mine)), *cells])
+    return "\n".join(table_lines(["R", "noise", "method", "slices", *SCORES], table))
 
 
 def main() -> None:

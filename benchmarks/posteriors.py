@@ -34,7 +34,7 @@ from hdagger.judging import Judged, Scores, judge
 from hdagger.restoration import Prior, Restoration, prepare
 from hdagger.samples import PosteriorSamples
 from hdagger.solving import Network
-from hdagger.trials import Row, run_trials
+from hdagger.trials import Row, run_trials, table_lines
 
 PROTOCOL = 1
 """Of rows that may be compared."""
@@ -132,11 +132,8 @@ def markdown(rows: list[Row]) -> str:
     for task, sigma_y in dict.fromkeys((row["task"], row["sigma_y"]) for row in rows):
         of_task = [row for row in rows if (row["task"], row["sigma_y"]) == (task, sigma_y)]
         scores = dict.fromkeys(name for row in of_task for name in row if name not in NAMES)
-        lines += [f"\n{task}, noise {sigma_y:g}\n", f"| method | {' | '.join(scores)} |"]
-        lines.append("|---" * (len(scores) + 1) + "|")
-        for row in of_task:
-            cells = (row.get(name, "") for name in scores)
-            lines.append(f"| {row['method']} | {' | '.join(cells)} |")
+        table = [[row["method"], *(row.get(name, "") for name in scores)] for row in of_task]
+        lines += [f"\n{task}, noise {sigma_y:g}\n", *table_lines(["method", *scores], table)]
     return "\n".join(lines)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from .domain import DOMAINS, Domain
 from .errors import FileError, SettingError
 from .judging import judge
-from .report import Page, Panel, Section, heat_map, write_page
+from .report import Page, Panel, Section, heat_map, nearly_largest, write_page
 from .samples import PosteriorSamples
 from .saved import REPORT, SAMPLES
 
@@ -222,7 +222,7 @@ class Comparison:
 
     @cached_property
     def _top_spread(self) -> float:
-        return max(_nearly_largest(each) for each in self._deviations.values())
+        return max(nearly_largest(each) for each in self._deviations.values())
 
     @cached_property
     def _spreads(self) -> dict[str, Image.Image]:
@@ -267,12 +267,6 @@ def _section(title: str, panels: list[Panel], text: str = "") -> Section:
     """Pictures to flip through, each as wide as the page if they are very wide."""
     wide = max(panel.image.width / panel.image.height for panel in panels) > WIDE
     return Section(title, panels, text, flips=True, whole=wide)
-
-
-def _nearly_largest(values: Tensor) -> float:
-    """The 99.5 % quantile, not 0."""
-    flat = values.flatten()
-    return max(float(flat.kthvalue(max(1, int(0.995 * len(flat)))).values), 1e-12)
 
 
 def _sheet(names: Sequence[str], rows: Sequence[Sequence[tuple[str, Image.Image]]]) -> Image.Image:

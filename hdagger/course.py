@@ -6,51 +6,91 @@ import math
 import time
 import tomllib
 from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from .errors import FileError
+from .errors import FileError, SettingError
 from .files import check_file, whole_file
 from .muon import Muon
+from .stopping import held_back
 
 Report = TypeVar("Report")
+Chosen = TypeVar("Chosen", bound="Plan")
 
 LONGEST_UPDATE = 10.0
 """Seconds; what takes longer was paused meanwhile (kill -STOP) and counts as this long."""
 
 
-@runtime_checkable
-class Plan(Protocol):
-    """What a course asks of a training plan.
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a training TOML file says, whatever learns to denoise.
 
     Attributes:
         hours: Time to train in all, over every resumption; the learning rate falls to 0 by then.
         updates: Updates to train for instead, whose weights do not depend on the machine's speed;
             0 to go by the time.
-        rate: Learning rate of Muon.
-        rate_rest: Learning rate of AdamW.
+        batch: Signals for each update.
+        rate: Learning rate of Muon, for what is inside of the network.
+        rate_rest: Learning rate of AdamW, for the rest.
         flat: Share of the time at the full learning rate.
         ema: Decay of the running mean of the weights, which is what is kept.
-        seed: Of the crops and the noise.
+        log_sigma_mean: Mean of ln sigma.
+        log_sigma_std: Standard deviation of ln sigma.
+        seed: Of the weights, the signals and the noise.
     """
 
-    @property
-    def hours(self) -> float: ...
-    @property
-    def updates(self) -> int: ...
-    @property
-    def rate(self) -> float: ...
-    @property
-    def rate_rest(self) -> float: ...
-    @property
-    def flat(self) -> float: ...
-    @property
-    def ema(self) -> float: ...
-    @property
-    def seed(self) -> int: ...
+    example: ClassVar[str]
+    """A plan to start from."""
+
+    hours: float = 2.0
+    updates: int = 0
+    batch: int = 32
+    rate: float = 0.005
+    rate_rest: float = 0.001
+    flat: float = 0.3
+    ema: float = 0.995
+    log_sigma_mean: float = -1.4
+    log_sigma_std: float = 1.4
+    seed: int = 0
+
+    @classmethod
+    def read(cls: type[Chosen], path: Path) -> Chosen:
+        """Reads a TOML file; names of files and folders in it are relative to it.
+
+        Raises:
+            FileError: It is not TOML.
+            SettingError: It names something unknown, or misses what has no default.
+        """
+        kinds: dict[str, Any] = {entry.name: entry.type for entry in fields(cls)}
+        try:
+            said = {
+                name: _said(value, kinds.get(name), path.parent)
+                for name, value in read_plan(path).items()
+            }
+            return cls(**said)
+        except (KeyError, TypeError) as error:
+            known = ", ".join(kinds)
+            raise SettingError(
+                f"Wanted the settings {known}, but {path} has others or too few ({error}). "
+                f"Start from {cls.example}."
+            ) from error
+
+
+def _said(value: Any, kind: Any, folder: Path) -> Any:
+    """What TOML says, as the kind of a field: a path from this folder, or a table with fields."""
+    if kind in (Path, Path | None):
+        return folder / value
+    if is_dataclass(kind) and isinstance(kind, type):
+        return kind(**{name: _plain(one) for name, one in value.items()})
+    return _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def read_plan(path: Path) -> dict[str, Any]:
@@ -164,6 +204,9 @@ class Course(abc.ABC, Generic[Report]):
     ) -> None:
         """Trains until the plan's time is spent, and saves, also when it is interrupted.
 
+        A stop waits for the end of an update: one that was stopped goes on to the weights that
+        it would have had.
+
         Args:
             report: Called with the progress.
             report_every: Seconds between two reports.
@@ -175,12 +218,13 @@ class Course(abc.ABC, Generic[Report]):
         try:
             while not self.done:
                 flat = self.spent <= self._plan.flat
-                losses.append(self._update())
-                self.step += 1
-                now, before = time.monotonic(), now
-                self.seconds += min(now - before, LONGEST_UPDATE)
-                if flat and self.spent > self._plan.flat:
-                    self._save_state(self.folder / "flat.pt")
+                with held_back():
+                    losses.append(self._update())
+                    self.step += 1
+                    now, before = time.monotonic(), now
+                    self.seconds += min(now - before, LONGEST_UPDATE)
+                    if flat and self.spent > self._plan.flat:
+                        self._save_state(self.folder / "flat.pt")
                 if now - reported > report_every or self.done:
                     report(self.told(losses, now - reported))
                     reported, losses = now, []

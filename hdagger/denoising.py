@@ -11,9 +11,9 @@ References:
 import abc
 import itertools
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar, cast, runtime_checkable
+from typing import ClassVar, Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -21,14 +21,11 @@ from PIL import Image
 from rich.console import Console
 from torch import Tensor
 
-from .course import Course, read_plan
-from .errors import SettingError
+from .course import Course, Plan
 from .files import whole_file
 from .priors.classifier import NoisyClassifier
 from .priors.unet import TRAINED, OfPictures, UNetDenoiser, UNetShape
 from .tensors import Label, SampleNoise, Signal
-
-Chosen = TypeVar("Chosen", bound="DenoisingPlan")
 
 AT_THE_SIGNAL = {"stem", "head", "spread", "critic"}
 """Parts of a network that AdamW moves: what touches the signal, and a critic, which must not run
@@ -36,23 +33,12 @@ ahead of the generator that it teaches."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class DenoisingPlan:
-    """What a training TOML file says, whatever the signals are.
+class DenoisingPlan(Plan):
+    """What a training TOML file says of a U-Net, beyond :class:`.course.Plan`.
 
     Attributes:
-        hours: Time to train in all, over every resumption; the learning rate falls to 0 by then.
-        updates: Updates to train for instead, whose weights do not depend on the machine's speed;
-            0 to go by the time.
-        batch: Signals for each update.
-        rate: Learning rate of Muon, for the convolutions.
-        rate_rest: Learning rate of AdamW, for biases and what touches the signal.
-        flat: Share of the time at the full learning rate.
-        ema: Decay of the running mean of the weights, which is what is kept.
-        log_sigma_mean: Mean of ln sigma.
-        log_sigma_std: Standard deviation of ln sigma.
         coarse: Share of the signals whose ln sigma is uniform instead, from the level of the
             clean signals to the highest, where large structure is decided.
-        seed: Of the weights, the signals and the noise.
         bfloat16: Whether the network computes in bfloat16 while it learns (its weights stay in
             float32): twice as fast on a CPU with avx512_bf16.
         start: A smaller prior to begin from, which may have more channels; what the network has
@@ -60,53 +46,10 @@ class DenoisingPlan:
         unet: The shape of the network.
     """
 
-    example: ClassVar[str]
-    """A plan to start from."""
-
-    hours: float = 2.0
-    updates: int = 0
-    batch: int = 32
-    rate: float = 0.005
-    rate_rest: float = 0.001
-    flat: float = 0.3
-    ema: float = 0.995
-    log_sigma_mean: float = -1.4
-    log_sigma_std: float = 1.4
     coarse: float = 0.0
-    seed: int = 0
     bfloat16: bool = False
     start: Path | None = None
     unet: UNetShape = field(default_factory=UNetShape)
-
-    @classmethod
-    def read(cls: type[Chosen], path: Path) -> Chosen:
-        """Reads a TOML file; names of files and folders in it are relative to it.
-
-        Raises:
-            FileError: It is not TOML.
-            SettingError: It names something unknown, or misses what has no default.
-        """
-        table = read_plan(path)
-        kinds: dict[str, Any] = {entry.name: entry.type for entry in fields(cls)}
-        try:
-            shape = {name: _plain(value) for name, value in table.pop("unet", {}).items()}
-            said = {
-                name: path.parent / value
-                if kinds.get(name) in (Path, Path | None)
-                else _plain(value)
-                for name, value in table.items()
-            }
-            return cls(unet=UNetShape(**shape), **said)
-        except (KeyError, TypeError) as error:
-            known = ", ".join(kinds)
-            raise SettingError(
-                f"Wanted the settings {known}, but {path} has others or too few ({error}). "
-                f"Start from {cls.example}."
-            ) from error
-
-
-def _plain(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 @dataclass(frozen=True)

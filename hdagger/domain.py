@@ -25,7 +25,7 @@ from .operators.base import Operator
 from .priors.zoo import Card
 from .problem import Problem, check_noise
 from .registry import Registry
-from .report import Page, write_page
+from .report import Page, heat_map, nearly_largest, write_page
 from .samplers.base import Sampler
 from .samplers.projection import Projected, Projector
 from .samplers.walk import karras_levels
@@ -34,10 +34,20 @@ from .saved import RECIPE, REPORT, SAMPLES, SUMMARY, Saved
 from .solving import largest_gain
 from .tensors import SampleNoise
 
+GIVEN, MEAN, STD = "given.png", "mean.png", "std.png"
+"""What there is to look at of a restoration, beside pictures of its samples."""
+
+ROUNDING = 1e-6
+"""Share of the brightness below which deviations are rounding."""
+
 
 def as_drawn(x: Tensor) -> tuple[Tensor, dict[str, Any]]:
     """Samples that are signals of the domain already."""
     return x, {}
+
+
+def not_seen() -> None:
+    """There is nothing to look at before it is restored."""
 
 
 def not_finer(folder: Path, samples: PosteriorSamples) -> None:
@@ -53,7 +63,7 @@ class Job:
         write: Writes all that a restoration leaves into a folder, and returns the summary.
         notes: What was found out beyond what was said, a sentence each.
         show: Draws one signal, ``(*signal)``, to look at while it is restored.
-        given: A picture of what was given, upright; None where there is none to look at.
+        given: Draws what was given, upright, to look at; None where it is nothing to look at.
         write_finely: Writes the answer with more bits than the file had, to work on with.
     """
 
@@ -61,7 +71,7 @@ class Job:
     write: Callable[[Path, PosteriorSamples], dict[str, Any]]
     show: Callable[[Tensor], Image.Image]
     notes: Sequence[str] = ()
-    given: Image.Image | None = None
+    given: Callable[[], Image.Image | None] = not_seen
     write_finely: Callable[[Path, PosteriorSamples], None] = not_finer
 
 
@@ -137,6 +147,9 @@ class Domain(abc.ABC):
 
     truths_are: ClassVar[str] = "signals from files"
     """What :meth:`truths` gives, in words."""
+
+    scale: ClassVar[str] = ""
+    """How :meth:`drawn` shows a signal, such as "magnitude"; empty where that needs no word."""
 
     object_is: ClassVar[str] = ""
     """What :meth:`inside` tells from what is around it, such as "the head"; empty for none."""
@@ -377,6 +390,62 @@ DOMAINS: Registry[Domain] = Registry(
     },
 )
 """Name -> the domain."""
+
+
+@dataclass(frozen=True)
+class Before:
+    """What the answer is looked at beside: what one had without it, of the same frame.
+
+    Attributes:
+        name: What it is, in words.
+        x: As :meth:`Domain.drawn` takes it.
+    """
+
+    name: str
+    x: Tensor
+
+
+def write_pictures(
+    folder: Path,
+    samples: PosteriorSamples,
+    before: Before | None = None,
+    write: Callable[[Path, Tensor], None] | None = None,
+) -> dict[str, str]:
+    """Writes what anybody can look at, the page too.
+
+    *mean.png* is the answer and *samples/\\*.png* what else it may have been, *std.png* is where
+    several samples disagree, and *given.png* what was before, all of them on one scale.
+
+    Args:
+        folder: Where to.
+        samples: Signals of the domain that their provenance names.
+        before: What the answer is looked at beside; None for nothing.
+        write: Writes a signal; by default as :meth:`Domain.drawn` shows it.
+
+    Returns:
+        What the pictures show, for captions: ``scale`` of signals, ``spread`` of *std.png*, and
+        ``before``; without those that are not there.
+    """
+    domain, draws = DOMAINS[samples.provenance["domain"]], samples.draws
+    top = domain.brightness(samples.mean)
+
+    def write_drawn(path: Path, x: Tensor) -> None:
+        domain.drawn(x, top).save(path)
+
+    write, told = write or write_drawn, {"scale": domain.scale}
+    write(folder / MEAN, samples.mean)
+    (folder / "samples").mkdir()
+    for k, draw in enumerate(draws):
+        write(folder / "samples" / f"{k:03}.png", draw)
+    if len(draws) > 1:
+        spread = domain.spread(draws)
+        pale = max(nearly_largest(spread), ROUNDING * top)
+        heat_map(spread, pale).save(folder / STD)
+        told["spread"] = f"black 0, pale {domain.deviation(pale)}"
+    if before is not None:
+        write_drawn(folder / GIVEN, before.x)
+        told["before"] = before.name
+    return told
 
 
 def write_saved(saved: Saved, page_of: Callable[[Saved], Page]) -> None:

@@ -26,6 +26,9 @@ from .files import brief, whole_file
 PARTIAL = ".partial"
 """The folder of what is begun, on a disk."""
 
+ABSENT = FileNotFoundError, IsADirectoryError, NotADirectoryError
+"""What says that there is no such file."""
+
 
 class Output(abc.ABC):
     """A place for files and folders, by names with ``/`` between their parts."""
@@ -162,8 +165,14 @@ class Store(Output):
         if not names:
             return {}
         places = {self._at(name): name for name in names}
-        found = self._place[0].cat(list(places), on_error="omit")
-        return {places[place]: data.decode(errors="replace") for place, data in found.items()}
+        texts = {}
+        with self._asked() as files:
+            for place, data in files.cat(list(places), on_error="return").items():
+                if isinstance(data, bytes):
+                    texts[places[place]] = data.decode(errors="replace")
+                elif not isinstance(data, ABSENT):
+                    raise data
+        return texts
 
     @contextmanager
     def written(self, name: str) -> Iterator[Path]:
@@ -176,12 +185,13 @@ class Store(Output):
     def read(self, name: str) -> Iterator[Path]:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / Path(name).name
-            self._place[0].get_file(self._at(name), str(path))
+            with self._asked() as files:
+                files.get_file(self._at(name), str(path))
             yield path
 
     def remove(self, name: str) -> None:
-        with suppress(FileNotFoundError):
-            self._place[0].rm_file(self._at(name))
+        with self._asked() as files, suppress(*ABSENT):
+            files.rm_file(self._at(name))
 
     @contextmanager
     def begun(self, name: str) -> Iterator[Path]:
@@ -189,23 +199,34 @@ class Store(Output):
             yield Path(folder)
 
     def put(self, made: Path, name: str, last: str) -> None:
-        files = self._place[0]
         self.remove(f"{name}/{last}")
-        if files.exists(self._at(name)):
-            files.rm(self._at(name), recursive=True)
+        with self._asked() as files:
+            if files.exists(self._at(name)):
+                files.rm(self._at(name), recursive=True)
         paths = sorted(path for path in made.rglob("*") if path.is_file())
         for path in sorted(paths, key=lambda path: path == made / last):
             self._send(path, f"{name}/{path.relative_to(made).as_posix()}")
 
     def _send(self, path: Path, name: str) -> None:
-        files, place = self._place[0], self._at(name)
-        try:
+        place = self._at(name)
+        with self._asked() as files:
             files.makedirs(place.rpartition("/")[0], exist_ok=True)
             files.put_file(str(path), place)
-        except OSError as error:
+
+    @contextmanager
+    def _asked(self) -> Iterator[Any]:
+        """The file system; what it cannot do is told in a line.
+
+        Raises:
+            FileError: It cannot be reached, or does not let us.
+        """
+        files = self._place[0]
+        try:
+            yield files
+        except Exception as error:  # each kind of store raises errors of its own
             raise FileError(
-                f"Wanted an output that can be written, but {self.url[:200]} cannot be "
-                f"({brief(error)}). Look at its rights."
+                f"Wanted an output that can be read and written, but {self.url[:200]} cannot be "
+                f"({brief(error)}). Look at its address, key and rights."
             ) from error
 
 

@@ -156,6 +156,12 @@ def heat_map(values: Float[Tensor, "height width"], top: float) -> Image.Image:
     return image.convert("RGB")
 
 
+def nearly_largest(values: Tensor) -> float:
+    """The value that 99.5 % of them do not exceed, above 0: the top of a heat map."""
+    flat = values.flatten()
+    return max(float(flat.kthvalue(max(1, int(0.995 * len(flat)))).values), 1e-12)
+
+
 def residual_words(summary: Mapping[str, Any]) -> str:
     """What the residual, or the share of the data's numbers that was kept, says, in a sentence."""
     if "kept" in summary:

@@ -8,7 +8,8 @@ version of the protocol.
 
 import json
 import multiprocessing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ import torch
 from .errors import FileError
 from .files import whole_file
 from .progress import progress
+from .stopping import kept_from_children
 
 Row: TypeAlias = dict[str, Any]
 Key = TypeVar("Key", bound=tuple[Any, ...])
@@ -70,20 +72,43 @@ def run_trials(
     return sorted((row for row in rows if of(row) in place), key=lambda row: place[of(row)])
 
 
+def table_lines(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Cells as the lines of a table in Markdown.
+
+    Example:
+        >>> table_lines(["method", "CRPS"], [["ddrm", "0.05"]])
+        ['| method | CRPS |', '|---|---|', '| ddrm | 0.05 |']
+    """
+    first, *others = (f"| {' | '.join(cells)} |" for cells in (head, *rows))
+    return [first, "|---" * len(head) + "|", *others]
+
+
 @contextmanager
 def pool(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
     """A map over argument tuples, in order, on so many processes of one thread each; 1 stays in
-    this one."""
+    this one. Where it is left by an error or a stop, the processes end at once."""
     if workers == 1:
         yield lambda work, jobs: (work(*job) for job in jobs)
         return
+    others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(
         workers,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=torch.set_num_threads,
         initargs=(1,),
-    ) as pool:
-        yield lambda work, jobs: pool.map(work, *zip(*jobs, strict=True))
+    ) as executor:
+
+        def each(work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
+            with kept_from_children():
+                begun = deque(executor.submit(work, *job) for job in jobs)
+            return (begun.popleft().result() for _ in range(len(begun)))
+
+        try:
+            yield each
+        except BaseException:
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
+            raise
 
 
 def _read(file: Path | None) -> list[Row]:

@@ -67,6 +67,20 @@ BATCH_MUTATIONS = (
         "test_batch.py -k asked_for_before",
     ),
     Mutation(
+        "outputs: a store that cannot be reached is taken for an empty one",
+        "outputs.py",
+        "                    raise data\n",
+        "                    pass\n",
+        "test_batch.py -k cannot_be_reached",
+    ),
+    Mutation(
+        "outputs: what a store raises is no line",
+        "outputs.py",
+        "        except Exception as error:  # each kind of store raises errors of its own\n",
+        "        except OSError as error:\n",
+        "test_batch.py -k may_refuse",
+    ),
+    Mutation(
         "outputs: an item is said to be done before it is",
         "outputs.py",
         "key=lambda path: path == made / last",

@@ -217,6 +217,101 @@ def test_a_store_that_nobody_knows_is_a_line(inputs, out, run):
     assert not Path(out.partition("/")[0]).exists()
 
 
+def test_a_store_that_cannot_be_reached_is_a_line_before_any_work(inputs, run, monkeypatch):
+    """Whatever a kind of store raises, be it no OSError."""
+
+    class Closed(fsspec.get_filesystem_class("memory")):
+        protocol = "closed"
+
+        def cat_file(self, *_, **__):
+            raise RuntimeError("no way\nin")
+
+    fsspec.register_implementation("closed", Closed, clobber=True)
+    monkeypatch.setattr("hdagger.batch._here", lambda *_: pytest.fail("it works"))
+    code, out, error = run("batch", inputs, "-o", "closed://bucket/x", "--json")
+    assert (code, out) == (2, "")
+    assert error == (
+        "hdagger: Wanted an output that can be read and written, but closed://bucket/x cannot be "
+        "(no way). Look at its address, key and rights.\n"
+    )
+
+
+def test_a_store_may_refuse_what_is_written(tmp_path, monkeypatch):
+    store = Store("memory://refused")
+    files = type(fsspec.filesystem("memory"))
+
+    def refuses(*_, **__):
+        raise RuntimeError("no right")
+
+    for name in ("put_file", "exists", "rm_file", "get_file"):
+        monkeypatch.setattr(files, name, refuses)
+    (tmp_path / "item.json").write_text("{}")
+    for ask in (
+        lambda: store.put(tmp_path, "a", last="item.json"),
+        lambda: store.remove("a"),
+        lambda: store.read("a").__enter__(),
+        lambda: store._send(tmp_path / "item.json", "a"),
+    ):
+        with pytest.raises(FileError, match=r"memory://refused cannot be \(no right\)"):
+            ask()
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """The address of a bucket of S3, served by moto on this machine."""
+    pytest.importorskip("s3fs")
+    moto = pytest.importorskip("moto.server")
+    server = moto.ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    fsspec.filesystem("s3", skip_instance_cache=True).mkdir("bucket")
+    yield "s3://bucket/restored"
+    server.stop()
+
+
+@pytest.mark.slow
+def test_a_bucket_of_s3_holds_what_a_folder_would_though_it_is_killed(
+    inputs, plan, tmp_path, bucket
+):
+    for k in range(3, 12):
+        picture(inputs / f"{k}.png", k)
+    run_batch(items_of([str(inputs)]), plan)
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(plan.recipe.to_toml() + "[damage]\nsigma_y = 0.1\n")
+    command = [sys.executable, "-m", "hdagger", "batch", str(inputs), "-o", bucket, "--json"]
+    command += ["--recipe", str(recipe)]
+    files, place = fsspec.filesystem("s3", use_listings_cache=False), bucket.removeprefix("s3://")
+    done = lambda: [name for name in files.find(place) if name.endswith("/item.json")]
+    moment = random.Random(0)
+    for _ in range(5):
+        before, until = len(done()), time.monotonic() + 240
+        with subprocess.Popen(command, stdout=-1, stderr=-1) as program:
+            while len(done()) == before and program.poll() is None and time.monotonic() < until:
+                time.sleep(0.05)
+            time.sleep(moment.uniform(0, 0.4))
+            program.kill()
+        for name in done():
+            left = {path.rpartition("/")[2] for path in files.find(name.rpartition("/")[0])}
+            assert left >= {"report.html", "samples.npz", "summary.json"}, "half-written"
+    finished = len(done())
+    assert 5 <= finished < 14
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    told = json.loads(ended.stdout)
+    assert (ended.returncode, told["done"], told["failed"]) == (1, 14, 1)
+    assert told["new"] <= 14 - finished + 1, "what is done is not done again"
+    files.get(place, str(tmp_path / "fetched"), recursive=True)
+    assert same(draws(plan.out.folder), draws(tmp_path / "fetched"))
+    names = lambda folder: {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+    assert names(tmp_path / "fetched") == names(plan.out.folder) - {".hdagger.json"}
+
+
 def test_parts_share_an_output(inputs, plan):
     items = items_of([str(inputs)])
     parts = [shard_of(items, f"{k}/3") for k in (1, 2, 3)]

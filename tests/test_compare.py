@@ -13,12 +13,13 @@ from pages import images_in
 from PIL import Image
 
 from hdagger.comparison import Comparison
-from hdagger.domain import DOMAINS
+from hdagger.domain import DOMAINS, Before, write_pictures
 from hdagger.domains.ct.domain import CT
 from hdagger.domains.motion.files import write_motion
 from hdagger.domains.motion.windows import SHAPE, to_motions, to_signal
 from hdagger.domains.pictures.writing import to_image
 from hdagger.errors import FileError, SettingError
+from hdagger.report import heat_map, nearly_largest
 from hdagger.samples import PosteriorSamples
 from hdagger.scores import fair_crps
 
@@ -217,6 +218,48 @@ def test_every_domain_is_compared(tmp_path, monkeypatch, run, name):
     page = Path("out/report.html").read_text()
     assert len(images_in(page)) >= 5
     assert page.count("<img") == 3 + 3 + 2 + 3 + 3
+
+
+@pytest.mark.parametrize("name", [name for name in SIGNALS if name != "motion"])
+def test_every_domain_writes_pictures_of_its_answer(tmp_path, name):
+    """On one scale, that of the mean, and with what was before if that is known."""
+    x, domain = SIGNALS[name], DOMAINS[name]
+    samples = PosteriorSamples(noisy(0.05, 3, x=x), told(domain=name))
+    shown = write_pictures(tmp_path, samples, Before("blurred", x / 2))
+    top = domain.brightness(samples.mean)
+    drawn = {
+        "given.png": x / 2,
+        "mean.png": samples.mean,
+        **{f"samples/{k:03}.png": draw for k, draw in enumerate(samples.draws)},
+    }
+    for file, signal in drawn.items():
+        wanted = np.asarray(domain.drawn(signal, top))
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / file)), wanted)
+    spread = domain.spread(samples.draws)
+    pale = nearly_largest(spread)
+    heat = np.asarray(Image.open(tmp_path / "std.png"))
+    np.testing.assert_array_equal(heat, np.asarray(heat_map(spread, pale)))
+    assert shown == {
+        "scale": domain.scale,
+        "spread": f"black 0, pale {domain.deviation(pale)}",
+        "before": "blurred",
+    }
+    files = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.png")}
+    assert files == {*drawn, "std.png"}
+    alone = PosteriorSamples(x[None], told(domain=name))
+    (tmp_path / "one").mkdir()
+    assert write_pictures(tmp_path / "one", alone) == {"scale": domain.scale}
+    assert not list((tmp_path / "one").glob("[sg]*.png"))
+
+
+def test_slices_are_shown_in_the_window_that_is_told(tmp_path):
+    """-160 HU is black and 240 white."""
+    hu = torch.tensor([-1000.0, -160, 80, 240, 2000]).expand(2, 1, 1, 5)
+    shown = write_pictures(tmp_path, PosteriorSamples(hu / 1000, told(domain="ct")))
+    assert shown["scale"] == "soft tissue, -160 to 240 HU"
+    gray = np.asarray(Image.open(tmp_path / "mean.png"))[0]
+    assert gray.tolist() == [0, 0, 153, 255, 255]
+    assert np.asarray(Image.open(tmp_path / "std.png")).max() < 5, "they do not differ"
 
 
 def test_all_domains_are_here():

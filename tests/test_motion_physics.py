@@ -37,7 +37,7 @@ from hdagger.domains.motion.simulator import (
     simulator,
 )
 from hdagger.domains.motion.windows import SHAPE, central_order, to_motions, to_signal
-from hdagger.errors import HDaggerError, OperatorAbilityError, ShapeError
+from hdagger.errors import HDaggerError, OperatorAbilityError, SettingError, ShapeError
 from hdagger.measurement import Measurement
 from hdagger.operators import checks
 from hdagger.priors import zoo
@@ -419,14 +419,25 @@ def test_other_signals_and_other_priors_are_refused(prior, walk):
         MOTION.operator("none", (3, 8, 8), {})
 
 
+def test_a_plan_of_motions_is_read_as_others_are(tmp_path):
+    path = tmp_path / "plan.toml"
+    path.write_text('clips = "a"\nheld_out = "../b"\nupdates = 3\n[network]\nlayers = 1')
+    plan = MotionPlan.read(path)
+    assert (plan.clips, plan.held_out) == (tmp_path / "a", tmp_path / "../b")
+    assert (plan.updates, plan.rate, plan.network) == (3, 0.02, NetworkShape(layers=1))
+    for text in ('clips = "a"', 'clips = "a"\nheld_out = "b"\ncoarse = 0.1'):
+        path.write_text(text)
+        with pytest.raises(SettingError, match=r"Start from training/motion\.toml"):
+            MotionPlan.read(path)
+
+
 def test_a_motion_prior_trains_stops_and_goes_on(tmp_path):
     clips = tmp_path / "clips/walk"
     clips.mkdir(parents=True)
     write_motion(clips / "a.npz", stepping(90))
     shape = NetworkShape(width=16, layers=1, heads=2)
-    plan = MotionPlan(
-        tmp_path / "clips", tmp_path / "clips", hours=1 / 3600, batch=4, network=shape
-    )
+    settings = {"hours": 1 / 3600, "batch": 4, "network": shape}
+    plan = MotionPlan(clips=tmp_path / "clips", held_out=tmp_path / "clips", **settings)
     first = MotionTraining(plan, tmp_path / "run")
     reports = []
     first.run(reports.append)

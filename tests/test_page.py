@@ -5,6 +5,7 @@ Screenshots go to the folder that ``HDAGGER_SCREENSHOTS`` names, else to pytest'
 
 import io
 import os
+import re
 import shutil
 import threading
 import time
@@ -170,6 +171,11 @@ def test_from_the_example_to_its_restoration(visit, shot, viewport, scheme):
         "Answer", "How sure", "Sample 1", "Sample 2",
     ]  # fmt: skip
     assert page.locator("#answer").inner_text().startswith("The answer is the mean of 2 samples")
+    said = page.locator("#caption")
+    assert said.inner_text() == "Given at the left, answer at the right"
+    page.get_by_role("button", name="How sure", exact=True).click()
+    assert "where samples disagree at the right; black 0, pale" in said.inner_text()
+    page.get_by_role("button", name="Answer", exact=True).click()
     shot(page, f"{name}-done")
     sideways = page.evaluate("document.documentElement.scrollWidth - innerWidth")
     assert sideways <= 0, "nothing is beyond the right edge"
@@ -268,6 +274,86 @@ def test_it_grows_and_is_cancelled(visit, shot, app):
     (running,) = [task for task in list(app.state.queue._tasks.values()) if task.total > 50_000]
     assert running.state == "cancelled"
     assert running.done < running.total / 2
+
+
+def scan(folder):
+    """k-space of a disc in the layout of fastMRI, half of its lines, and the maps of 4 coils."""
+    h5py = pytest.importorskip("h5py")
+    from hdagger.domains.mri.coils import birdcage
+    from hdagger.domains.mri.kspace import to_kspace
+
+    side, rng = 32, np.random.default_rng(0)
+    near = torch.linspace(-1, 1, side)
+    disc = (near[:, None].square() + near.square() < 0.5).to(torch.complex128)
+    maps = birdcage(4, side, side)
+    noise = torch.from_numpy(rng.normal(0, 0.02, (2, 4, side, side)))
+    kspace = to_kspace(maps * disc) + torch.complex(*noise)
+    mask = np.zeros(side, dtype=bool)
+    mask[::3] = mask[12:20] = True
+    with h5py.File(folder / "kspace.h5", "w") as file:
+        file["kspace"] = (kspace.numpy() * mask)[None].astype(np.complex64)
+        file["mask"] = mask
+    np.save(folder / "maps.npy", maps.numpy())
+    return folder / "kspace.h5", {"maps": folder / "maps.npy"}, "sigma=0.02"
+
+
+def sinogram(folder):
+    from hdagger.domains.ct.pages import write_simulation
+    from hdagger.domains.ct.simulation import Plan, simulate_phantom
+
+    write_simulation(folder, simulate_phantom(Plan(12, 180.0, 1e4, 32, 0)))
+    return folder / "sinogram.npz", {}, "pixels=32"
+
+
+def lensed(folder):
+    pytest.importorskip("astropy")
+    from hdagger.domains.lensing.pages import write_simulation
+    from hdagger.domains.lensing.simulation import scene
+
+    write_simulation(folder, *scene(None, None, 24, 0.15, 0.3, 25.0, 0))
+    besides = {name: folder / file for name, file in
+               (("lens", "lens.toml"), ("noise", "noise.fits"), ("psf", "psf.fits"))}  # fmt: skip
+    return folder / "image.fits", besides, "pixels=16"
+
+
+@pytest.mark.parametrize(
+    ("made", "kind", "before", "scale"),
+    [
+        (scan, "mri", "The measured part of k-space alone", "magnitude"),
+        (sinogram, "ct", "Filtered back projection", "soft tissue, -160 to 240 HU"),
+        (lensed, "lensing", "", "brightness by an arcsinh"),
+    ],
+)
+def test_scans_and_lenses_are_restored_and_their_answer_is_seen(
+    visit, shot, tmp_path, made, kind, before, scale
+):
+    page = visit()
+    file, besides, options = made(tmp_path)
+    page.set_input_files("#file", file)
+    view(page, "edit")
+    assert page.locator("#kind").input_value() == kind
+    shot(page, f"{kind}-loaded")
+    for name, path in besides.items():
+        page.set_input_files(f"#beside input[name={name}]", path)
+    chosen(page)
+    page.fill("#words", options)
+    page.click("#restore")
+    view(page, "done")
+    titles = page.locator("#gallery button").all_inner_texts()
+    assert titles[-4:] == ["Answer", "How sure", "Sample 1", "Sample 2"]
+    page.get_by_role("button", name="Answer", exact=True).click()
+    caption = page.locator("#caption")
+    assert caption.inner_text().startswith(before or "Answer")
+    assert caption.inner_text().endswith(f"nswer{' at the right' if before else ''}; {scale}")
+    assert page.locator("#cut").is_visible() == page.locator("#given").is_visible() == bool(before)
+    answer = pixels(saved(page, "Answer, PNG"))
+    width = page.locator("#shown").evaluate("it => it.decode().then(() => it.naturalWidth)")
+    assert answer.shape[:2] == (width, width) == ((16, 16) if kind == "lensing" else (32, 32))
+    assert answer.min() < 50
+    assert answer.max() > 200
+    shot(page, f"{kind}-done")
+    page.get_by_role("button", name="How sure", exact=True).click()
+    assert re.search("here samples disagree.*; black 0, pale", caption.inner_text())
 
 
 def test_two_people_at_once_see_their_own(visit, app):

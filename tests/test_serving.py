@@ -31,6 +31,7 @@ pytest.importorskip("httpx2")
 from fastapi.testclient import TestClient
 
 from hdagger.serving.api import application
+from hdagger.serving.refusals import GOOD
 
 HERE = "http://127.0.0.1:7860"
 LIMITS = Limits(bytes=2_000_000, pixels=10_000, samples=16, seconds=100)
@@ -310,7 +311,7 @@ def test_what_goes_wrong_later_is_told(serve):
         ({}, {"method": "magic"}, "Wanted a method, one of"),
         ({}, {"domain": "music"}, "Wanted a domain, one of"),
         ({}, {"domain": "motion"}, "a domain whose files can be listed"),
-        ({}, {"samples": 0}, "Wanted another samples"),
+        ({}, {"samples": 0}, "Wanted samples of 1 or more, but got '0'. Try -F samples=8."),
         ({}, {"damage": [1]}, "a damage as a JSON object"),
         ({}, {"damage": {"upscale": "4"}}, "another kind of value for upscale"),
         ({}, {"damage": {"weather": 1}}, "a damage said by mask"),
@@ -322,6 +323,60 @@ def test_what_cannot_be_is_refused_in_a_line(serve, limits, said, line):
     assert answer.status_code == 422, answer.text
     assert line in answer.json()["error"]
     assert not list(client.app.state.queue.root.glob("*"))
+
+
+A_FILE = ("a.png", png())
+
+
+@pytest.mark.parametrize(
+    ("files", "said", "line"),
+    [
+        ({}, {"samples": 2}, "Wanted a field file, but got none. Try -F file=@photo.png."),
+        ({}, {"file": "a"}, "Wanted a file for file, but got 'a'. Try -F file=@photo.png."),
+        ({"file": A_FILE}, {"mask": "m"}, "Wanted a file for mask, but got 'm'."),
+        ({"file": A_FILE}, {"beside": "k"}, "Wanted a file for beside, but got 'k'."),
+        ({"file": A_FILE, "damage": A_FILE}, {}, "Wanted a text for damage, but got a file."),
+        ({"file": A_FILE}, {"steps": "few"}, "Wanted a whole number for steps, but got 'few'."),
+        ({"file": A_FILE}, {"steps": 2.5}, "Wanted a whole number for steps, but got '2.5'."),
+        ({"file": A_FILE}, {"seed": "9" * 5000}, f"number for seed, but got '{'9' * 40}'."),
+        ({"file": A_FILE}, {"seed": 2**63}, f"Wanted a seed below {2**63}, but got"),
+        ({"file": A_FILE}, {"prior": "x" * 101}, "Wanted a prior of at most 100 letters, but"),
+    ],
+)
+def test_a_form_that_does_not_fit_is_told_in_the_command_lines_sentence(serve, files, said, line):
+    answer = serve().post("/api/jobs", files=files, data=said)
+    assert answer.status_code == 422
+    told = answer.json()["error"]
+    assert line in told
+    assert re.fullmatch(r"Wanted .*, but got .*\. Try -F .*\.", told)
+
+
+def test_every_field_of_a_form_has_an_example(serve):
+    schemas = serve().get("/api/openapi.json").json()["components"]["schemas"]
+    forms = [schema for name, schema in schemas.items() if name.startswith("Body_")]
+    assert {name for form in forms for name in form["properties"]} == set(GOOD)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "content", "kind", "status", "line"),
+    [
+        ("POST", "/api/jobs", b"x", "multipart/form-data", 400, "Wanted a form of fields"),
+        ("POST", "/api/jobs", b"x", "multipart/form-data; boundary=b", 400, "Wanted a form of"),
+        ("POST", "/api/jobs", b"{", "application/json", 422, "Wanted a field file, but got none"),
+        ("GET", "/api/{detail}", b"", "text/plain", 404, "is here, but '/api/{detail}' is not"),
+        ("GET", "/none", b"", "text/plain", 404, "is here, but '/none' is not"),
+        ("PUT", "/api/jobs", b"", "text/plain", 405, "another method for '/api/jobs', but got P"),
+    ],
+)
+def test_what_is_no_request_of_ours_is_told_in_a_line(
+    serve, method, path, content, kind, status, line
+):
+    headers = {"content-type": kind}
+    answer = serve().request(method, path, content=content, headers=headers)
+    assert answer.status_code == status
+    told = answer.json()["error"]
+    assert line in told
+    assert "Try" in told
 
 
 def test_steps_that_a_method_takes_by_itself_are_limited_too(serve):
@@ -511,7 +566,7 @@ def test_a_hundred_hostile_uploads(serve, tmp_path):
             assert answer.status_code < 500, (name, said, answer.text)
             if answer.status_code >= 400:
                 line = answer.json()["error"]
-                assert line.startswith("Wanted") or "needs" in line or "form" in line, line
+                assert line.startswith("Wanted") or "needs" in line, line
                 assert str(tmp_path) not in line, line
             elif "id" in answer.json():
                 ids.append(answer.json()["id"])
@@ -598,13 +653,22 @@ def test_other_domains_are_served(serve, run, tmp_path):
         ".hdf5",
         ".npz",
     ]
-    told = client.post("/api/look", files={"file": ("s.npz", sinogram)}, data={"domain": "ct"})
-    assert told.json()["wanted"] == ""
+    for named in ({}, {"domain": "ct"}):
+        told = client.post("/api/look", files={"file": ("s.NPZ", sinogram)}, data=named).json()
+        assert (told["domain"], told["wanted"], told["width"]) == ("ct", "", 128)
+    said = {"domain": "pictures"}
+    answer = client.post("/api/look", files={"file": ("s.npz", sinogram)}, data=said)
+    assert answer.status_code == 422
     said = {"domain": "ct", "damage": {"pixels": 16}, "method": "auto", "steps": 2}
     id = submitted(client, sinogram, "s.npz", **said)
     status = until(client, id, "done")
     assert "no medical device" in status["words"][-1]
-    assert "report.html" in made(client, id)
+    files = made(client, id)
+    assert "report.html" in files
+    names = ("given.png", "mean.png", "std.png", "samples/000.png", "samples/001.png")
+    for name in names:
+        assert Image.open(io.BytesIO(files[name].content)).size == (16, 16)
+    assert status["summary"]["shown"]["before"] == "filtered back projection"
     assert is_loopback("localhost")
 
 

@@ -44,7 +44,7 @@ from ..samplers.walk import karras_levels
 from ..settings import settings_text
 from ..solving import solve
 from ..tensors import Signal
-from ..trials import Row, generator_for, run_trials
+from ..trials import Row, generator_for, run_trials, table_lines
 
 PROTOCOL = "field 2"
 """Changes when rows are no longer to be compared with those of before."""
@@ -206,11 +206,10 @@ def markdown(rows: Sequence[Row]) -> str:
     lines: list[str] = []
     columns = ("mean_error", "variance_ratio", "chi2_dof", "coverage_90")
     for task in dict.fromkeys(row["task"] for row in rows):
-        lines += [f"### {task}", "", "| method | NFE | " + " | ".join(columns) + " | seconds |"]
-        lines += ["|---" * 7 + "|"]
+        cells = []
         for row in sorted((r for r in rows if r["task"] == task), key=lambda r: -r["nfe"]):
             numbers = [f"{row[c]:.3f}" if row[c] < 1e3 else "diverged" for c in columns]
-            shown = [row["method"], str(row["nfe"]), *numbers, f"{row['seconds']:.1f}"]
-            lines += ["| " + " | ".join(shown) + " |"]
-        lines += [""]
+            cells.append([row["method"], str(row["nfe"]), *numbers, f"{row['seconds']:.1f}"])
+        head = ["method", "NFE", *columns, "seconds"]
+        lines += [f"### {task}", "", *table_lines(head, cells), ""]
     return "\n".join(lines)

@@ -42,7 +42,7 @@ from ..samplers.walk import karras_levels
 from ..settings import settings_text
 from ..solving import solve
 from ..tensors import Level, Signal
-from ..trials import Row, generator_for, run_trials
+from ..trials import Row, generator_for, run_trials, table_lines
 
 PROTOCOL = "mixture 2"
 """Changes when rows are no longer to be compared with those of before."""
@@ -285,9 +285,7 @@ def markdown(rows: Sequence[Row]) -> str:
         floor = {
             (row["dim"], row["observed"]): row["w1"] for row in chosen if row["method"] == "floor"
         }
-        lines += [f"### {steps} steps", ""]
-        lines += ["| method | " + " | ".join(f"d={d}, m={m}" for d, m in cells) + " |"]
-        lines += ["|---" * (len(cells) + 1) + "|"]
+        table = []
         for method in dict.fromkeys(row["method"] for row in chosen):
             shown = {
                 (row["dim"], row["observed"]): f"{row['w1']:.2f} ± {row['w1_se']:.2f} "
@@ -296,6 +294,7 @@ def markdown(rows: Sequence[Row]) -> str:
                 for row in chosen
                 if row["method"] == method
             }
-            lines += [f"| {method} | " + " | ".join(shown.get(cell, "") for cell in cells) + " |"]
-        lines += [""]
+            table.append([method, *(shown.get(cell, "") for cell in cells)])
+        head = ["method", *(f"d={d}, m={m}" for d, m in cells)]
+        lines += [f"### {steps} steps", "", *table_lines(head, table), ""]
     return "\n".join(lines)

@@ -27,7 +27,7 @@ from ..samplers.ddrm import DDRM
 from ..samplers.guidance import ReconstructionGuidance
 from ..samplers.pigdm import PiGDM
 from ..settings import settings_text
-from ..trials import Row, generator_for, run_trials
+from ..trials import Row, generator_for, run_trials, table_lines
 from .field import MEASUREMENTS, SAMPLES, SHAPE, Case, draw
 
 PROTOCOL = "sweeps 2"
@@ -130,8 +130,8 @@ def run(
 def markdown(rows: Sequence[Row]) -> str:
     """One table: operators down."""
     columns = ("mean_error", "variance_ratio", "chi2_dof", "coverage_90")
-    lines = ["| H | method | " + " | ".join(columns) + " |", "|---" * (2 + len(columns)) + "|"]
-    for row in rows:
-        numbers = " | ".join(f"{row[column]:.3f}" for column in columns)
-        lines += [f"| {row['value']:g} | {row['method']} | {numbers} |"]
-    return "\n".join(lines)
+    cells = [
+        [f"{row['value']:g}", row["method"], *(f"{row[column]:.3f}" for column in columns)]
+        for row in rows
+    ]
+    return "\n".join(table_lines(["H", "method", *columns], cells))

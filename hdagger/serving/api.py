@@ -9,7 +9,7 @@ import json
 import re
 import shutil
 import zipfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
@@ -17,9 +17,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Annotated, Any, TypeAlias
 
-from fastapi import APIRouter, FastAPI, File, Form, Request, Response, Security
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi import APIRouter, FastAPI, File, Form, Response, Security
+from fastapi.responses import FileResponse
 from fastapi.security import HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from pydantic import InstanceOf, WithJsonSchema
@@ -34,8 +33,9 @@ from ..recipe import CHOSEN, Recipe
 from ..samplers import METHODS
 from .answers import Choices, Error, Kind, Look, Made, PriorCard, Status
 from .guard import Guard
-from .jobs import Folder, Full, Queue, Task
+from .jobs import Folder, Queue, Task
 from .limits import Limits
+from .refusals import tell_refusals
 
 PAGE = Path(__file__).with_name("page")
 Upload: TypeAlias = Annotated[
@@ -96,10 +96,7 @@ def application(
     security = [Security(HTTPBearer(auto_error=False))] if token else []
     app.include_router(routes(queue, limits, prior), prefix="/api", dependencies=security)
     app.mount("/", StaticFiles(directory=PAGE, html=True))
-    app.add_exception_handler(HDaggerError, lambda _, error: _line(422, str(error)))
-    app.add_exception_handler(Full, lambda _, error: _line(429, _full(limits)))
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(RequestValidationError, _invalid)
+    tell_refusals(app, limits)
     app.add_middleware(Guard, limits=limits, token=token, only_here=only_here)
     return app
 
@@ -143,17 +140,23 @@ def routes(queue: Queue, limits: Limits, prior: str | None) -> APIRouter:
 
     @api.post("/look", responses=refused(400, 413, 422))
     def look(
-        file: Annotated[Upload, File()], domain: Annotated[str, Form(max_length=100)] = "pictures"
+        file: Annotated[Upload, File()],
+        domain: Annotated[
+            str,
+            Form(
+                max_length=100,
+                description="Its kind; by default the first of those whose files end so that "
+                "can read it.",
+            ),
+        ] = "",
     ) -> Look:
         """What a file tells by itself, before anything is asked for."""
-        kind = _kind(domain)
+        kinds = [_kind(domain)] if domain else _kinds_of(_sent_name(file))
         folder = Folder(queue.root)
         try:
             source = _saved(file, folder.given)
-            with reading, _told(folder):
-                _check_extent(kind, source, limits)
-                job, wanted = kind.look(source)
-                return _look(source.name, kind, job, folder.hidden(wanted))
+            with reading:
+                return _first_look(kinds, source, folder, limits)
         finally:
             folder.remove()
 
@@ -265,6 +268,12 @@ def _kind(name: str) -> Domain:
     return DOMAINS[name]
 
 
+def _kinds_of(name: str) -> list[Domain]:
+    """The kinds of files that end so; pictures, if there are none."""
+    kinds = [DOMAINS[kind] for kind in DOMAINS]
+    return [kind for kind in kinds if name.lower().endswith(kind.suffixes)] or kinds[:1]
+
+
 def _object(text: str) -> dict[str, Any]:
     """The object that a text of JSON is.
 
@@ -347,12 +356,31 @@ def _check_extent(kind: Domain, source: Path, limits: Limits) -> None:
     limits.check("pixels", kind.pixels_in(source) or 0)
 
 
+def _first_look(kinds: Sequence[Domain], source: Path, folder: Folder, limits: Limits) -> Look:
+    """What the first of these kinds that can read a file tells of it.
+
+    Raises:
+        HDaggerError: None can; it is what the first one says.
+    """
+    errors: list[HDaggerError] = []
+    for kind in kinds:
+        try:
+            with _told(folder):
+                _check_extent(kind, source, limits)
+                job, wanted = kind.look(source)
+                return _look(source.name, kind, job, folder.hidden(wanted))
+        except HDaggerError as error:
+            errors.append(error)
+    raise errors[0]
+
+
 def _look(name: str, kind: Domain, job: Job | None, wanted: str) -> Look:
     picture, size = "", (0, 0)
-    if job is not None and job.given is not None:
+    given = None if job is None else job.given()
+    if given is not None:
         png = io.BytesIO()
-        job.given.save(png, "PNG")
-        picture, size = base64.b64encode(png.getvalue()).decode(), job.given.size
+        given.save(png, "PNG")
+        picture, size = base64.b64encode(png.getvalue()).decode(), given.size
     return Look(
         name=name,
         domain=kind.name,
@@ -373,23 +401,3 @@ def _png(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def _any(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {200: {"content": {"application/octet-stream": {}}}, **refused(*statuses)}
-
-
-def _line(status: int, line: str) -> JSONResponse:
-    return JSONResponse({"error": line}, status)
-
-
-def _full(limits: Limits) -> str:
-    return f"Wanted a place in the queue, but {limits.queued} jobs wait already. Try again later."
-
-
-async def _http(request: Request, error: Any) -> Response:
-    response = _line(error.status_code, str(error.detail))
-    response.headers.update(error.headers or {})
-    return response
-
-
-async def _invalid(request: Request, error: Any) -> Response:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"][1:]) or "request"
-    return _line(422, f"Wanted another {where}, but got one of which: {first['msg']}.")

@@ -23,6 +23,7 @@ from ...errors import HDaggerError, SettingError
 from ...files import whole_file
 from ...recipe import Recipe
 from ...restoration import Prior
+from ...stopping import held_back
 from ...trials import Row, pool
 from . import models
 from .contenders import Case, Contender, contender
@@ -203,9 +204,9 @@ def make(plan: Plan, source: Source, task: str, method: str) -> None:
     else:
         row |= {"scores": scores, "calls": drawn.provenance["nfe"]}
         row |= {"seconds": cost["seconds"] / len(drawn.draws), "peak_mb": cost["peak_mb"]}
-        with whole_file(plan.picture(source, task, method)) as partial:
+        with held_back(), whole_file(plan.picture(source, task, method)) as partial:
             to_image(drawn.draws[0]).save(partial)
-    with whole_file(_with(place, ".json")) as partial:
+    with held_back(), whole_file(_with(place, ".json")) as partial:
         partial.write_text(json.dumps(row, indent=1) + "\n")
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...domains.pictures.files import read_picture
 from ...files import whole_folder
-from ...trials import Row
+from ...trials import Row, table_lines
 from ..figures import axes_in
 from . import models
 from .published import PUBLISHED_FIGURES
@@ -178,13 +178,13 @@ def markdown(plan: Plan, rows: Sequence[Row], cells: Cells, features: str = "") 
         lines.append(f"KID by the features of {features}, of one sample a picture.{more}")
     for task in plan.tasks:
         lines += ["", f"## {TASKS[task].title}", "", f"`{task}`: {said(task)}", ""]
-        lines += [f"| method | {' | '.join(COLUMNS[name][0] for name in names)} |"]
-        lines += ["|---" * (len(names) + 1) + "|"]
+        table = []
         for method in plan.methods:
             cell = cells.get((task, method))
             inner = ["cannot"] if cell is None else [shown(name, cell) for name in names]
             inner += [""] * (len(names) - len(inner))
-            lines.append(f"| {plan.contender(method).name} | {' | '.join(inner)} |")
+            table.append([plan.contender(method).name, *inner])
+        lines += table_lines(["method", *(COLUMNS[name][0] for name in names)], table)
         lines += _refusals(plan, [r for r in rows if r["task"] == task and "refused" in r])
         lines += _published(task)
     lines += ["", "## What the training cost", ""]

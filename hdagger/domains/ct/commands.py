@@ -70,7 +70,8 @@ def restore(
     """Restore slices from a sinogram: draw samples of what they may be.
 
     The folder gets *report.html*, *mean* and *std* in HU (NIfTI where the place is known, else
-    .npy), *samples.npz* in HU, *summary.json*, *recipe.toml* and *measurement.npz*.
+    .npy), pictures of them, *samples.npz* in HU, *summary.json*, *recipe.toml* and
+    *measurement.npz*.
 
     This is research software and no medical device.
 

@@ -23,7 +23,7 @@ from ...saved import Saved
 from .bodies import Bodies
 from .job import job_of
 from .judgement import body, psnr
-from .pages import page_of, windowed
+from .pages import WINDOWS, page_of, window_words, windowed
 from .projector import Projector
 from .reading import read_slices
 from .scan import Scan
@@ -43,6 +43,7 @@ class Tomography(Domain):
     prior = "chest"
     suffixes = (*HDF5, ".npz")
     truths_are = "slices"
+    scale = window_words("soft tissue")
     object_is = "the body"
 
     def operator(
@@ -113,8 +114,8 @@ class Tomography(Domain):
         return read_slices(path, shape)
 
     def drawn(self, x: Tensor, top: float) -> Image.Image:
-        """The middle slice, from air to hard bone."""
-        return windowed(x[len(x) // 2], -1.0, 1.0)
+        """The middle slice, in the window of soft tissue."""
+        return windowed(x[len(x) // 2], *WINDOWS["soft tissue"])
 
     def spread(self, draws: Tensor) -> Tensor:
         return draws[:, draws.shape[1] // 2].std(0)

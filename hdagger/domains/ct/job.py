@@ -7,7 +7,7 @@ from typing import Any
 
 from ...domain import Job, check_said
 from ...errors import SettingError
-from .pages import WINDOWS, windowed, write_restoration
+from .pages import WINDOWS, plain, windowed, write_restoration
 from .reading import read
 from .sinograms import Said
 
@@ -35,4 +35,5 @@ def job_of(sinogram: Path, said: Mapping[str, Any]) -> Job:
         )
     write = lambda folder, samples: write_restoration(folder, reading, [samples])
     show = lambda x: windowed(x[0], *WINDOWS["soft tissue"])
-    return Job(reading.measurements[0], write, show, reading.notes)
+    given = lambda: show(plain(reading, 0))
+    return Job(reading.measurements[0], write, show, reading.notes, given)

@@ -1,6 +1,7 @@
 """What the commands on CT leave: volumes in HU, numbers, and a page in a radiologist's windows."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -11,7 +12,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from ...domain import write_saved
+from ...domain import Before, write_pictures, write_saved
 from ...measurement import Measurement
 from ...problem import Problem
 from ...recipe import Recipe
@@ -27,6 +28,8 @@ from .sinograms import write_sinogram
 
 WINDOWS = {"lung": (-1.35, 0.15), "soft tissue": (-0.16, 0.24)}
 """Of HU / 1000, black to white."""
+
+FBP = "filtered back projection"
 
 SHOWN = 4
 """Samples on the page."""
@@ -59,6 +62,8 @@ def write_restoration(
     hu = torch.cat([1000 * drawn.draws for drawn in samples], dim=1)
     whole = PosteriorSamples(hu, {**samples[0].provenance, "units": "HU"})
     whole.save(folder / SAMPLES)
+    slices = replace(whole, draws=hu / 1000)
+    summary["shown"] = write_pictures(folder, slices, Before(FBP, plain(reading, len(rows) // 2)))
     _write_volume(folder, "mean", whole.mean, reading.affine)
     _write_volume(folder, "std", whole.std, reading.affine)
     for number, measurement in zip(reading.numbers, reading.measurements, strict=True):
@@ -142,6 +147,18 @@ def summary_words(summary: Mapping[str, Any]) -> str:
     return words
 
 
+def window_words(name: str) -> str:
+    """A window and its ends."""
+    low, high = WINDOWS[name]
+    return f"{name}, {1000 * low:.0f} to {1000 * high:.0f} HU"
+
+
+def plain(reading: Reading, place: int) -> Float[Tensor, "1 rows columns"]:
+    """A slice as it is seen without a prior, HU / 1000; the first one read has the place 0."""
+    p = reading.sinogram.p[reading.numbers[place]]
+    return filtered_back_projection(p, reading.scan)[None]
+
+
 def windowed(x: Slice, low: float, high: float) -> Image.Image:
     """Values from ``low`` (black) to ``high`` (white) in gray."""
     gray = ((x.double() - low) / (high - low)).clamp(0, 1).mul(255).round().to(torch.uint8)
@@ -198,14 +215,15 @@ def _sections(
     p = measurement.y + water(Projector(scan))
     start = filtered_back_projection(p, scan)
     mean, std = x.mean(0), x.std(0, correction=int(len(x) > 1))
-    shown = {"mean": mean, "filtered back projection": start}
+    shown = {"mean": mean, FBP: start}
     shown |= {f"sample {k + 1}": one for k, one in enumerate(x[:SHOWN])}
     if truth is not None:
         shown = {"truth": truth} | shown
     sections = []
     for number, (name, (low, high)) in enumerate(WINDOWS.items()):
         panels = [Panel(what, windowed(one, low, high)) for what, one in shown.items()]
-        title = f"{name.capitalize()}, {1000 * low:.0f} to {1000 * high:.0f} HU"
+        title = window_words(name)
+        title = title[0].upper() + title[1:]
         sections.append(Section(title, panels, "" if number else words, flips=True))
     inside = body(truth if truth is not None else mean)
     top = float(std[inside].quantile(0.99)) if inside.any() else float(std.max())

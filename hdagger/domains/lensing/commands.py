@@ -66,8 +66,8 @@ def restore(
     """Restore the source of a lensed image: draw samples of what it may be.
 
     The folder gets *report.html* with *figure.png*, *mean.fits*, *std.fits*, *samples.fits*,
-    *model.fits* and *residual.fits* (in units of the noise), *samples.npz*, *summary.json*,
-    *recipe.toml* and *measurement.npz*.
+    *model.fits* and *residual.fits* (in units of the noise), pictures of the source,
+    *samples.npz*, *summary.json*, *recipe.toml* and *measurement.npz*.
 
     Examples:
 

@@ -49,6 +49,7 @@ class Lensing(Domain):
     suffixes = (".fits",)
     named = PATHS
     truths_are = "galaxies"
+    scale = "brightness by an arcsinh"
     object_is = "the source"
 
     def operator(

@@ -32,7 +32,8 @@ def job_of(image: Path, said: Mapping[str, Any]) -> Job:
     told: dict[str, Any] = {k: Path(str(v)) if k in PATHS else v for k, v in said.items()}
     reading = read(Files(image, **told))
     write = lambda folder, samples: write_restoration(folder, reading, samples)
-    return Job(reading.measurement, write, _drawn, reading.notes, _drawn(reading.measurement.y))
+    given = lambda: _drawn(reading.measurement.y)
+    return Job(reading.measurement, write, _drawn, reading.notes, given)
 
 
 def _drawn(plane: Tensor) -> Image.Image:

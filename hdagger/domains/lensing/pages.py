@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...domain import write_saved
+from ...domain import write_pictures, write_saved
 from ...recipe import Recipe
 from ...report import Page, Panel, Section
 from ...samples import PosteriorSamples
@@ -74,6 +74,7 @@ def write_restoration(
     write_cube(folder / "model.fits", fit.model, view.image, about)
     write_cube(folder / "residual.fits", fit.residual, view.image, {"BUNIT": "sigma"})
     samples.save(folder / SAMPLES)
+    summary["shown"] = write_pictures(folder, samples)
     measurement.save(folder / "measurement.npz")
     summary["words"] = [summary_words(summary)]
     recipe = Recipe(**samples.provenance["recipe"]).to_toml()

@@ -23,7 +23,7 @@ from ...errors import FileError
 from ...measurement import Measurement
 from ...recipe import Recipe
 from ...restoration import restore
-from ...trials import Row, run_trials
+from ...trials import Row, run_trials, table_lines
 from .clips import Motion
 from .completion import interpolated, smoothly_interpolated, with_known
 from .domain import MOTION
@@ -174,10 +174,7 @@ def markdown(rows: Sequence[Row]) -> str:
     """A table: the mean over the seeds of each schedule."""
     columns = (*NUMBERS, "diversity", "moved")
     distances = [name for name in ("frechet", "floor") if any(name in row for row in rows)]
-    lines = [
-        "| physics | samples | " + " | ".join([*columns, *distances]) + " | worst | diverged |"
-    ]
-    lines += ["|---" * (len(columns) + len(distances) + 4) + "|"]
+    table = []
     for schedule in dict.fromkeys(row["schedule"] for row in rows):
         mine = [row for row in rows if row["schedule"] == schedule]
         means = [sum(row[c] for row in mine) / len(mine) for c in columns]
@@ -188,15 +185,16 @@ def markdown(rows: Sequence[Row]) -> str:
             cells += [f"{sum(known) / len(known):.3f}" if known else ""]
         total, fallen = (sum(row[c] for row in mine) for c in ("samples", "diverged"))
         cells += [f"{max(row['worst'] for row in mine):.1f}", str(fallen)]
-        lines += [f"| {schedule} | {total} | " + " | ".join(cells) + " |"]
-    return "\n".join(lines)
+        table.append([schedule, str(total), *cells])
+    head = ["physics", "samples", *columns, *distances, "worst", "diverged"]
+    return "\n".join(table_lines(head, table))
 
 
 def completion_markdown(rows: Sequence[Row]) -> str:
     """A table of root-relative errors: a row for each clip, a column for each method."""
     methods = list(dict.fromkeys(row["method"] for row in rows))
-    lines = ["| clip | " + " | ".join(methods) + " |", "|---" * (len(methods) + 1) + "|"]
+    table = []
     for clip in dict.fromkeys(row["clip"] for row in rows):
         by = {row["method"]: row["error"] for row in rows if row["clip"] == clip}
-        lines += [f"| {clip} | " + " | ".join(f"{by[m]:.0f}" for m in methods) + " |"]
-    return "\n".join(lines)
+        table.append([clip, *(f"{by[m]:.0f}" for m in methods)])
+    return "\n".join(table_lines(["clip", *methods], table))

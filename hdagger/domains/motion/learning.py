@@ -6,16 +6,16 @@ start over the origin, facing x.
 """
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ...course import Course, read_plan
-from ...errors import FileError, SettingError
+from ...course import Course, Plan
+from ...errors import FileError
 from ...files import whole_file
 from .features import WINDOW, canonical, encode
 from .prior import HIGH, LOW, MotionPrior, NetworkShape, feature_scale
@@ -76,61 +76,29 @@ def class_names(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(path.name for path in folder.glob("*/") if any(path.glob("*.*"))))
 
 
-@dataclass(frozen=True)
-class MotionPlan:
-    """What a training TOML file says.
+@dataclass(frozen=True, kw_only=True)
+class MotionPlan(Plan):
+    """What a training TOML file says of motions, beyond :class:`.course.Plan`.
 
     Attributes:
         clips: Folder with a folder of clips for each class.
         held_out: Another such folder, never trained on; reports tell its error.
-        hours: Time to train in all, over every resumption; the learning rate falls to 0 by then.
-        updates: Updates to train for instead; 0 to go by the time.
-        batch: Crops for each update.
-        rate: Learning rate of Muon, for the blocks.
-        rate_rest: Learning rate of AdamW, for the rest.
-        flat: Share of the time at the full learning rate.
-        ema: Decay of the running mean of the weights, which is what is kept.
         unlabelled: Share of the crops whose class is hidden.
-        log_sigma_mean: Mean of ln sigma.
-        log_sigma_std: Standard deviation of ln sigma.
-        seed: Of the weights, the crops and the noise.
         network: Its shape.
     """
+
+    example: ClassVar[str] = "training/motion.toml"
 
     clips: Path
     held_out: Path
     hours: float = 1.0
-    updates: int = 0
-    batch: int = 32
     rate: float = 0.02
     rate_rest: float = 0.002
-    flat: float = 0.3
     ema: float = 0.999
     unlabelled: float = 0.3
     log_sigma_mean: float = -0.5
     log_sigma_std: float = 1.5
-    seed: int = 0
     network: NetworkShape = field(default_factory=NetworkShape)
-
-    @classmethod
-    def read(cls, path: Path) -> "MotionPlan":
-        """Reads a TOML file; folders are relative to it.
-
-        Raises:
-            FileError: It is not TOML.
-            SettingError: It names something unknown, or misses the clips.
-        """
-        table = read_plan(path)
-        try:
-            folders = {name: path.parent / table.pop(name) for name in ("clips", "held_out")}
-            shape = NetworkShape(**table.pop("network", {}))
-            return cls(**folders, network=shape, **table)
-        except (KeyError, TypeError) as error:
-            known = ", ".join(entry.name for entry in fields(cls))
-            raise SettingError(
-                f"Wanted the settings {known}, but {path} has others or too few ({error}). "
-                "Start from training/motion.toml."
-            ) from error
 
 
 @dataclass(frozen=True)

@@ -55,8 +55,8 @@ def restore(
     """Restore the image behind undersampled k-space: draw samples of what it may be.
 
     The folder gets *report.html*, *mean.npy* and *std.npy* (NIfTI where the file says how slices
-    lie), *summary.json*, *recipe.toml*, and *samples.npz* with *measurement.npz*, of several
-    slices in a folder each. Not a medical device.
+    lie), *summary.json*, *recipe.toml*, and *samples.npz* with *measurement.npz* and pictures, of
+    several slices in a folder each. Not a medical device.
 
     Examples:
 

@@ -57,6 +57,7 @@ class MRI(Domain):
     suffixes = (".h5",)
     named = ("maps",)
     truths_are = "slices of heads"
+    scale = "magnitude"
     object_is = "the head"
 
     def operator(

@@ -12,7 +12,7 @@ from ...errors import SettingError
 from ...samples import PosteriorSamples
 from .figures import gray
 from .kspace import image_of
-from .pages import write_restoration, write_slice
+from .pages import plain, write_restoration, write_slice
 from .raw import numbers_in
 from .reading import open_raw, read
 
@@ -41,7 +41,8 @@ def job_of(kspace: Path, said: Mapping[str, Any]) -> Job:
     def write(folder: Path, samples: PosteriorSamples) -> dict[str, Any]:
         return write_restoration(folder, [write_slice(folder, reading, samples)], file.affine)
 
-    return Job(reading.measurement, write, _drawn, reading.notes)
+    given = lambda: _drawn(plain(reading.measurement, reading.scan))
+    return Job(reading.measurement, write, _drawn, reading.notes, given)
 
 
 def _drawn(x: Tensor) -> Image.Image:

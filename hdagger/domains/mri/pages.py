@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from ...domain import write_saved
+from ...domain import Before, write_pictures, write_saved
 from ...measurement import Measurement
 from ...recipe import Recipe
 from ...report import Page, Panel, Section, heat_map
@@ -103,6 +103,8 @@ def write_slice(
         summary["truth"] = against(shown, truth, inside, amplified)
         write_truth(folder, truth)
     samples.save(folder / SAMPLES)
+    before = Before("the measured part of k-space alone", plain(measurement, scan))
+    summary["shown"] = write_pictures(folder, samples, before)
     measurement.save(folder / MEASUREMENT)
     return Restored(summary, fit, mean, std)
 
@@ -123,6 +125,8 @@ def write_restoration(
         **told([one.fit for one in slices]),
         "slices": [one.summary for one in slices],
     }
+    if len(slices) == 1:
+        summary["shown"] = first["shown"]
     mean, std = torch.stack([s.mean for s in slices]), torch.stack([s.std for s in slices])
     if affine is None:
         np.save(folder / "mean.npy", mean.numpy())
@@ -136,6 +140,11 @@ def write_restoration(
     recipe = Recipe(**first["recipe"]).to_toml()
     write_saved(Saved(folder, None, summary, recipe), page_of)
     return summary
+
+
+def plain(measurement: Measurement, scan: Scan) -> Float[Tensor, "2 rows columns"]:
+    """H^T y: the image of a scan where zeros stand for all that was not measured."""
+    return scan.operator(measurement.arrays).adjoint(measurement.y[None])[0]
 
 
 def page_of(saved: Saved) -> Page:

@@ -7,8 +7,8 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
-from ...domain import write_saved
-from ...report import Page, Panel, Section, heat_map, residual_words
+from ...domain import GIVEN, Before, write_pictures, write_saved
+from ...report import Page, Panel, Section, heat_map, nearly_largest, residual_words
 from ...samples import PosteriorSamples
 from ...saved import SAMPLES, Saved
 from .files import read_picture
@@ -16,10 +16,6 @@ from .writing import to_image
 
 Write = Callable[[Path, Float[Tensor, "channels height width"]], None]
 """Writes a picture in the manner of the file that was given."""
-
-
-GIVEN = "given.png"
-"""What was given, as a picture to look at."""
 
 OF_255 = 255 / 2
 """Steps of an 8-bit picture in one unit of a signal."""
@@ -44,7 +40,7 @@ def answer_words(samples: PosteriorSamples) -> str:
 def spread_panel(samples: PosteriorSamples) -> Panel:
     """How sure each pixel is, as a heat map with its scale in the caption."""
     spread = samples.std.mean(dim=0)
-    top = max(float(spread.flatten().kthvalue(max(1, int(0.995 * spread.numel()))).values), 1e-6)
+    top = max(nearly_largest(spread), 1e-6)
     scale = deviation_words(samples, top)
     return Panel(f"standard deviation: black 0, pale {scale}", heat_map(spread, top))
 
@@ -58,8 +54,7 @@ def write_restoration(
 ) -> dict[str, Any]:
     """Writes everything that ``hdagger restore`` leaves, and returns the summary.
 
-    ``given.png``, ``mean.png``, the answer, ``std.png``, how sure it is, if there are several
-    samples, and ``samples/*.png`` to look at, ``samples.npz`` without loss, ``summary.json``,
+    Pictures to look at (:func:`write_pictures`), ``samples.npz`` without loss, ``summary.json``,
     ``recipe.toml`` and ``report.html``.
 
     Args:
@@ -73,14 +68,8 @@ def write_restoration(
         **samples.provenance,
         "shape": list(samples.mean.shape),
         "words": how_sure(samples),
+        "shown": write_pictures(folder, samples, Before("given", given), write),
     }
-    (folder / "samples").mkdir()
-    for k, draw in enumerate(samples.draws):
-        write(folder / "samples" / f"{k:03}.png", draw)
-    write(folder / "mean.png", samples.mean)
-    to_image(given).save(folder / GIVEN)
-    if len(samples.draws) > 1:
-        spread_panel(samples).image.save(folder / "std.png")
     samples.save(folder / SAMPLES)
     write_saved(Saved(folder, samples, summary, recipe), page_of)
     return summary

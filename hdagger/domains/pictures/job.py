@@ -34,6 +34,6 @@ def job_of(picture: Path, damages: Damages) -> Job:
         write,
         lambda x: to_image(reading.turn(x)),
         [reading.found] if reading.found else [],
-        to_image(reading.given),
+        lambda: to_image(reading.given),
         write_finely,
     )

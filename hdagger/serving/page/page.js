@@ -2,7 +2,7 @@
 
 const $ = (id) => document.getElementById(id);
 const POLL = 400; // milliseconds between two looks at a job
-const FIGURE = "figure.png"; // what some kinds of files have in place of pictures to compare
+const GIVEN = "given.png", STD = "std.png"; // what the answer is compared with, and how sure it is
 const NAME = "holes.png"; // what the painted mask is called
 const COARSE = 3; // screen pixels of a picture's pixel from which they are shown as squares
 
@@ -79,6 +79,10 @@ function guarded(action) {
   };
 }
 
+function sentence(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
 function element(tag, properties, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
   made.append(...children);
@@ -105,30 +109,23 @@ async function open(chosen) {
   $("kind").replaceChildren(...fitting.map((kind) => element("option", {}, kind.name)));
   $("kind-label").hidden = fitting.length < 2;
   file = chosen;
-  const errors = [];
-  for (const kind of fitting) { // the first that can read it
-    $("kind").value = kind.name;
-    try {
-      return await look();
-    } catch (error) {
-      errors.push(error);
-    }
-  }
-  throw errors[0];
+  await look("");
 }
 
-async function look() {
+// What the file tells, read as this kind of file; by default the first that can read it.
+async function look(name) {
   urls.splice(0).forEach((url) => URL.revokeObjectURL(url));
   const form = new FormData();
   form.append("file", file);
-  form.append("domain", $("kind").value);
+  if (name) form.append("domain", name);
   const told = await (await ask("look", { method: "POST", body: form })).json();
   const kind = choices.domains.find((one) => one.name === told.domain);
   strokes = [];
+  $("kind").value = kind.name;
   $("name").textContent = file.name;
   const lines = told.wanted ? [told.wanted] : told.notes;
   $("notes").replaceChildren(...lines.map((line) => element("li", {}, line)));
-  $("damages").hidden = $("tools").hidden = kind.words.length === 0;
+  $("damages").hidden = $("tools").hidden = $("holes").hidden = kind.words.length === 0;
   $("words-help").textContent = kind.words.length
     ? `Words, the first thing that happened first: ${kind.words.join(", ")}.`
     : "Options as name=value, with spaces between them.";
@@ -340,34 +337,35 @@ async function finish(status) {
   $("answer").textContent = first ?? "It is done.";
   $("found").replaceChildren(...[...status.notes, ...others].map((line) => element("p", {}, line)));
   const entries = [
+    ["figure.png", "Figure"],
     ["mean.png", "Answer"],
-    ["std.png", "How sure"],
+    [STD, "How sure"],
     ...files.filter((name) => /^samples\/.*\.png$/.test(name))
       .map((name, k) => [name, `Sample ${k + 1}`]),
   ].filter(([name]) => files.includes(name));
+  const { scale, spread, before } = status.summary.shown ?? {};
+  if (before) {
+    $("given").src = await picture(`jobs/${job}/files/${GIVEN}`);
+    await $("given").decode();
+  }
+  $("cut").hidden = !before; // else there is nothing to compare
+  $("frame").classList.toggle("whole", !before);
   const buttons = await Promise.all(entries.map(async ([name, title]) => {
-    const url = await picture(`jobs/${job}/files/${name}`);
-    const button = element("button", { type: "button", title },
-      element("img", { src: url, alt: "" }), title);
+    const image = element("img", { src: await picture(`jobs/${job}/files/${name}`), alt: "" });
+    await image.decode();
+    const button = element("button", { type: "button", title }, image, title);
     button.addEventListener("click", () => {
       for (const other of $("gallery").children) other.ariaPressed = String(other === button);
-      [$("shown").src, $("shown").alt] = [url, title];
-      $("caption").textContent = title === "How sure"
-        ? "Given, and where the samples disagree: black is sure"
-        : `Given, and ${title.toLowerCase()}: move the line`;
+      [$("shown").src, $("shown").alt] = [image.src, title];
+      const [what, how] = name === STD ? ["where samples disagree", spread] : [title.toLowerCase(), scale];
+      const line = before ? `${before} at the left, ${what} at the right` : what;
+      $("caption").textContent = sentence(how ? `${line}; ${how}` : line);
+      fit(image.naturalWidth, image.naturalHeight);
     });
     return button;
   }));
   $("gallery").replaceChildren(...buttons);
-  $("cut").hidden = buttons.length === 0; // then there is nothing to compare
-  $("frame").classList.toggle("whole", $("cut").hidden);
-  if (files.includes(FIGURE)) {
-    $("shown").src = await picture(`jobs/${job}/files/${FIGURE}`);
-    $("caption").textContent = "The data, and what explains them";
-  } else if ($("cut").hidden) {
-    $("caption").textContent = "What the prior saw last; the report shows the answer";
-  }
-  buttons[0]?.click();
+  buttons[0].click();
   const links = Object.keys(TITLES).filter((name) => files.includes(name));
   $("downloads").replaceChildren(...links.map((name) => {
     const link = element("a", { className: "button", href: "#", download: name }, TITLES[name]);
@@ -413,7 +411,7 @@ document.addEventListener("drop", guarded(async (event) => {
   const [chosen] = event.dataTransfer.files;
   if (chosen && document.body.dataset.view !== "run") await open(chosen);
 }));
-$("kind").addEventListener("change", guarded(look));
+$("kind").addEventListener("change", guarded(() => look($("kind").value)));
 $("form").addEventListener("submit", (event) => event.preventDefault());
 $("restore").addEventListener("click", guarded(async () => {
   $("restore").disabled = true;
