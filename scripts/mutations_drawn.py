@@ -132,7 +132,7 @@ DRAWN_MUTATIONS = (
     Mutation(
         "drawn: the scale of C is not carried on",
         "samplers/drawn.py",
-        "(change * scale)",
+        "(change * at.scale)",
         "change",
         "test_drawn.py -k widened_on_the_way",
     ),

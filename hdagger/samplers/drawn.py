@@ -145,15 +145,14 @@ class Drawn(Sampler[Drawing]):
         assert self.uncertainty is not None, "fitted"
         D, variance = moments(prior, at.x, step.sigma)
         C = self.uncertainty.at(step.sigma, D, variance).scaled(at.scale)
-        scale, numbers = at.scale, at.numbers
+        change, numbers = 1.0, at.numbers
         if isinstance(problem.H, Quantiser):
             z, change = given_cells(D, C, problem, noise)
-            scale = (change * scale).clamp(NARROWEST, WIDEST) ** HELD
         elif numbers is not None:
             z, numbers = given_rough(numbers, D, C, problem, step.sigma, noise)
         else:
             z, change = given_data(D, C, problem, step.sigma, noise)
-            scale = (change * scale).clamp(NARROWEST, WIDEST) ** HELD
+        scale = (change * at.scale).clamp(NARROWEST, WIDEST) ** HELD
         return Drawing(step.move(z, at.x, noise), scale, numbers)
 
     def finish(self, at: Drawing, /, problem: Problem) -> Signal:
