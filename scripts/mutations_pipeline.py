@@ -243,9 +243,9 @@ PIPELINE_MUTATIONS = (
     ),
     Mutation(
         "figures: the mean of the draws is the first",
-        "domains/pictures/figures.py",
-        'write(folder / "mean.png", samples.mean)',
-        'write(folder / "mean.png", samples.draws[0])',
+        "domain.py",
+        "write(folder / MEAN, samples.mean)",
+        "write(folder / MEAN, samples.draws[0])",
         "test_report.py -k leaves",
     ),
     Mutation(
