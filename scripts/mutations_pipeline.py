@@ -172,6 +172,13 @@ PIPELINE_MUTATIONS = (
         "test_jpeg.py -k twice_the_noise",
     ),
     Mutation(
+        "jpeg: the adjoint of a mean is a sum",
+        "domains/pictures/jpeg_transform.py",
+        "repeat_interleave(across, 2) / (across * down)",
+        "repeat_interleave(across, 2)",
+        "test_operator_contract.py -k adjoint",
+    ),
+    Mutation(
         "cells: the far border of a cell",
         "samplers/cells.py",
         "middle - 0.5, middle + 0.5)",

@@ -4,7 +4,8 @@ A JPEG encoder is a linear map, colours to luma and chroma, chroma averaged, 8 x
 coefficient divided by its step, followed by rounding. The linear map is block-diagonal: one
 minimum coded unit (an 8 x 8 square, or the 16 x 16 that shares a chroma block) at a time, by
 one small matrix, with up to three more for the units that the right and the lower edge cut.
-Its singular value decomposition is that of those matrices.
+Its singular value decomposition is that of those matrices; H and H^T go the short way, by the
+definition.
 
 References:
     ITU-T T.81, Digital compression and coding of continuous-tone still images, 1992, annexes A
@@ -177,6 +178,21 @@ class JpegTransform(SVDOperator):
             parts.append((dct @ blocks @ dct.T / table.to(x)).flatten(1))
         return torch.cat(parts, dim=1)
 
+    def forward(self, x: Signal) -> Data:
+        self.check_signal(x)
+        return self.coefficients(x)
+
+    def adjoint(self, y: Data) -> Signal:
+        _, height, width = self.signal_shape
+        planes = []
+        for k, plane in enumerate(self._planes(y, 1 / self.tables)):
+            across, down = self._reduction(self.sampling[k])
+            plane = without_edge(plane, -(-height // down), plane.shape[2])
+            plane = plane.repeat_interleave(down, 1).repeat_interleave(across, 2) / (across * down)
+            planes.append(without_edge(plane, height, width))
+        back = 127.5 * self.colours.T.to(y)
+        return torch.einsum("ij,bjhw->bihw", back, torch.stack(planes, dim=1))
+
     def decode(self, y: Data) -> Signal:
         """A picture with these coefficients, chroma repeated: what decoders show.
 
@@ -184,16 +200,20 @@ class JpegTransform(SVDOperator):
         but the picture is gray where luma alone says something, which the shortest is not.
         """
         _, height, width = self.signal_shape
-        dct, planes = dct_matrix(8).to(y), []
-        sizes = [64 * rows * columns for rows, columns in self.grids]
-        for k, part in enumerate(y.split(sizes, dim=1)):
-            blocks = part.unflatten(1, (*self.grids[k], 8, 8)) * self.tables[k].to(y)
-            plane = (dct.T @ blocks @ dct).transpose(2, 3).flatten(3, 4).flatten(1, 2)
+        planes = []
+        for k, plane in enumerate(self._planes(y, self.tables)):
             across, down = self._reduction(self.sampling[k])
             plane = plane.repeat_interleave(down, 1).repeat_interleave(across, 2)
             planes.append(plane[:, :height, :width])
         back = torch.linalg.inv(self.colours).to(y) / 127.5
         return torch.einsum("ij,bjhw->bihw", back, torch.stack(planes, dim=1))
+
+    def _planes(self, y: Data, scale: Float[Tensor, "channels 8 8"]) -> Iterator[Tensor]:
+        """Each component's samples, up to whole blocks, of coefficients times a scale."""
+        dct, sizes = dct_matrix(8).to(y), [64 * rows * columns for rows, columns in self.grids]
+        for k, part in enumerate(y.split(sizes, dim=1)):
+            blocks = part.unflatten(1, (*self.grids[k], 8, 8)) * scale[k].to(y)
+            yield (dct.T @ blocks @ dct).transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
     def blocks_of(self, visible: Float[Tensor, "1 height width"]) -> Float[Tensor, "blocks 8 8"]:
         """Which samples of each block a mask of pixels shows: those that any visible pixel has.
@@ -317,3 +337,11 @@ class JpegTransform(SVDOperator):
             torch.cat([a.unflatten(1, (n, -1)), b.view(len(z), n, -1)], dim=2)
             for a, b, n in zip(seen[:half], seen[half:], counts, strict=True)
         ]
+
+
+def without_edge(plane: Float[Tensor, "batch h w"], height: int, width: int) -> Tensor:
+    """The adjoint of repeating the last row and the last column of a plane of this size."""
+    rows = [plane[:, : height - 1], plane[:, height - 1 :].sum(1, keepdim=True)]
+    plane = torch.cat(rows, dim=1)
+    columns = [plane[:, :, : width - 1], plane[:, :, width - 1 :].sum(2, keepdim=True)]
+    return torch.cat(columns, dim=2)
