@@ -176,7 +176,7 @@ PIPELINE_MUTATIONS = (
         "domains/pictures/jpeg_transform.py",
         "repeat_interleave(across, 2) / (across * down)",
         "repeat_interleave(across, 2)",
-        "test_operator_contract.py -k adjoint",
+        "test_operator_contract.py -k keeps_the_linear_contract",
     ),
     Mutation(
         "cells: the far border of a cell",
