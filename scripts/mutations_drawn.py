@@ -172,13 +172,6 @@ DRAWN_MUTATIONS = (
         "test_drawn_cells.py -k law_of_a_gaussian",
     ),
     Mutation(
-        "drawn: cells tell the scale of C against the draw's own, the wrong way",
-        "samplers/drawn.py",
-        "excess, information = told - own,",
-        "excess, information = own - told,",
-        "test_drawn_cells.py -k by_how_much",
-    ),
-    Mutation(
         "covariance: scaled beyond sigma^2",
         "covariance.py",
         "wide.clamp(max=self.most)",

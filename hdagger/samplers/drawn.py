@@ -26,8 +26,8 @@ cell leaves a mean m + d a and a variance d^2 v, as would a datum
     t = m + d a / (1 - v)  of the variance  d^2 v / (1 - v)
 
 of it, and with one for each coefficient the data are Gaussian. What one cell says of another's
-coefficient is in the linear system. The scale of C is told by E[z^2 | cell], z = (c - m) / d,
-which is 1 on average where C is right; its observed information is 2 E z^2 - 1 - Var[z^2] / 2.
+coefficient is in the linear system. C keeps its scale there: the few coefficients that tell of it
+are those of edges, and what they say puts grain into what is smooth.
 
 An operator H_t may be known but for some numbers, t ~ N(rough, T) beforehand. Around a draw z
 given the last ones, t_z, y = H_t x0 + w is y = H x0 + J (t - t_z) + w with J = d(H_t z)/dt. So t
@@ -147,7 +147,7 @@ class Drawn(Sampler[Drawing]):
         C = self.uncertainty.at(step.sigma, D, variance).scaled(at.scale)
         change, numbers = 1.0, at.numbers
         if isinstance(problem.H, Quantiser):
-            z, change = given_cells(D, C, problem, noise)
+            z = given_cells(D, C, problem, noise)
         elif numbers is not None:
             z, numbers = given_rough(numbers, D, C, problem, step.sigma, noise)
         else:
@@ -252,19 +252,12 @@ def change(
         share = (1 - noise_share.flatten()).clamp(0, 1)
         information = share**2 * seen
         excess = share * inner(both, w).flatten()
-    return with_doubt(excess, information)
-
-
-def with_doubt(excess: Tensor, information: Tensor) -> Float[Tensor, " batch"]:
-    """1 + excess / information, nearer to 1 the less there is of the latter."""
     found = 1 + excess / information.clamp(min=1e-9)
     return found.clamp(0.2, 5) ** (information / (information + DOUBT))
 
 
-def given_cells(
-    D: Signal, C: Covariance, problem: Problem, noise: Noise
-) -> tuple[Signal, Float[Tensor, " batch"]]:
-    """A draw of N(D, C) given the cells that hold its coefficients; and how C should change."""
+def given_cells(D: Signal, C: Covariance, problem: Problem, noise: Noise) -> Signal:
+    """A draw of N(D, C) given the cells that hold its coefficients."""
     H, u = problem.H, C.draw(noise)
     assert isinstance(H, Quantiser)
     mean = H.linear(D)
@@ -272,22 +265,20 @@ def given_cells(
     back = lambda c: H.linear.adjoint(H.shown(c))
     probes = [there(C.draw(noise)) for _ in range(PROBES)]
     deviation = torch.stack(probes).square().mean(0).sqrt().clamp(min=1e-6)
-    within = lambda y: moments_within((H.middle(mean, y) - mean) / deviation, 0.5 / deviation)
-    (shift, told, _), (_, own, fourth) = within(problem.y), within(H(D + u))
-    narrow = (told - shift**2).clamp(SURE, 1 - SURE)
+    middle = (H.middle(mean, problem.y) - mean) / deviation
+    shift, narrow = moments_within(middle, 0.5 / deviation)
+    narrow = narrow.clamp(SURE, 1 - SURE)
     error = deviation * (narrow / (1 - narrow)).sqrt()
     e = (deviation * shift / (1 - narrow) - there(u)) / error - like(mean, noise)
     S = lambda v: there(C.times(back(v / error))) / error + v
     near = lambda v: v / ((deviation / error) ** 2 + 1)
     share = ACCURACY * H.linear.rank**0.5 / inner(e, e).sqrt()
     w = conjugate_gradients(S, e, ITERATIONS, share, near=near) / error
-    excess, information = told - own, 2 * own - 1 - (fourth - own**2) / 2
-    excess, information = (part.flatten(1).sum(1).to(D) for part in (excess, information))
-    return D + u + C.times(back(w)), with_doubt(excess, information.clamp(min=0))
+    return D + u + C.times(back(w))
 
 
-def moments_within(middle: Tensor, half: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """E z, E z^2 and E z^4 of a standard normal z within half of a middle, in float64.
+def moments_within(middle: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance of a standard normal z within half of a middle, in float64.
 
     More than thirty deviations away, it is taken to be at the border.
     """
@@ -296,10 +287,9 @@ def moments_within(middle: Tensor, half: Tensor) -> tuple[Tensor, Tensor, Tensor
     mass = (torch.erfc(low / 2**0.5) - torch.erfc(high / 2**0.5)) / 2
     density = lambda t: (-t * t / 2).exp() / (2 * math.pi) ** 0.5
     edge = lambda power: (low**power * density(low) - high**power * density(high)) / mass
-    first, second = edge(0), 1 + edge(1)
-    fourth = 3 * second + edge(3)
-    found = lambda moment, power: torch.where(mass > 0, moment, low**power)
-    return found(first, 1) * middle.sign(), found(second, 2), found(fourth, 4)
+    mean = torch.where(mass > 0, edge(0), low)
+    variance = torch.where(mass > 0, 1 + edge(1) - mean**2, 0)
+    return mean * middle.sign(), variance
 
 
 def system(H: LinearOperator, C: Covariance, deviation: float | Tensor, v: Data) -> Data:
