@@ -1,20 +1,24 @@
 """One generic prior against specialists: tables of a run of `hdagger bench talk`, and a picture.
 
     hdagger bench talk --prior digits --pictures data/digits/test ... -o runs/digits-talk
-    python benchmarks/specialists.py runs/digits-talk [--sheet sheet.png]
+    python benchmarks/specialists.py runs/digits-talk --pictures data/digits/test
+        [--features digits-classifier] [--sheet sheet.png]
 
-A table for each score, methods down and tasks across; a specialist's own task is in bold. The
-sheet has columns for the first digits of each specialist's task, and rows for the data, what was
-made of them by those that were trained for it, or for no task, and the truth.
+A table for each score, methods down and tasks across; a specialist's own task is in bold. With
+--features KID is against other pictures, of which there have to be twelve times as many; without,
+against the run's own, as the run has it. The sheet has columns for the first pictures of each
+specialist's task, and rows for the data, what was made of them by those that were trained for it,
+or for no task, and the truth.
 """
 
 import argparse
 import csv
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from statistics import fmean
-from urllib.parse import quote
+from urllib.parse import unquote
 
 import torch
 from PIL import Image, ImageDraw
@@ -27,6 +31,7 @@ from hdagger.bench.talk.tasks import TASKS
 from hdagger.domains.pictures.files import read_picture
 from hdagger.domains.pictures.words import operator_of
 from hdagger.domains.pictures.writing import to_image
+from hdagger.files import fingerprint
 from hdagger.priors import checkpoint
 from hdagger.problem import Problem
 from hdagger.specialists.base import Specialist, in_frame
@@ -36,20 +41,42 @@ SCORES = {
     "psnr": ("PSNR of one sample, dB", 1, ".2f"),
     "psnr_mean": ("PSNR of the mean of the samples, dB", 1, ".2f"),
     "read": ("read as the truth's label, %", 100, ".0f"),
+    "crps": ("CRPS", 1, ".4f"),
+    "kid": ("KID x 1000 of one sample, against the truths", 1000, ".0f"),
 }
 """Column of the run's table -> title, unit, digits."""
 
 Cells = Mapping[tuple[str, str], Mapping[str, str]]
 
 
-def specialist(method: str) -> Specialist | None:
-    """The network of a row's file; None for a prior with a sampler."""
-    if not method.endswith(".safetensors"):
-        return None
-    kind, _ = checkpoint.read_kind(Path(method))
-    found = SpecialistPlan.networks[kind].load(Path(method))
-    assert isinstance(found, Specialist)
+@cache
+def specialists(run: Path) -> Mapping[str, Specialist]:
+    """The networks of a run, by what its tables call them."""
+    texts = {unquote(place.name) for place in run.glob("rows/*/*")}
+    found = {}
+    for text in sorted(text for text in texts if text.endswith(".safetensors")):
+        kind, _ = checkpoint.read_kind(Path(text))
+        network = SpecialistPlan.networks[kind].load(Path(text))
+        assert isinstance(network, Specialist)
+        found[network.name] = network
     return found
+
+
+def places(run: Path, task: str) -> Mapping[str, Path]:
+    """Where a run's pictures of a task are, by what its tables call the method."""
+    named = {network.sha256: name for name, network in specialists(run).items()}
+    found = {}
+    for place in run.glob(f"rows/{task}/*"):
+        text = unquote(place.name)
+        is_file = text.endswith(".safetensors")
+        found[named[fingerprint(Path(text))] if is_file else text] = place
+    return found
+
+
+def shape_of(run: Path) -> tuple[int, int]:
+    """Channels and side of a run's pictures."""
+    channels, side, _ = read_picture(next(run.rglob("rows/**/*.png"))).pixels.shape
+    return channels, side
 
 
 def cells_of(run: Path) -> Cells:
@@ -57,14 +84,12 @@ def cells_of(run: Path) -> Cells:
         return {(row["task"], row["method"]): row for row in csv.DictReader(file)}
 
 
-def table(cells: Cells, score: str) -> str:
+def table(cells: Cells, known: Mapping[str, Specialist], score: str) -> str:
     title, unit, digits = SCORES[score]
     tasks, methods = (list(dict.fromkeys(key[axis] for key in cells)) for axis in (0, 1))
     lines = [f"{title}:", "", f"| method | {' | '.join(tasks)} |", "|---" * (len(tasks) + 1) + "|"]
     for method in methods:
-        of = specialist(method)
-        name, own = (method, None) if of is None else (of.name, of.notes.get("task"))
-        shown = []
+        own, shown = own_task(known, method), []
         for task in tasks:
             cell = cells.get((task, method), {})
             text = ""
@@ -72,20 +97,29 @@ def table(cells: Cells, score: str) -> str:
                 half = f" ± {unit * float(cell[score + '_half']):{digits}}"
                 text = f"{unit * float(cell[score]):{digits}}{half}"
             shown.append(f"**{text}**" if task == own else text)
-        lines.append(f"| {name} | {' | '.join(shown)} |")
+        lines.append(f"| {method} | {' | '.join(shown)} |")
     return "\n".join(lines)
 
 
-@torch.no_grad()
-def kids(runs: Sequence[Path], pictures: Path, features: str) -> str:
-    """KID x 1000 of each cell's samples from other held-out digits, 12 sets of as many.
+def own_task(known: Mapping[str, Specialist], method: str) -> str | None:
+    """What a method was trained for; None for a prior with a sampler."""
+    return known[method].notes.get("task") if method in known else None
 
-    Few samples would be too close to the digits that they are of: each has its truth among them.
+
+@torch.no_grad()
+def kids(
+    known: Mapping[str, Specialist], runs: Sequence[Path], pictures: Path, features: str
+) -> str:
+    """KID x 1000 of each cell's samples from other pictures, 12 sets of as many.
+
+    Few samples would be too close to the pictures that they are of: each has its truth among them.
     """
     see = models.features(features, False)
     cells = {key: run for run in runs for key in cells_of(run)}
     most = max(int(row["pictures"]) for run in runs for row in cells_of(run).values())
-    every = torch.cat([see(s.read(1, 28)[None]) for s in sources(pictures, 13 * most)]).double()
+    shape = shape_of(runs[0])
+    every = [see(source.read(*shape)[None]) for source in sources(pictures, 13 * most)]
+    every = torch.cat(every).double()
     others = every[most:].split(most)
 
     def distance(x: Tensor) -> str:
@@ -94,34 +128,30 @@ def kids(runs: Sequence[Path], pictures: Path, features: str) -> str:
         return f"{1000 * value:.0f} ± {1000 * half:.0f}"
 
     tasks, methods = (list(dict.fromkeys(key[axis] for key in cells)) for axis in (0, 1))
-    lines = [f"KID x 1000 by {features}; of the digits: {distance(every[:most])}.", ""]
+    lines = [f"KID x 1000 by {features}; of the pictures: {distance(every[:most])}.", ""]
     lines += [f"| method | {' | '.join(tasks)} |", "|---" * (len(tasks) + 1) + "|"]
     for method in methods:
-        of = specialist(method)
-        name, own = (method, None) if of is None else (of.name, of.notes["task"])
-        shown = []
+        own, shown = own_task(known, method), []
         for task in tasks:
             text = ""
             if (task, method) in cells:
-                place = cells[task, method] / "rows" / task / quote(method, safe=" =.,")
+                place = places(cells[task, method], task)[method]
                 files = sorted(place.glob("*.png"))[:most]
                 text = distance(
                     torch.cat([see(read_picture(f).pixels[None]) for f in files]).double()
                 )
             shown.append(f"**{text}**" if task == own else text)
-        lines.append(f"| {name} | {' | '.join(shown)} |")
+        lines.append(f"| {method} | {' | '.join(shown)} |")
     return "\n".join(lines)
 
 
-def costs(cells: Cells) -> str:
+def costs(cells: Cells, known: Mapping[str, Specialist]) -> str:
     lines = ["| method | calls | s a sample | training |", "|---|---|---|---|"]
     for method in dict.fromkeys(method for _, method in cells):
-        of = specialist(method)
         row = next(row for (_, name), row in cells.items() if name == method)
-        name, cost = (method, "the prior's") if of is None else (of.name, of.cost)
-        lines.append(
-            f"| {name} | {float(row['calls']):.0f} | {float(row['seconds']):.2g} | {cost} |"
-        )
+        cost = known[method].cost if method in known else "the prior's"
+        calls, seconds = float(row["calls"]), float(row["seconds"])
+        lines.append(f"| {method} | {calls:.0f} | {seconds:.2g} | {cost} |")
     return "\n".join(lines)
 
 
@@ -129,12 +159,11 @@ def drawn(runs: Sequence[Path], task: str, count: int) -> Mapping[str, list[Tens
     """What each method made of the first pictures of a task; of specialists, those for it."""
     found: dict[str, list[Tensor]] = {}
     for run in runs:
-        for task_, method in cells_of(run):
-            of = specialist(method)
-            if task_ == task and (of is None or of.notes["task"] in (task, "none")):
-                place = run / "rows" / task / quote(method, safe=" =.,")
-                files = sorted(place.glob("*.png"))[:count]
-                name = method if of is None else of.title
+        known = specialists(run)
+        for method, place in places(run, task).items():
+            if own_task(known, method) in (None, task, "none"):
+                files = sorted(place.rglob("*.png"))[:count]
+                name = known[method].title if method in known else method
                 found[name] = [read_picture(file).pixels for file in files]
     return found
 
@@ -146,7 +175,7 @@ def sheet(runs: Sequence[Path], pictures: Path, tasks: Sequence[str], count: int
         made = drawn(runs, task, count)
         seen, truths = [], []
         for source in sources(pictures, count):
-            x = source.read(1, 28)
+            x = source.read(*shape_of(runs[0]))
             measurement = TASKS[task].measured(x, source.item, 0)
             problem = Problem.of(measurement.y, operator_of(measurement), measurement.sigma_y)
             truths.append(x)
@@ -165,7 +194,7 @@ def labelled(rows: Mapping[str, Sequence[Tensor]], scale: int = 3) -> Image.Imag
     left = 7 * max(map(len, rows)) + 8
     made = [to_image(torch.cat([x.float() for x in row], dim=2)) for row in rows.values()]
     height = scale * made[0].height
-    page = Image.new("L", (left + scale * made[0].width, height * len(made)), "white")
+    page = Image.new("RGB", (left + scale * made[0].width, height * len(made)), "white")
     for number, (name, row) in enumerate(zip(rows, made, strict=True)):
         large = row.resize((scale * row.width, height), Image.Resampling.NEAREST)
         page.paste(large, (left, height * number))
@@ -180,19 +209,19 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+", help="folders of hdagger bench talk")
     parser.add_argument("--sheet", type=Path, help="draw restored pictures here")
     parser.add_argument("--pictures", type=Path, default=Path("data/digits/test"))
-    parser.add_argument("--features", default="digits-classifier", help="of KID")
+    parser.add_argument("--features", default="", help="of KID against other pictures")
     parser.add_argument("--count", type=int, default=4, help="pictures of each task on it")
     arguments = parser.parse_args()
+    features = arguments.features
     cells = {key: row for run in arguments.runs for key, row in cells_of(run).items()}
     present = [s for s in SCORES if any(s in row and row[s] for row in cells.values())]
-    tables = [table(cells, score) for score in present]
-    print(
-        "\n\n".join(
-            [*tables, kids(arguments.runs, arguments.pictures, arguments.features), costs(cells)]
-        )
-    )
+    known = {name: of for run in arguments.runs for name, of in specialists(run).items()}
+    tables = [table(cells, known, score) for score in present if score != "kid" or not features]
+    if features:
+        tables.append(kids(known, arguments.runs, arguments.pictures, features))
+    print("\n\n".join([*tables, costs(cells, known)]))
     if arguments.sheet:
-        own = [found.notes["task"] for _, method in cells if (found := specialist(method))]
+        own = [network.notes["task"] for network in known.values()]
         tasks = [task for task in dict.fromkeys(own) if task in TASKS]
         sheet(arguments.runs, arguments.pictures, tasks, arguments.count).save(arguments.sheet)
         print(arguments.sheet, file=sys.stderr)
