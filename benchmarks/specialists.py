@@ -161,8 +161,8 @@ def drawn(runs: Sequence[Path], task: str, count: int) -> Mapping[str, list[Tens
     for run in runs:
         known = specialists(run)
         for method, place in places(run, task).items():
-            if own_task(known, method) in (None, task, "none"):
-                files = sorted(place.rglob("*.png"))[:count]
+            files = sorted(place.rglob("*.png"))[:count]
+            if files and own_task(known, method) in (None, task, "none"):
                 name = known[method].title if method in known else method
                 found[name] = [read_picture(file).pixels for file in files]
     return found
