@@ -97,7 +97,9 @@ def test_the_whole_command_killed_and_resumed(run, folder, prior, reader, tmp_pa
     command = [sys.executable, "-m", "hdagger", *arguments(folder, prior, out, *more)]
     root = str(Path(__file__).parents[1])
     with subprocess.Popen(
-        command, env=os.environ | {"PYTHONPATH": root}, stderr=subprocess.DEVNULL
+        command,
+        env=os.environ | {"PYTHONPATH": root, "OMP_NUM_THREADS": str(torch.get_num_threads())},
+        stderr=subprocess.DEVNULL,
     ) as process:
         deadline = time.monotonic() + 300
         while len(files_of(out)) < 3 and time.monotonic() < deadline:

@@ -112,11 +112,11 @@ class Quantiser(Operator):
         """The signal moved by a little, so that as a file stores it, it lies in the cells of y.
 
         Each round moves the coefficients that are outside, or so near the border that the file's
-        own rounding may take them out (four deviations of it and of an encoder's rounding of
+        own rounding may take them out (five deviations of it and of an encoder's rounding of
         colours, as large; at most two fifths of a step), back in.
         """
         step = self.stored.step if self.stored else 0.0
-        reach = 0.5 - (4 * 2**0.5 * DEVIATION * step * self.gain).clamp(max=0.4)
+        reach = 0.5 - (5 * 2**0.5 * DEVIATION * step * self.gain).clamp(max=0.4)
         for k in range(rounds):
             away = self.outside(self.as_stored(x), y)
             if k > 0 and (away.abs() <= 0.5).all():
