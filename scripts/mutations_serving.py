@@ -4,6 +4,13 @@ from mutation import Mutation
 
 SERVING_MUTATIONS = (
     Mutation(
+        "page: a quick answer to a file without a picture is not shown",
+        "serving/page/page.js",
+        '$("stage").hidden = false; // a quick',
+        '// a quick',
+        "test_page.py -k scan-mri",
+    ),
+    Mutation(
         "guard: any token will do",
         "serving/guard.py",
         'if scheme.lower() != "bearer" or not known:',

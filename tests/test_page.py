@@ -319,10 +319,7 @@ def lensed(folder):
 @pytest.mark.parametrize(
     ("made", "kind", "before", "scale"),
     [
-        pytest.param(
-            *(scan, "mri", "The measured part of k-space alone", "magnitude"),
-            marks=pytest.mark.slow,  # with two threads the answer's button is not always found
-        ),
+        (scan, "mri", "The measured part of k-space alone", "magnitude"),
         (sinogram, "ct", "Filtered back projection", "soft tissue, -160 to 240 HU"),
         (lensed, "lensing", "", "brightness by an arcsinh"),
     ],

@@ -364,6 +364,7 @@ async function finish(status) {
     });
     return button;
   }));
+  $("stage").hidden = false; // a quick answer comes before any step was seen
   $("gallery").replaceChildren(...buttons);
   buttons[0].click();
   const links = Object.keys(TITLES).filter((name) => files.includes(name));
