@@ -7,7 +7,7 @@ SERVING_MUTATIONS = (
         "page: a quick answer to a file without a picture is not shown",
         "serving/page/page.js",
         '$("stage").hidden = false; // a quick',
-        '// a quick',
+        "// a quick",
         "test_page.py -k scan-mri",
     ),
     Mutation(
