@@ -44,6 +44,7 @@ References:
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -178,11 +179,9 @@ def given_data(
     e = error - own
     usual = C.typical()
     bands = C.in_data(partial(system, H, usual, deviation), deviation**2, e, noise)
-    goal = ACCURACY * (deviation**2 + (seen / 3) ** 2).sqrt() * H.rank**0.5
-    share = goal / inner(e, e).sqrt().clamp(min=torch.finfo(D.dtype).tiny)
     S, near = partial(system, H, C, deviation), bands.inverse if bands else None
     near = near or H.data_preconditioner(usual.times, deviation**2, len(e))
-    w = conjugate_gradients(S, e, ITERATIONS, share, near=near)
+    w = solved(S, e, (deviation**2 + (seen / 3) ** 2).sqrt(), H.rank, near)
     return D + u + C.times(H.adjoint(w)), change(error + own, e, w, deviation, H.seen_size, bands)
 
 
@@ -212,9 +211,8 @@ def given_rough(
     w = H.seen(deviation * like(own.y, noise))
     e = own.residual(D + C.draw(noise)) - along(t - held) - w
     S = lambda v: system(H, C, deviation, v) + along(back(v))
-    goal = ACCURACY * deviation * H.rank**0.5
-    share = goal / inner(e, e).sqrt().clamp(min=torch.finfo(D.dtype).tiny)
-    numbers = family.held(t + back(conjugate_gradients(S, e, PATIENCE, share)))
+    w = solved(S, e, deviation, H.rank, iterations=PATIENCE)
+    numbers = family.held(t + back(w))
     z, _ = given_data(D, C, replace(problem, H=family.of(numbers)), sigma, noise)
     return z, numbers
 
@@ -272,8 +270,7 @@ def given_cells(D: Signal, C: Covariance, problem: Problem, noise: Noise) -> Sig
     e = (deviation * shift / (1 - narrow) - there(u)) / error - like(mean, noise)
     S = lambda v: there(C.times(back(v / error))) / error + v
     near = lambda v: v / ((deviation / error) ** 2 + 1)
-    share = ACCURACY * H.linear.rank**0.5 / inner(e, e).sqrt()
-    w = conjugate_gradients(S, e, ITERATIONS, share, near=near) / error
+    w = solved(S, e, 1.0, H.linear.rank, near) / error
     return D + u + C.times(back(w))
 
 
@@ -290,6 +287,29 @@ def moments_within(middle: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
     mean = torch.where(mass > 0, edge(0), low)
     variance = torch.where(mass > 0, 1 + edge(1) - mean**2, 0)
     return mean * middle.sign(), variance
+
+
+def solved(
+    S: Callable[[Data], Data],
+    e: Data,
+    deviation: float | Tensor,
+    numbers: int,
+    near: Callable[[Data], Data] | None = None,
+    iterations: int = ITERATIONS,
+) -> Data:
+    """S^-1 e, but for a share of the noise.
+
+    Args:
+        S: The system, symmetric and positive.
+        e: Data.
+        deviation: Of the noise on each number, one or one a row, ``(batch, 1, ...)``.
+        numbers: How many of the data are seen.
+        near: Close to S^-1; by default the identity.
+        iterations: At most.
+    """
+    goal, length = ACCURACY * deviation * numbers**0.5, inner(e, e).sqrt()
+    share = goal / length.clamp(min=torch.finfo(length.dtype).tiny)
+    return conjugate_gradients(S, e, iterations, share, near=near)
 
 
 def system(H: LinearOperator, C: Covariance, deviation: float | Tensor, v: Data) -> Data:
