@@ -13,10 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from restoration import pictures_in
 from rich.progress import track
 from torch import Tensor
 
-from hdagger.domains.pictures.files import PICTURE_SUFFIXES, read_picture
+from hdagger.domains.pictures.files import read_picture
 from hdagger.domains.pictures.metrics import psnr
 from hdagger.priors import zoo
 from hdagger.tensors import SampleNoise
@@ -85,11 +86,9 @@ def main() -> None:
         "wavelet": by_wavelet,
     }
     methods = {name: known[name]() for name in arguments.methods.split(",")}
-    paths = [
-        path for path in sorted(arguments.pictures.iterdir()) if path.suffix in PICTURE_SUFFIXES
-    ]
+    paths = pictures_in(arguments.pictures, arguments.most)
     figures: dict[tuple[str, int], list[float]] = {}
-    for item, path in enumerate(track(paths[: arguments.most], "denoising")):
+    for item, path in enumerate(track(paths, "denoising")):
         x = read_picture(path).pixels
         if arguments.crop:
             top, left = ((side - arguments.crop) // 2 for side in x.shape[1:])

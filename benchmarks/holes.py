@@ -24,16 +24,16 @@ from statistics import fmean
 import numpy as np
 import torch
 from jaxtyping import Bool
-from restoration import central
+from restoration import central, pictures_in
 from rich.progress import track
 from torch import Tensor
 
 from hdagger import Recipe, measure, read_picture
-from hdagger.domains.pictures.files import PICTURE_SUFFIXES
 from hdagger.domains.pictures.metrics import laplacian, psnr
 from hdagger.domains.pictures.writing import to_image
 from hdagger.restoration import Prior, prepare
 from hdagger.scores import fair_energy
+from hdagger.trials import table_lines
 
 RING = 32
 """Pixels around the hole whose texture the fill should have."""
@@ -106,12 +106,10 @@ def main() -> None:
     parser.add_argument("--sheet", type=Path, help="a picture of the holes and all fills")
     arguments = parser.parse_args()
     side, hole = arguments.side, square(arguments.side, arguments.hole)
-    paths = [
-        path for path in sorted(arguments.pictures.iterdir()) if path.suffix in PICTURE_SUFFIXES
-    ]
+    paths = pictures_in(arguments.pictures, arguments.most)
     found: dict[str, list[dict[str, float]]] = defaultdict(list)
     sheet = []
-    for item, path in enumerate(track(paths[: arguments.most], "filling")):
+    for item, path in enumerate(track(paths, "filling")):
         x = central(read_picture(path).pixels, side).double()
         row = [torch.where(hole, 0, x)]
         for method in arguments.methods:
@@ -120,10 +118,11 @@ def main() -> None:
             row += draws.double()[:2]
         sheet.append(torch.cat(row, dim=-1))
     names = list(next(iter(found.values()))[0])
-    print(f"| fill | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|", sep="\n")
-    for method, each in found.items():
-        means = (fmean(row[name] for row in each) for name in names)
-        print(f"| {method} | {' | '.join(f'{mean:.2f}' for mean in means)} |")
+    table = [
+        [method, *(f"{fmean(row[name] for row in each):.2f}" for name in names)]
+        for method, each in found.items()
+    ]
+    print("\n".join(table_lines(["fill", *names], table)))
     if arguments.sheet:
         to_image(torch.cat(sheet, dim=-2)).save(arguments.sheet)
 

@@ -24,13 +24,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from restoration import central, half
+from restoration import central, half, pictures_in
 from rich.progress import track
 from torch import Tensor
 
 from hdagger import measure, operator_for_data, read_picture
 from hdagger.covariance import Isotropic
-from hdagger.domains.pictures.files import PICTURE_SUFFIXES
 from hdagger.domains.pictures.metrics import psnr
 from hdagger.domains.pictures.words import operator_for_signal
 from hdagger.priors import zoo
@@ -176,10 +175,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=50)
     arguments = parser.parse_args()
     card, side = zoo.card(arguments.prior), arguments.side
-    paths = [
-        path for path in sorted(arguments.pictures.iterdir()) if path.suffix in PICTURE_SUFFIXES
-    ]
-    pictures = [central(read_picture(path).pixels, side) for path in paths[: arguments.most]]
+    paths = pictures_in(arguments.pictures, arguments.most)
+    pictures = [central(read_picture(path).pixels, side) for path in paths]
     tables: tuple[Callable[[], list[str]], ...] = (
         lambda: memory(card, side),
         lambda: seconds(card, side),

@@ -22,12 +22,12 @@ from pathlib import Path
 
 import torch
 from peers import PEERS
+from restoration import pictures_in
 from torch import Tensor
 
 from hdagger import Recipe, read_picture
 from hdagger.diagnostics import residual_summary
 from hdagger.domains.pictures.domain import PICTURES
-from hdagger.domains.pictures.files import PICTURE_SUFFIXES
 from hdagger.domains.pictures.words import BLURS, DAMAGES, parse, signal_shape_for
 from hdagger.errors import OperatorAbilityError, SettingError
 from hdagger.judging import Judged, Scores, judge
@@ -154,7 +154,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes, of one thread each")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    paths = sorted(p for p in args.pictures.iterdir() if p.suffix in PICTURE_SUFFIXES)[: args.most]
+    paths = pictures_in(args.pictures, args.most)
     names = f"{args.pictures}: {len(paths)}"
     noise = {
         task: 0.0 if DAMAGES[parse(task)[-1].name].rounds else args.sigma_y for task in args.tasks

@@ -32,6 +32,11 @@ def half(side: int) -> Tensor:
     return (order < side * side // 2).view(side, side)
 
 
+def pictures_in(folder: Path, most: int) -> list[Path]:
+    """The first so many pictures of a folder, by name."""
+    return sorted(path for path in folder.iterdir() if path.suffix in PICTURE_SUFFIXES)[:most]
+
+
 def central(x: Tensor, side: int) -> Tensor:
     """The square of this side in the middle of a picture."""
     top, left = ((length - side) // 2 for length in x.shape[1:])
@@ -57,10 +62,7 @@ def main() -> None:
     ]
     cases = [case for case in CASES if case[0] in arguments.cases.split(",")]
     figures: dict[tuple[str, str], list[float]] = defaultdict(list)
-    paths = [
-        path for path in sorted(arguments.pictures.iterdir()) if path.suffix in PICTURE_SUFFIXES
-    ]
-    for path in track(paths[: arguments.most], "restoring"):
+    for path in track(pictures_in(arguments.pictures, arguments.most), "restoring"):
         whole = central(read_picture(path).pixels, side)
         for operator, sigma_y in cases:
             measurement = measure(whole, operator, {"mask": half(side)}, sigma_y)

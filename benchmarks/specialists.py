@@ -14,7 +14,7 @@ or for no task, and the truth.
 import argparse
 import csv
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from statistics import fmean
@@ -31,11 +31,11 @@ from hdagger.bench.talk.tasks import TASKS
 from hdagger.domains.pictures.files import read_picture
 from hdagger.domains.pictures.words import operator_of
 from hdagger.domains.pictures.writing import to_image
-from hdagger.files import fingerprint
 from hdagger.priors import checkpoint
 from hdagger.problem import Problem
 from hdagger.specialists.base import Specialist, in_frame
 from hdagger.specialists.training import SpecialistPlan
+from hdagger.trials import table_lines
 
 SCORES = {
     "psnr": ("PSNR of one sample, dB", 1, ".2f"),
@@ -50,27 +50,28 @@ Cells = Mapping[tuple[str, str], Mapping[str, str]]
 
 
 @cache
-def specialists(run: Path) -> Mapping[str, Specialist]:
-    """The networks of a run, by what its tables call them."""
+def networks(run: Path) -> Mapping[str, Specialist]:
+    """The specialists of a run, by the names of their files."""
     texts = {unquote(place.name) for place in run.glob("rows/*/*")}
     found = {}
     for text in sorted(text for text in texts if text.endswith(".safetensors")):
         kind, _ = checkpoint.read_kind(Path(text))
         network = SpecialistPlan.networks[kind].load(Path(text))
         assert isinstance(network, Specialist)
-        found[network.name] = network
+        found[text] = network
     return found
+
+
+def specialists(run: Path) -> Mapping[str, Specialist]:
+    """The specialists of a run, by what its tables call them."""
+    return {network.name: network for network in networks(run).values()}
 
 
 def places(run: Path, task: str) -> Mapping[str, Path]:
     """Where a run's pictures of a task are, by what its tables call the method."""
-    named = {network.sha256: name for name, network in specialists(run).items()}
-    found = {}
-    for place in run.glob(f"rows/{task}/*"):
-        text = unquote(place.name)
-        is_file = text.endswith(".safetensors")
-        found[named[fingerprint(Path(text))] if is_file else text] = place
-    return found
+    known = networks(run)
+    texts = {unquote(place.name): place for place in run.glob(f"rows/{task}/*")}
+    return {known[text].name if text in known else text: texts[text] for text in texts}
 
 
 def shape_of(run: Path) -> tuple[int, int]:
@@ -84,21 +85,31 @@ def cells_of(run: Path) -> Cells:
         return {(row["task"], row["method"]): row for row in csv.DictReader(file)}
 
 
+def grid(
+    keys: Iterable[tuple[str, str]],
+    known: Mapping[str, Specialist],
+    text: Callable[[str, str], str],
+) -> list[str]:
+    """Methods down and tasks across; a specialist's own task is in bold."""
+    tasks, methods = (dict.fromkeys(both) for both in zip(*keys, strict=True))
+    rows = []
+    for method in methods:
+        own, texts = own_task(known, method), {task: text(task, method) for task in tasks}
+        rows.append([method, *(f"**{texts[t]}**" if t == own else texts[t] for t in texts)])
+    return table_lines(["method", *tasks], rows)
+
+
 def table(cells: Cells, known: Mapping[str, Specialist], score: str) -> str:
     title, unit, digits = SCORES[score]
-    tasks, methods = (list(dict.fromkeys(key[axis] for key in cells)) for axis in (0, 1))
-    lines = [f"{title}:", "", f"| method | {' | '.join(tasks)} |", "|---" * (len(tasks) + 1) + "|"]
-    for method in methods:
-        own, shown = own_task(known, method), []
-        for task in tasks:
-            cell = cells.get((task, method), {})
-            text = ""
-            if cell.get(score):
-                half = f" ± {unit * float(cell[score + '_half']):{digits}}"
-                text = f"{unit * float(cell[score]):{digits}}{half}"
-            shown.append(f"**{text}**" if task == own else text)
-        lines.append(f"| {method} | {' | '.join(shown)} |")
-    return "\n".join(lines)
+
+    def text(task: str, method: str) -> str:
+        cell = cells.get((task, method), {})
+        if not cell.get(score):
+            return ""
+        value, half = (unit * float(cell[name]) for name in (score, f"{score}_half"))
+        return f"{value:{digits}} ± {half:{digits}}"
+
+    return "\n".join([f"{title}:", "", *grid(cells, known, text)])
 
 
 def own_task(known: Mapping[str, Specialist], method: str) -> str | None:
@@ -127,32 +138,24 @@ def kids(
         value, half = fmean(e.value for e in found), fmean(e.half or 0 for e in found)
         return f"{1000 * value:.0f} ± {1000 * half:.0f}"
 
-    tasks, methods = (list(dict.fromkeys(key[axis] for key in cells)) for axis in (0, 1))
-    lines = [f"KID x 1000 by {features}; of the pictures: {distance(every[:most])}.", ""]
-    lines += [f"| method | {' | '.join(tasks)} |", "|---" * (len(tasks) + 1) + "|"]
-    for method in methods:
-        own, shown = own_task(known, method), []
-        for task in tasks:
-            text = ""
-            if (task, method) in cells:
-                place = places(cells[task, method], task)[method]
-                files = sorted(place.glob("*.png"))[:most]
-                text = distance(
-                    torch.cat([see(read_picture(f).pixels[None]) for f in files]).double()
-                )
-            shown.append(f"**{text}**" if task == own else text)
-        lines.append(f"| {method} | {' | '.join(shown)} |")
-    return "\n".join(lines)
+    def text(task: str, method: str) -> str:
+        if (task, method) not in cells:
+            return ""
+        files = sorted(places(cells[task, method], task)[method].glob("*.png"))[:most]
+        return distance(torch.cat([see(read_picture(f).pixels[None]) for f in files]).double())
+
+    title = f"KID x 1000 by {features}; of the pictures: {distance(every[:most])}."
+    return "\n".join([title, "", *grid(cells, known, text)])
 
 
 def costs(cells: Cells, known: Mapping[str, Specialist]) -> str:
-    lines = ["| method | calls | s a sample | training |", "|---|---|---|---|"]
+    table = []
     for method in dict.fromkeys(method for _, method in cells):
         row = next(row for (_, name), row in cells.items() if name == method)
         cost = known[method].cost if method in known else "the prior's"
         calls, seconds = float(row["calls"]), float(row["seconds"])
-        lines.append(f"| {method} | {calls:.0f} | {seconds:.2g} | {cost} |")
-    return "\n".join(lines)
+        table.append([method, f"{calls:.0f}", f"{seconds:.2g}", cost])
+    return "\n".join(table_lines(["method", "calls", "s a sample", "training"], table))
 
 
 def drawn(runs: Sequence[Path], task: str, count: int) -> Mapping[str, list[Tensor]]:
@@ -171,11 +174,12 @@ def drawn(runs: Sequence[Path], task: str, count: int) -> Mapping[str, list[Tens
 def sheet(runs: Sequence[Path], pictures: Path, tasks: Sequence[str], count: int) -> Image.Image:
     """Rows: the data as a network sees them, each method, the truth; columns: pictures."""
     rows: dict[str, list[Tensor]] = {}
+    shape = shape_of(runs[0])
     for task in tasks:
         made = drawn(runs, task, count)
         seen, truths = [], []
         for source in sources(pictures, count):
-            x = source.read(*shape_of(runs[0]))
+            x = source.read(*shape)
             measurement = TASKS[task].measured(x, source.item, 0)
             problem = Problem.of(measurement.y, operator_of(measurement), measurement.sigma_y)
             truths.append(x)
