@@ -21,6 +21,7 @@ References:
 import abc
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
@@ -123,6 +124,22 @@ class Bands(abc.ABC):
         """T' z."""
         return self.unmixed(self.places(z))
 
+    def by_component(self, x: Signal, work: Callable[[Signal, Tensor], Signal]) -> Signal:
+        """Q' of what is made of each component of Q x, one after the other, to save memory.
+
+        Args:
+            x: Signals.
+            work: A component, ``(batch, 1, ...)``, and the band of each of its coefficients
+                become such a component.
+        """
+        parts = zip(self.mixed(x).split(1, 1), self.band.split(1), strict=True)
+        return self.unmixed(torch.cat([work(part, band) for part, band in parts], 1))
+
+    def filtered(self, factor: Tensor, x: Signal, band: Tensor) -> Signal:
+        """F' diag(factor) F x, of signals with these bands and a factor for each, ``(batch or 1,
+        bands)``."""
+        return self.places(factor[:, band] * self.waves(x))
+
     @abc.abstractmethod
     def white(self, noise: Noise, rows: int) -> Tensor:
         """Coefficients z whose T' c^1/2 z is a draw of N(0, T' c T)."""
@@ -178,7 +195,7 @@ class DataBands:
         return 1 - self.least / self.variance
 
     def _times(self, factor: Tensor, v: Data) -> Data:
-        return self.bands.inverse(factor[:, self.bands.band] * self.bands.forward(v))
+        return self.bands.by_component(v, partial(self.bands.filtered, factor))
 
 
 @dataclass(frozen=True)
@@ -187,7 +204,7 @@ class LocalSpectra(Covariance):
 
     Attributes:
         bands: T.
-        spectra: c_k, ``(classes, batch or 1, *coefficients)``.
+        spectra: c_k of the coefficients in each band, ``(classes, batch or 1, bands)``.
         shares: R_k, ``(classes, batch, ...)``, in a shape that multiplies signals; the squares
             add up to 1.
         rows: Of the batch.
@@ -201,25 +218,30 @@ class LocalSpectra(Covariance):
     most: float
 
     def times(self, v: Signal) -> Signal:
-        parts = (self.shares * self.bands.mixed(v)).flatten(0, 1)
-        z = self.bands.waves(parts).unflatten(0, (-1, self.rows))
-        return self._gathered(self.spectra * z)
+        return self.bands.by_component(v, self._times)
+
+    def _times(self, v: Signal, band: Tensor) -> Signal:
+        """Of one component."""
+        total = torch.zeros_like(v)
+        for R, c in zip(self.shares, self.spectra, strict=True):
+            total += R * self.bands.filtered(c, R * v, band)
+        return total
 
     def draw(self, noise: Noise) -> Signal:
-        roots = self.spectra.sqrt()
-        return self._gathered(
-            torch.stack([root * self.bands.white(noise, self.rows) for root in roots])
-        )
+        total: Tensor | float = 0.0
+        for R, c in zip(self.shares, self.spectra, strict=True):
+            z = self.bands.white(noise, self.rows)
+            total = total + R * self.bands.places(c.sqrt()[:, self.bands.band] * z)
+        assert isinstance(total, Tensor)
+        return self.bands.unmixed(total)
 
     def typical(self) -> "LocalSpectra":
-        weights = self.shares.square().flatten(2).mean(2)
-        weights = weights.view(*weights.shape, *[1] * (self.spectra.ndim - 2))
+        weights = self.shares.square().flatten(2).mean(2)[..., None]
         ones = self.shares.new_ones(1, *[1] * (self.shares.ndim - 1))
         return replace(self, spectra=(weights * self.spectra).sum(0)[None], shares=ones)
 
     def scaled(self, factor: Float[Tensor, " batch"]) -> "LocalSpectra":
-        wide = factor.view(-1, *[1] * (self.spectra.ndim - 2)) * self.spectra
-        return replace(self, spectra=wide.clamp(max=self.most))
+        return replace(self, spectra=(factor[:, None] * self.spectra).clamp(max=self.most))
 
     def in_data(
         self, system: Callable[[Data], Data], least: float | Tensor, e: Data, noise: Noise
@@ -233,11 +255,6 @@ class LocalSpectra(Covariance):
         floor = (sent * bands.power(made)).sqrt() / 4  # a band of few may say < 0
         variance = torch.maximum(answer, floor) / sent
         return DataBands(bands, variance.to(e).clamp(min=least), least)
-
-    def _gathered(self, z: Tensor) -> Signal:
-        """sum_k R_k T' z_k."""
-        parts = self.bands.places(z.flatten(0, 1)).unflatten(0, (len(z), -1))
-        return self.bands.unmixed((self.shares * parts).sum(0))
 
 
 class Uncertainty(abc.ABC):

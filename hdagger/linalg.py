@@ -187,10 +187,13 @@ def conjugate_gradients(
         largest = torch.maximum(largest, curvature / length.clamp(min=limits.tiny))
         active &= curvature > 10 * limits.eps * largest * length
         step = torch.where(active, rz / curvature, 0)
-        x, r = x + step * p, r - step * Ap
+        x = torch.addcmul(x, step, p)
+        r = torch.addcmul(r, -step, Ap)
+        del Ap  # each is as large as the data
         z = near(r)
         rz, previous = inner(r, z), rz
-        p = z + torch.where(active, rz / previous, 0) * p
+        p = torch.addcmul(z, torch.where(active, rz / previous, 0), p)
+        del z
     return x
 
 

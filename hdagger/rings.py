@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
 from .covariance import Bands
-from .linalg import dct_matrix, fast_length
+from .linalg import dct2, fast_length
 from .tensors import Noise, Signal
 
 RINGS = 24
@@ -52,8 +52,10 @@ class Rings(Bands):
     def _banded(self, rows: Tensor, columns: Tensor) -> Tensor:
         """Bands of the frequencies along both sides, the highest being 1."""
         edges = torch.logspace(math.log10(LOWEST), math.log10(2**0.5), RINGS)[:-1]
-        ring = torch.bucketize((rows[:, None].square() + columns.square()).sqrt(), edges)
-        return ring + RINGS * torch.arange(self.shape[0])[:, None, None]
+        far = (rows[:, None].square() + columns.square()).sqrt()
+        ring = torch.bucketize(far, edges, out_int32=True)
+        first = RINGS * torch.arange(self.shape[0], dtype=torch.int32)
+        return ring + first[:, None, None]
 
     def mixed(self, x: Signal) -> Signal:
         return (self.turn.to(x) @ x.flatten(2)).view_as(x)
@@ -71,12 +73,10 @@ class Rings(Bands):
     def white(self, noise: Noise, rows: int) -> Tensor:
         return torch.fft.rfft2(noise((rows, self.shape[0], *self.torus)), norm="ortho")
 
-    @cached_property
-    def _cosines(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The cosine transforms of columns and rows, and the bands of their coefficients."""
+    def _of_cosines(self) -> Tensor:
+        """The bands of the coefficients of the cosine transform."""
         _, height, width = self.shape
-        rows, columns = torch.arange(height) / height, torch.arange(width) / width
-        return dct_matrix(height), dct_matrix(width), self._banded(rows, columns)
+        return self._banded(torch.arange(height) / height, torch.arange(width) / width)
 
     @property
     def held(self) -> Int[Tensor, " bands"]:
@@ -84,16 +84,14 @@ class Rings(Bands):
 
     @cached_property
     def _held(self) -> Int[Tensor, " bands"]:
-        return torch.bincount(self._cosines[2].flatten(), minlength=self.count)
+        return torch.bincount(self._of_cosines().flatten(), minlength=self.count)
 
     def product(self, u: Signal, v: Signal) -> Float[Tensor, "batch bands"]:
-        rows, columns, band = self._cosines
         held = self.held
-        rows, columns = rows.to(u.dtype), columns.to(u.dtype)
-        a = rows @ self.mixed(u.cpu()) @ columns.mT
-        b = a if v is u else rows @ self.mixed(v.cpu()) @ columns.mT
+        a = dct2(self.mixed(u.cpu()))
+        b = a if v is u else dct2(self.mixed(v.cpu()))
         total = a.new_zeros(len(a), self.count)
-        total.index_add_(1, band.flatten(), (a * b).flatten(1))
+        total.index_add_(1, self._of_cosines().flatten(), (a * b).flatten(1))
         full = held.nonzero()[:, 0]
         below = (torch.searchsorted(full, torch.arange(self.count), right=True) - 1).clamp(min=0)
         nearest = full[below]  # a small grid has no frequency in some rings

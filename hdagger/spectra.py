@@ -66,7 +66,7 @@ class SpectralTable(Uncertainty):
         else:
             place = (self.bands.around(variance) / (above * sigma**2)).log()
             shares = shares_of(place, nodes)
-        spectra = sigma**2 * above * spectra[:, None, self.bands.band]
+        spectra = sigma**2 * above * spectra[:, None]
         return LocalSpectra(self.bands, spectra, shares, len(D), float(sigma) ** 2)
 
     @classmethod

@@ -175,14 +175,14 @@ def given_data(
     error = problem.residual(D)
     seen = sigma * gain(H, error)
     deviation = problem.sigma_y or EXACT * seen
-    own = H.seen(H(u) + deviation * like(problem.y, noise))
-    e = error - own
+    e = error - H.seen(H(u) + deviation * like(problem.y, noise))
     usual = C.typical()
     bands = C.in_data(partial(system, H, usual, deviation), deviation**2, e, noise)
     S, near = partial(system, H, C, deviation), bands.inverse if bands else None
     near = near or H.data_preconditioner(usual.times, deviation**2, len(e))
     w = solved(S, e, (deviation**2 + (seen / 3) ** 2).sqrt(), H.rank, near)
-    return D + u + C.times(H.adjoint(w)), change(error + own, e, w, deviation, H.seen_size, bands)
+    both = 2 * error - e
+    return D + u + C.times(H.adjoint(w)), change(both, e, w, deviation, H.seen_size, bands)
 
 
 def given_rough(
