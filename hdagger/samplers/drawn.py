@@ -143,9 +143,7 @@ class Drawn(Sampler[Drawing]):
     def advance(
         self, at: Drawing, /, prior: Denoiser, problem: Problem, step: Step, noise: Noise
     ) -> Drawing:
-        assert self.uncertainty is not None, "fitted"
-        D, variance = moments(prior, at.x, step.sigma)
-        C = self.uncertainty.at(step.sigma, D, variance).scaled(at.scale)
+        D, C = self._seen(prior, at, step.sigma)
         change, numbers = 1.0, at.numbers
         if isinstance(problem.H, Quantiser):
             z = given_cells(D, C, problem, noise)
@@ -155,6 +153,12 @@ class Drawn(Sampler[Drawing]):
             z, change = given_data(D, C, problem, step.sigma, noise)
         scale = (change * at.scale).clamp(NARROWEST, WIDEST) ** HELD
         return Drawing(step.move(z, at.x, noise), scale, numbers)
+
+    def _seen(self, prior: Denoiser, at: Drawing, sigma: Level) -> tuple[Signal, Covariance]:
+        """Mean and covariance of x0 given x."""
+        assert self.uncertainty is not None, "fitted"
+        D, variance = moments(prior, at.x, sigma)
+        return D, self.uncertainty.at(sigma, D, variance).scaled(at.scale)
 
     def finish(self, at: Drawing, /, problem: Problem) -> Signal:
         x, H = at.x, problem.H
@@ -172,16 +176,16 @@ def given_data(
     """A draw of N(D, C) given the data, by Matheron's rule; and by how much C should change."""
     H, u = problem.H, C.draw(noise)
     assert isinstance(H, LinearOperator)
-    error = problem.residual(D)
-    seen = sigma * gain(H, error)
+    e = problem.residual(D)
+    seen = sigma * gain(H, e)
     deviation = problem.sigma_y or EXACT * seen
-    e = error - H.seen(H(u) + deviation * like(problem.y, noise))
+    e = e - H.seen(H(u) + deviation * like(problem.y, noise))
     usual = C.typical()
     bands = C.in_data(partial(system, H, usual, deviation), deviation**2, e, noise)
     S, near = partial(system, H, C, deviation), bands.inverse if bands else None
     near = near or H.data_preconditioner(usual.times, deviation**2, len(e))
     w = solved(S, e, (deviation**2 + (seen / 3) ** 2).sqrt(), H.rank, near)
-    both = 2 * error - e
+    both = 2 * problem.residual(D) - e  # not held meanwhile: it is as large as the data
     return D + u + C.times(H.adjoint(w)), change(both, e, w, deviation, H.seen_size, bands)
 
 
