@@ -113,7 +113,8 @@ MOST_TRUTHS = 1000
 LARGE = 3 * 2**20
 """Numbers of a signal above which the state of the walk is in float32, half of the memory. Data
 without noise are then met to 1e-6 instead of 1e-12; the samples' file has float32 anyway. Rounded
-data keep float64: their cells' borders are as fine."""
+data keep float64, their cells' borders being as fine, but for methods whose network computes
+roughly: what they draw is moved into its cells at the end, in float64."""
 
 
 @dataclass(frozen=True)
@@ -313,7 +314,7 @@ def prepare(recipe: Recipe, measurement: Measurement, prior: Prior) -> Restorati
     quick = recipe.method == "quick"
     method = best_for(posed.problem, uncertainty, quick) if chosen else recipe.sampler()
     is_large = math.prod(H.signal_shape) > LARGE
-    light = (is_large or method.rough_calls) and not isinstance(H, Quantiser)
+    light = method.rough_calls or (is_large and not isinstance(H, Quantiser))
     precision = torch.float32 if light else torch.float64
     posed = replace(posed, problem=posed.problem.to(prior.device, precision))
     method = posed.fitted(method)

@@ -78,6 +78,9 @@ PROBES = 8
 SURE = 1e-6
 """The least share of its variance that a cell leaves a coefficient, and takes."""
 
+AT_ONCE = 2**18
+"""Cells of which the moments are told together, in float64."""
+
 FARTHEST = 30.0
 """Deviations from the mean up to which a Gaussian's tail is told in float64."""
 
@@ -265,17 +268,35 @@ def given_cells(D: Signal, C: Covariance, problem: Problem, noise: Noise) -> Sig
     mean = H.linear(D)
     there = lambda x: H.shown(H.linear(x))
     back = lambda c: H.linear.adjoint(H.shown(c))
-    probes = [there(C.draw(noise)) for _ in range(PROBES)]
-    deviation = torch.stack(probes).square().mean(0).sqrt().clamp(min=1e-6)
-    middle = (H.middle(mean, problem.y) - mean) / deviation
-    shift, narrow = moments_within(middle, 0.5 / deviation)
-    narrow = narrow.clamp(SURE, 1 - SURE)
-    error = deviation * (narrow / (1 - narrow)).sqrt()
-    e = (deviation * shift / (1 - narrow) - there(u)) / error - like(mean, noise)
+    power = torch.zeros_like(mean)
+    for _ in range(PROBES):
+        power += there(C.draw(noise)).square()
+    deviation = (power / PROBES).sqrt().clamp(min=1e-6)
+    shift, error = datum_of(H.middle(mean, problem.y) - mean, deviation)
+    e = (shift - there(u)) / error - like(mean, noise)
     S = lambda v: there(C.times(back(v / error))) / error + v
     near = lambda v: v / ((deviation / error) ** 2 + 1)
     w = solved(S, e, 1.0, H.linear.rank, near) / error
     return D + u + C.times(back(w))
+
+
+def datum_of(middle: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
+    """What a cell is worth as a datum of its coefficient: t - m, and its deviation.
+
+    Args:
+        middle: Of the cell, from m.
+        deviation: Of the coefficient beforehand, d.
+    """
+
+    def of_some(middle: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
+        shift, left = moments_within(middle / deviation, 0.5 / deviation)
+        left = left.clamp(SURE, 1 - SURE)
+        datum = deviation * shift / (1 - left), deviation * (left / (1 - left)).sqrt()
+        return datum[0].to(middle), datum[1].to(middle)
+
+    parts = zip(middle.flatten().split(AT_ONCE), deviation.flatten().split(AT_ONCE), strict=True)
+    shifts, errors = zip(*(of_some(*part) for part in parts), strict=True)
+    return torch.cat(shifts).view_as(middle), torch.cat(errors).view_as(middle)
 
 
 def moments_within(middle: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:

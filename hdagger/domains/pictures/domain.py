@@ -137,7 +137,7 @@ class Pictures(Domain):
         def finish(x: Tensor) -> tuple[Tensor, dict[str, Any]]:
             told: dict[str, Any] = {}
             if rounded is not None:
-                x, told = in_their_cells(x, rounded.to(x.device, x.dtype))
+                x, told = in_their_cells(x.double(), rounded.to(x.device, torch.float64))
             if latent:
                 with torch.no_grad():
                     x = torch.cat([network.decode(z[None]) for z in x])
