@@ -46,7 +46,9 @@ class Tiled:
 
         channels = x.shape[1]
         found = self._blended(x, both)
-        return found[:, :channels], found[:, channels:] if found.shape[1] > channels else None
+        if found.shape[1] == channels:
+            return found, None
+        return found[:, :channels].clone(), found[:, channels:]  # each can be let go by itself
 
     def _blended(self, x: Signal, see: Callable[[Signal], Tensor]) -> Tensor:
         """What is seen of each tile, blended where they overlap."""
