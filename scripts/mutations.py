@@ -21,6 +21,7 @@ from mutations_check import CHECK_MUTATIONS
 from mutations_core import CORE_MUTATIONS
 from mutations_ct import CT_MUTATIONS
 from mutations_drawn import DRAWN_MUTATIONS
+from mutations_face import FACE_MUTATIONS
 from mutations_lens import LENS_MUTATIONS
 from mutations_motion import MOTION_MUTATIONS
 from mutations_mri import MRI_MUTATIONS
@@ -42,6 +43,7 @@ MUTATIONS = (
     *ANSWER_MUTATIONS,
     *PIPELINE_MUTATIONS,
     *CHECK_MUTATIONS,
+    *FACE_MUTATIONS,
     *LENS_MUTATIONS,
     *CT_MUTATIONS,
     *BATCH_MUTATIONS,

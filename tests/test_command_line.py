@@ -144,6 +144,20 @@ def test_a_recipe_repeats_an_earlier_output_to_the_bit(run):
     assert json.loads(varied[1])["recipe"]["samples"] == 1
 
 
+def test_what_is_said_beside_a_recipe_goes_before_it(run):
+    """Another damage, or another method: nothing of the recipe's own is left of these."""
+    picture().save("damaged.png")
+    options = ("--denoise", 20, "--method", "pigdm", "--set", "solver=heun", *QUICK)
+    assert run("restore", "damaged.png", *options, "-o", "first")[0] == 0
+    varied = ("--denoise", 40, "--method", "ddrm", "--json", "-o", "second")
+    code, out, err = run("restore", "damaged.png", "--recipe", "first/recipe.toml", *varied)
+    assert code == 0, err
+    told = json.loads(out)
+    assert told["sigma_y"] == pytest.approx(80 / 255)
+    assert set(told["recipe"]["settings"]) == {"eta", "eta_b"}
+    assert "denoise = 40" in Path("second/recipe.toml").read_text()
+
+
 def test_a_blur_is_undone_inside_the_frame_of_the_picture(run):
     """A photograph with its true surroundings, blurred by scipy: no border of artefacts."""
     from scipy.ndimage import gaussian_filter
@@ -361,6 +375,16 @@ def test_degrade_refuses_what_it_cannot_do(run):
         assert code == 2
         assert says in err
         assert len(err.strip().splitlines()) == 1
+
+
+def test_a_seed_damages_again_in_the_same_way(run):
+    picture(8).save("clean.png")
+    data = []
+    for k, seed in enumerate((3, 3, 4)):
+        assert run("degrade", "clean.png", "--sigma-y", 0.1, "--seed", seed, "-o", f"d{k}")[0] == 0
+        data.append(Measurement.load(Path(f"d{k}", "measurement.npz")).y)
+    assert torch.equal(data[0], data[1])
+    assert (data[0] - data[2]).abs().mean() > 0.05
 
 
 def test_the_bundled_priors_are_listed(run):

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 from hdagger.domains.pictures.jpeg import SAMPLINGS, Jpeg, JpegTransform, quality_tables
 from hdagger.domains.pictures.jpeg_file import read_jpeg
+from hdagger.domains.pictures.kernels import motion_kernel
 from hdagger.domains.pictures.resample import BlockAverage
 from hdagger.domains.pictures.seen_jpeg import SeenJpeg
 from hdagger.domains.pictures.turn import Turn
@@ -198,6 +199,14 @@ def test_a_turn_is_that_of_exif(orientation):
     turn = Turn(orientation)
     assert torch.equal(turn(pixels(image)), upright)
     assert torch.equal(turn.back(upright), pixels(image))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_angle_is_turned_as_its_line_is(orientation):
+    turn = Turn(orientation)
+    stored, upright = motion_kernel(9, turn.angle_back(30)), motion_kernel(9, 30)
+    torch.testing.assert_close(turn.back(upright), stored, rtol=0, atol=1e-9)
+    assert (upright - motion_kernel(9, -30)).abs().max() > 0.05
 
 
 def save(path, image=None, **options):

@@ -14,17 +14,19 @@ import pytest
 import torch
 
 from hdagger.covariance import Isotropic
+from hdagger.domain import DOMAINS
 from hdagger.domains.pictures.domain import PICTURES
 from hdagger.domains.pictures.jpeg import Jpeg
 from hdagger.domains.pictures.resample import BlockAverage
-from hdagger.errors import HDaggerError, SettingError
+from hdagger.errors import FileError, HDaggerError, SettingError
+from hdagger.files import fingerprint
 from hdagger.measurement import Measurement
 from hdagger.operators.nonlinear import Clip
 from hdagger.operators.spectral import Identity, Inpainting
 from hdagger.priors import zoo
 from hdagger.problem import Problem
 from hdagger.recipe import Recipe, settings_said
-from hdagger.restoration import Prior, best_for, measure, restore
+from hdagger.restoration import Prior, best_for, measure, prepare, restore
 from hdagger.samplers import METHODS
 from hdagger.samplers.cells import Cells
 from hdagger.samplers.ddrm import DDRM
@@ -167,6 +169,27 @@ def test_what_is_told_of_samples_is_what_numpy_finds():
     np.testing.assert_allclose(drawn.mean, x.mean(0), atol=1e-6)
     np.testing.assert_allclose(drawn.std, x.std(0, ddof=1), atol=1e-6)
     np.testing.assert_allclose(drawn.quantile(0.25), np.quantile(x, 0.25, axis=0), atol=1e-6)
+
+
+def test_a_verdict_on_drawn_steps_belongs_to_the_covariances_they_were_drawn_with():
+    measurement = measure(torch.zeros(3, 16, 16), "average:4", {}, 0.1)
+    prior = Prior.of(Recipe())
+    with_which = lambda method: prepare(Recipe(method), measurement, prior).subject
+    assert with_which("drawn").covariance_sha256 == fingerprint(zoo.covariances(prior.card))
+    assert with_which("ddrm").covariance_sha256 == ""
+
+
+def test_the_real_and_the_imaginary_part_of_simulated_data_have_noise_of_their_own():
+    class Turning(type(DOMAINS["pictures"])):
+        def operator(self, text, signal_shape, arrays):
+            H = Identity(signal_shape)
+            H.forward = lambda x: x.to(torch.complex128)
+            return H
+
+    y = Turning().measure(torch.zeros(1, 60, 60), "none", {}, 0.5).y
+    parts = torch.stack([y.real.flatten(), y.imag.flatten()])
+    assert parts.std(1).tolist() == pytest.approx([0.5, 0.5], rel=0.05)
+    assert abs(float(torch.corrcoef(parts)[0, 1])) < 0.05
 
 
 def test_evaluations_are_counted_a_sample():
@@ -361,3 +384,7 @@ def test_samples_come_back_from_their_file_with_what_is_known(tmp_path):
         np.testing.assert_allclose(archive["mean"], draws.numpy().mean(0), atol=1e-6)
         assert json.loads(str(archive["provenance"])) == {"seed": 1}
     assert PosteriorSamples(draws[:1], {}).std.abs().max() == 0
+    fewer = {"samples": draws.numpy(), "provenance": "{}", "known_ancestor": np.arange(2)}
+    np.savez(tmp_path / "s.npz", **fewer)
+    with pytest.raises(FileError, match="not as much is known"):
+        PosteriorSamples.load(tmp_path / "s.npz")
