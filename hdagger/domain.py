@@ -260,6 +260,10 @@ class Domain(abc.ABC):
         """The same measurement with as much as can be said in its text, and fewer arrays."""
         return measurement
 
+    def asked(self, text: str) -> str:
+        """A text form as a command takes it, FILE where it takes a file that is not known."""
+        return text
+
     def truth_shape(self, card: Card, side: int | None) -> tuple[int, ...]:
         """The shape of the signals that a check simulates, given a side if one is asked for.
 

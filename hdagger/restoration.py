@@ -345,7 +345,8 @@ def prepare(recipe: Recipe, measurement: Measurement, prior: Prior) -> Restorati
         guidance=recipe.guidance,
     )
     found = found_on(subject)
-    checked = found.words(how_to_check(subject, recipe.settings, card.name))
+    said = replace(subject, operator=domain.asked(subject.operator))
+    checked = found.words(how_to_check(said, recipe.settings, card.name))
     if chosen and isinstance(uncertainty, Isotropic) and can_draw(posed.problem, domain):
         checked = f"{checked} {zoo.how_to_calibrate(card)} would give it error bars that hold."
     interval = Interval.of(found.same, ran.samples)

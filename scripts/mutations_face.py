@@ -111,8 +111,8 @@ FACE_MUTATIONS = (
     Mutation(
         "restore: a recipe's damage before what was said",
         "domains/pictures/commands.py",
-        'damages = damages.or_else(\n            Damages.from_table(read_toml(recipe, "a recipe").get("damage", {}))\n        )',
-        'damages = Damages.from_table(read_toml(recipe, "a recipe").get("damage", {}))',
+        "damages = damages.or_else(",
+        "damages = Damages().or_else(",
         "test_command_line.py -k beside_a_recipe",
     ),
     Mutation(

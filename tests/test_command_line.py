@@ -432,6 +432,8 @@ HEAVY = (
         ("restore", "good.png", "--kernel", "sinc", "--upscale", "2"),
         ("restore", "good.png", "--guidance", "3"),
         ("restore", "good.png", "--denoise", "nan"),
+        ("restore", "good.png", "--operator", "averge:4"),
+        ("restore", "good.png", "--mask", "missing.png"),
         ("degrade", "missing.png"),
         ("degrade", "good.png"),
     ],

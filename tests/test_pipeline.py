@@ -179,6 +179,13 @@ def test_a_verdict_on_drawn_steps_belongs_to_the_covariances_they_were_drawn_wit
     assert with_which("ddrm").covariance_sha256 == ""
 
 
+def test_the_command_that_would_check_a_kernel_asks_for_its_file():
+    x, kernel = torch.zeros(3, 16, 16), torch.ones(3, 3)
+    measurement = measure(x, "kernel:mirror | average:2", {"kernel": kernel}, 0.1)
+    checked = prepare(Recipe("pigdm"), measurement, Prior.of(Recipe())).checked
+    assert "--operator 'kernel:FILE,mirror | average:2' --sigma-y 0.1 --store" in checked
+
+
 def test_the_real_and_the_imaginary_part_of_simulated_data_have_noise_of_their_own():
     class Turning(type(DOMAINS["pictures"])):
         def operator(self, text, signal_shape, arrays):

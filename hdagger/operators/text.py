@@ -1,6 +1,4 @@
-"""The text form of operators: words joined by ``|``, the first applied first.
-
-    blur:2 | mask           first a blur, then holes
+"""From the text form of operators to operators: what each of its words stands for.
 
 What the words are is a domain's own: it gives a table of them. Other packages add words by
 entry points of the group ``hdagger.operators``, name -> :class:`Word`.
@@ -14,27 +12,15 @@ from typing import TypeAlias
 
 from torch import Tensor
 
-from ..errors import SettingError
+from ..stages import GROUP
+from ..stages import Stage as Stage
+from ..stages import parse as parse
 from .base import Operator
 from .chain import compose
 
 Shape: TypeAlias = tuple[int, ...]
 Arrays: TypeAlias = Mapping[str, Tensor]
 Frame: TypeAlias = tuple[slice, ...]
-
-GROUP = "hdagger.operators"
-"""The entry points by which packages add words."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One word of a text form, ``name:argument``."""
-
-    name: str
-    argument: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.name}:{self.argument}" if self.argument else self.name
 
 
 def _same_shape(shape: Shape, argument: str, arrays: Arrays) -> Shape:
@@ -87,24 +73,6 @@ class Words(Mapping[str, Word]):
 
     def __len__(self) -> int:
         return len(self.own) + len(self.added)
-
-
-def parse(text: str, words: Mapping[str, Word]) -> tuple[Stage, ...]:
-    """The stages of a text form; their ``str``, joined by ``|``, is the text again.
-
-    Raises:
-        SettingError: A word names no operator.
-    """
-    stages = []
-    for place, word in enumerate(text.split("|"), 1):
-        name, _, argument = (part.strip() for part in word.partition(":"))
-        if name not in words:
-            raise SettingError(
-                f"Wanted an operator, one of {', '.join(words)}, but got {name!r}, word {place} "
-                f"of {text!r}. Join several with |, as in average:4 | mask."
-            )
-        stages.append(Stage(name, argument))
-    return tuple(stages)
 
 
 def signal_shape_for(

@@ -123,6 +123,8 @@ def restore(
     check_output(out, as_json)
     if picture != DASH:
         check_file(picture, "a picture")
+    if mask is not None:
+        check_file(mask, "a mask")
     damages = Damages(mask, upscale, kernel, blur, colorize, denoise, sigma_y, operator)
     plan = Recipe()
     if recipe is not None:
@@ -205,6 +207,8 @@ def degrade(
     check_output(out, as_json)
     if picture != DASH:
         check_file(picture, "a picture")
+    if mask is not None:
+        check_file(mask, "a mask")
     damages = Damages(mask, upscale, kernel, blur, colorize, denoise, sigma_y, operator)
     noise = damages.noise or 0.0
     check_seed(seed)

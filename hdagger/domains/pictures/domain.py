@@ -175,6 +175,11 @@ class Pictures(Domain):
         arrays = {name: array for name, array in measurement.arrays.items() if name not in known}
         return replace(measurement, operator=" | ".join(map(str, text)), arrays=arrays)
 
+    def asked(self, text: str) -> str:
+        """A kernel has its file; a check hides a random half for a mask."""
+        with_file = lambda stage: _named(stage, "FILE") if stage.name == "kernel" else stage
+        return " | ".join(str(with_file(stage)) for stage in parse(text))
+
     def truth_shape(self, card: Card, side: int | None) -> tuple[int, ...]:
         """A square of the side of the prior's own pictures, or of 32 if it takes any."""
         if side is not None and not SMALLEST <= side <= LARGEST:
@@ -258,9 +263,12 @@ class Pictures(Domain):
 def _located(stage: Stage, place: Callable[[str], Path]) -> Stage:
     """The stage with the place of the file that it names."""
     name, rest = split_file(stage)
-    if not name:
-        return stage
-    return Stage(stage.name, ",".join(filter(None, [str(place(name)), rest.argument])))
+    return _named(rest, str(place(name))) if name else stage
+
+
+def _named(stage: Stage, file: str) -> Stage:
+    """A stage that names no file, with the name of one."""
+    return Stage(stage.name, ",".join(filter(None, [file, stage.argument])))
 
 
 def in_their_cells(x: Signal, problem: Problem) -> tuple[Signal, dict[str, Any]]:

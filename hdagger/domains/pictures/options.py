@@ -9,6 +9,7 @@ import typer
 
 from ...errors import SettingError
 from ...recipe import plain
+from ...stages import added_words, parse
 
 WORDS = (
     "average", "bicubic", "bits", "clip", "disk", "gamma", "gauss", "gray", "jpeg", "kernel",
@@ -114,6 +115,7 @@ class Damages:
                 f"Wanted the damage said once, but got --operator and {' | '.join(self._said)}. "
                 "Put all of it into --operator."
             )
+        parse(self.text, (*WORDS, *added_words()))
 
     @property
     def noise(self) -> float | None:
