@@ -90,8 +90,9 @@ class Rings(Bands):
         held = self.held
         a = dct2(self.mixed(u.cpu()))
         b = a if v is u else dct2(self.mixed(v.cpu()))
-        total = a.new_zeros(len(a), self.count)
-        total.index_add_(1, self._of_cosines().flatten(), (a * b).flatten(1))
+        band = self._of_cosines().flatten()
+        rows = (a * b).double().flatten(1)
+        total = torch.stack([torch.bincount(band, row, self.count) for row in rows]).to(a)
         full = held.nonzero()[:, 0]
         below = (torch.searchsorted(full, torch.arange(self.count), right=True) - 1).clamp(min=0)
         nearest = full[below]  # a small grid has no frequency in some rings

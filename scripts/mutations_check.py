@@ -90,8 +90,8 @@ CHECK_MUTATIONS = (
     Mutation(
         "verdicts: a check without its settings advised",
         "restoration.py",
-        "words(how_to_check(subject, recipe.settings, card.name))",
-        "words(how_to_check(subject, {}, card.name))",
+        "words(how_to_check(said, recipe.settings, card.name))",
+        "words(how_to_check(said, {}, card.name))",
         "test_check.py -k kept_and_a_restoration",
     ),
     Mutation(

@@ -41,8 +41,8 @@ DRAWN_MUTATIONS = (
     Mutation(
         "covariance: a draw without the root",
         "covariance.py",
-        "roots = self.spectra.sqrt()",
-        "roots = self.spectra",
+        "c.sqrt()[:, self.bands.band] * z",
+        "c[:, self.bands.band] * z",
         "test_covariance.py -k its_draws_have_it",
     ),
     Mutation(
@@ -125,8 +125,8 @@ DRAWN_MUTATIONS = (
     Mutation(
         "drawn: the scale of C goes the wrong way",
         "samplers/drawn.py",
-        "error + own, e, w",
-        "own - error, e, w",
+        "both = 2 * problem.residual(D) - e",
+        "both = e - 2 * problem.residual(D)",
         "test_drawn.py -k widened_on_the_way",
     ),
     Mutation(
@@ -160,22 +160,22 @@ DRAWN_MUTATIONS = (
     Mutation(
         "drawn: a cell's datum leaves the mean where it was",
         "samplers/drawn.py",
-        "e = (deviation * shift / (1 - narrow)",
-        "e = (0 * shift / (1 - narrow)",
+        "datum = deviation * shift / (1 - left)",
+        "datum = 0 * shift / (1 - left)",
         "test_drawn_cells.py -k law_of_a_gaussian",
     ),
     Mutation(
         "drawn: a cell's datum as wide as what it leaves",
         "samplers/drawn.py",
-        "error = deviation * (narrow / (1 - narrow)).sqrt()",
-        "error = deviation * narrow.sqrt()",
+        "deviation * (left / (1 - left)).sqrt()",
+        "deviation * left.sqrt()",
         "test_drawn_cells.py -k law_of_a_gaussian",
     ),
     Mutation(
         "covariance: scaled beyond sigma^2",
         "covariance.py",
-        "wide.clamp(max=self.most)",
-        "wide",
+        "(factor[:, None] * self.spectra).clamp(max=self.most)",
+        "factor[:, None] * self.spectra",
         "test_covariance.py -k stays_below_sigma2",
     ),
     Mutation(

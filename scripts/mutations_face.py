@@ -116,6 +116,31 @@ FACE_MUTATIONS = (
         "test_command_line.py -k beside_a_recipe",
     ),
     Mutation(
+        "restore: the command that checks a kernel lacks its file",
+        "domains/pictures/domain.py",
+        'stage.name == "kernel"',
+        'stage.name == ""',
+        "test_pipeline.py -k asks_for_its",
+    ),
+    Mutation(
+        "restore: a mask that is not there takes two seconds to say",
+        "domains/pictures/commands.py",
+        """        check_file(mask, "a mask")
+    damages = Damages(mask, upscale, kernel, blur, colorize, denoise, sigma_y, operator)
+    plan""",
+        """        pass
+    damages = Damages(mask, upscale, kernel, blur, colorize, denoise, sigma_y, operator)
+    plan""",
+        "test_command_line.py -k nothing_heavy",
+    ),
+    Mutation(
+        "restore: a wrong word takes two seconds to say",
+        "domains/pictures/options.py",
+        "        parse(self.text, (*WORDS, *added_words()))\n",
+        "",
+        "test_command_line.py -k nothing_heavy",
+    ),
+    Mutation(
         "streams: a measurement by a pipe is a picture",
         "streams.py",
         'b"PK": ".npz", ',
