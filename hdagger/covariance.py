@@ -102,7 +102,7 @@ class Bands(abc.ABC):
 
     @abc.abstractmethod
     def mixed(self, x: Signal) -> Signal:
-        """Q x."""
+        """Q x, a tensor of its own."""
 
     @abc.abstractmethod
     def unmixed(self, x: Signal) -> Signal:
@@ -132,8 +132,10 @@ class Bands(abc.ABC):
             work: A component, ``(batch, 1, ...)``, and the band of each of its coefficients
                 become such a component.
         """
-        parts = zip(self.mixed(x).split(1, 1), self.band.split(1), strict=True)
-        return self.unmixed(torch.cat([work(part, band) for part, band in parts], 1))
+        mixed = self.mixed(x)
+        for part, band in zip(mixed.split(1, 1), self.band.split(1), strict=True):
+            part.copy_(work(part, band))
+        return self.unmixed(mixed)
 
     def filtered(self, factor: Tensor, x: Signal, band: Tensor) -> Signal:
         """F' diag(factor) F x, of signals with these bands and a factor for each, ``(batch or 1,
