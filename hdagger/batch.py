@@ -295,6 +295,7 @@ def _by_ray(items: Sequence[Item], plan: Plan, workers: int, address: str | None
     here["_node_ip_address"] = "127.0.0.1"
     where: dict[str, Any] = here if address is None else {"address": address}
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     ray.init(log_to_driver=False, logging_level=logging.ERROR, **where)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:

@@ -27,13 +27,13 @@ class Exit(IntEnum):
 
 
 def tell(result: Mapping[str, Any]) -> None:
-    """Prints a result as one line of JSON.
+    """Prints a result as one line of JSON, at once.
 
     Example:
         >>> tell({"chi2_dof": 1.02, "psnr": float("inf")})
         {"chi2_dof": 1.02, "psnr": null}
     """
-    print(json.dumps(_plain(result), allow_nan=False))
+    print(json.dumps(_plain(result), allow_nan=False), flush=True)
 
 
 def note(text: str) -> None:
