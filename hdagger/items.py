@@ -168,7 +168,7 @@ def _items_of(text: str) -> Iterator[Item]:
 def _of_rows(manifest: Path, rows: Iterator[Mapping[str, Any]]) -> Iterator[Item]:
     for number, row in enumerate(rows, start=2):
         said = {
-            str(name): _value(value, manifest.parent)
+            str(name): _value(value, manifest.absolute().parent)
             for name, value in row.items()
             if value not in (None, "")
         }

@@ -56,4 +56,4 @@ def _known(clip: Motion, said: Mapping[str, Any]) -> tuple[Reading, str]:
         return some_points(clip, str(trackers), noise, 0), f"completed from {trackers}"
     sigma_y = said.get("sigma_y", NOISY)
     prior = motion_prior("motion")
-    return noisy(clip, sigma_y, prior), f"freed from noise of {sigma_y:g}, 1 being a spread"
+    return noisy(clip, sigma_y, prior), f"freed from noise of {sigma_y:g} of the prior's spread"
