@@ -70,9 +70,22 @@ def test_no_page_asks_another_host_for_anything(site):
             assert not re.search(r'(?:src|href)="(?:https?:)?//', tag), (page.name, tag)
 
 
-@pytest.mark.parametrize("page", ["own.md"])
+SNIPPETS = {
+    page.name: found
+    for page in sorted((ROOT / "docs").glob("*.md"))
+    if (found := re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
+}
+
+
+def test_code_stands_in_fences_that_are_run():
+    """Not indented, where nothing would run it."""
+    assert {"own.md", "motion.md", "mri.md"} <= set(SNIPPETS)
+    for page in (ROOT / "docs").glob("*.md"):
+        rest = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+        assert not re.search(r"^    (from \S+ )?import ", rest, re.MULTILINE), page.name
+
+
+@pytest.mark.parametrize("page", SNIPPETS)
 def test_every_snippet_of_a_page_runs(page, capsys):
-    snippets = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / page).read_text(), re.DOTALL)
-    assert snippets
-    for snippet in snippets:
+    for snippet in SNIPPETS[page]:
         exec(compile(snippet, page, "exec"), {"__name__": "snippet"})
