@@ -5,6 +5,7 @@ import io
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -359,10 +360,12 @@ def test_pictures_in_archives_are_restored_as_files_are(inputs, plan, tmp_path):
     with tarfile.open(tmp_path / "shard.tar", "w") as archive:
         archive.add(inputs / "0.png", "../../0.png")
         archive.add(inputs / "1.png", "b/1.png")
+        archive.add(inputs / "broken.png", "b/1.json")  # as a WebDataset has it beside
     content = [(inputs / f"{k}.png").read_bytes() for k in (0, 1)]
     cells = [{"bytes": one, "path": "x"} for one in content]
     pq.write_table(pa.table({"label": [1, 2], "image": cells}), tmp_path / "set.parquet")
-    inside = items_of([str(tmp_path / "shard.tar"), str(tmp_path / "set.parquet")])
+    archives = [str(tmp_path / "shard.tar"), str(tmp_path / "set.parquet")]
+    inside = items_of(archives, (".png",))
     assert [item.name for item in inside] == ["0.png", "b/1.png", "000000", "000001"]
     run_batch(
         [*items_of([str(inputs / "[01].png")]), *[i for i in inside if i.name != "0.png"]], plan
@@ -372,6 +375,18 @@ def test_pictures_in_archives_are_restored_as_files_are(inputs, plan, tmp_path):
     assert torch.equal(found["000000"], found["0.png"])
     rows = pq.read_table(plan.out.folder / "manifest.parquet").to_pylist()
     assert len({row["input_sha256"] for row in rows}) == 2
+
+
+def test_no_item_lies_in_another_or_in_the_place_of_a_table(inputs, plan, tmp_path):
+    names = "a.png", "a.png/b.png", "failures.csv", "manifest-1-of-2.parquet"
+    with tarfile.open(tmp_path / "shard.tar", "w") as archive:
+        for name in names:
+            archive.add(inputs / "0.png", name)
+    tally = run_batch(items_of([str(tmp_path / "shard.tar")]), plan)
+    assert len(tally.done) == len(draws(plan.out.folder)) == 4
+    told_apart = sorted(re.sub("-[0-9a-f]{8}$", "", row["item"]) for row in tally.done)
+    assert told_apart == sorted(names)
+    assert (plan.out.folder / "failures.csv").read_text() == "item,error\n"
 
 
 def test_all_samples_make_one_table_to_train_on(inputs, plan, tmp_path):
