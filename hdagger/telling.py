@@ -37,8 +37,8 @@ def tell(result: Mapping[str, Any]) -> None:
 
 
 def note(text: str) -> None:
-    """Prints a line on the error stream."""
-    line = " ".join(text.split())
+    """Prints a line on the error stream; what a terminal might obey in it is a question mark."""
+    line = "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
     Console(stderr=True, soft_wrap=True, highlight=False).print(line, markup=False)
 
 

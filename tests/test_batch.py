@@ -155,6 +155,14 @@ def test_a_kill_at_any_moment_loses_and_doubles_nothing(inputs, plan, tmp_path, 
     assert len(rows) == 14
 
 
+def test_files_are_named_whole(inputs, plan, tmp_path, monkeypatch):
+    """So that a worker finds them from anywhere, and tables are the same."""
+    monkeypatch.chdir(tmp_path)
+    tally = run_batch(items_of(["in/0.png", "in/broken.png"]), plan)
+    assert tally.done[0]["source"] == str(inputs / "0.png")
+    assert str(inputs / "broken.png") in tally.failed[0]["error"]
+
+
 def told(out):
     """All that a batch's tables tell, but for how long it took."""
     rows = pq.read_table(out / "manifest.parquet").to_pylist()

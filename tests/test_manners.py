@@ -199,6 +199,13 @@ def test_infinite_numbers_are_null(capsys):
     assert told == {"psnr": None, "each": [None, [1.5, {"x": None}]], "n": 3}
 
 
+def test_a_name_tells_the_terminal_nothing(run):
+    """An escape in the name of a file that somebody sent is not obeyed."""
+    code, _, err = run("restore", "\x1b[31m\x07red\n.png")
+    assert code == 2
+    assert "but ?[31m?red .png does not exist" in err
+
+
 def unsound(path):
     """A prior whose weights are noise."""
     network = UNetDenoiser(UNetShape(widths=(8,), embedding=8, heads=2))
