@@ -138,7 +138,7 @@ def gallery(folder: Path, names: list[str]) -> str:
 
 def known_biases() -> dict[str, str]:
     """Method -> what is known to be wrong with it, as the table of methods.md says."""
-    rows = re.findall(r"^\| `(\w+)` \|(.*)\|$", (HERE / "methods.md").read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| `([\w-]+)` \|(.*)\|$", (HERE / "methods.md").read_text(), re.MULTILINE)
     return {name: cells.split(" | ")[3].strip() for name, cells in rows}
 
 

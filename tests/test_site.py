@@ -51,6 +51,7 @@ def test_everything_with_a_name_has_its_page(site):
         text = re.sub(r"<[^>]*>", "", page)
         assert f"--method {name}\n" in text
         assert "What is known to be wrong" in text
+        assert "nobody has said" not in text
         assert f'href="methods/{name}.html"' in which
         shown = re.search(rf"_images/{name}\d*\.png", page)
         assert shown or "Not for pictures by itself" in page
@@ -68,24 +69,3 @@ def test_no_page_asks_another_host_for_anything(site):
     for page in site.rglob("*.html"):
         for tag in re.findall(r"<(?:script|link|img)[^>]*>", page.read_text()):
             assert not re.search(r'(?:src|href)="(?:https?:)?//', tag), (page.name, tag)
-
-
-SNIPPETS = {
-    page.name: found
-    for page in sorted((ROOT / "docs").glob("*.md"))
-    if (found := re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
-}
-
-
-def test_code_stands_in_fences_that_are_run():
-    """Not indented, where nothing would run it."""
-    assert {"own.md", "motion.md", "mri.md"} <= set(SNIPPETS)
-    for page in (ROOT / "docs").glob("*.md"):
-        rest = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
-        assert not re.search(r"^    (from \S+ )?import ", rest, re.MULTILINE), page.name
-
-
-@pytest.mark.parametrize("page", SNIPPETS)
-def test_every_snippet_of_a_page_runs(page, capsys):
-    for snippet in SNIPPETS[page]:
-        exec(compile(snippet, page, "exec"), {"__name__": "snippet"})
