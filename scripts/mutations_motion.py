@@ -7,6 +7,13 @@ JOBS = "test_motion_files.py"
 
 MOTION_MUTATIONS = (
     Mutation(
+        "motion: a long clip is made longer before it is refused",
+        "domains/motion/windows.py",
+        "    frames = int(motion.seconds * FPS + 1e-6) + 1\n",
+        "    frames = len(motion.resampled(FPS))\n",
+        f"{JOBS} -k too_long",
+    ),
+    Mutation(
         "motion's job: the noise of the trackers is not told",
         "domains/motion/job.py",
         'noise = said.get("noise", TRACKED)',

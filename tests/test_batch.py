@@ -386,7 +386,7 @@ def test_pictures_in_archives_are_restored_as_files_are(inputs, plan, tmp_path):
 
 
 def test_no_item_lies_in_another_or_in_the_place_of_a_table(inputs, plan, tmp_path):
-    names = "a.png", "a.png/b.png", "failures.csv", "manifest-1-of-2.parquet"
+    names = "a.png/b.png", "a.png", "failures.csv", "manifest-1-of-2.parquet"
     with tarfile.open(tmp_path / "shard.tar", "w") as archive:
         for name in names:
             archive.add(inputs / "0.png", name)

@@ -7,6 +7,7 @@ import torch
 from motion_clips import stepping
 
 from hdagger.domain import DOMAINS
+from hdagger.domains.motion.clips import Motion
 from hdagger.domains.motion.files import read_motion, write_motion
 from hdagger.domains.motion.metrics import root_relative_distance
 from hdagger.errors import FileError, SettingError
@@ -68,11 +69,12 @@ def test_what_does_not_fit_a_clip_is_refused(clip, said, line):
         DOMAINS["motion"].job(clip, said)
 
 
-def test_a_clip_that_is_too_long_is_told_before_it_is_asked_for(tmp_path):
-    write_motion(tmp_path / "long.npz", stepping(100))
+def test_a_clip_that_is_too_long_is_told_before_it_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(Motion, "resampled", lambda *_: pytest.fail("it is made longer still"))
+    write_motion(tmp_path / "long.npz", stepping(100, fps=1.0))
     job, wanted = DOMAINS["motion"].look(tmp_path / "long.npz")
     assert job is None
-    assert "Cut it to two seconds" in wanted
+    assert "but got 2971. Cut it to two seconds" in wanted
     with pytest.raises(FileError, match="does not exist"):
         DOMAINS["motion"].job(tmp_path / "long.npz", {"joints": str(tmp_path / "none.toml")})
 
