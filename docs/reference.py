@@ -78,7 +78,7 @@ per cent.
 The commands, from where a folder `kodak` is:
 
     python benchmarks/posteriors.py kodak --crop 48 --most 4 --draws 8 --json docs/measured.json \\
-        --methods drawn ddrm pigdm tmpd ddim reconstruction --tasks average:4
+        --methods drawn ddrm pigdm tmpd ddim reconstruction diffpir --tasks average:4
     python benchmarks/posteriors.py kodak --crop 48 --most 4 --draws 8 --json docs/measured.json \\
         --methods drawn cells pigdm --tasks jpeg:10
     python benchmarks/posteriors.py kodak --crop 48 --most 4 --draws 8 --json docs/measured.json \\
