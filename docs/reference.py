@@ -78,7 +78,7 @@ per cent.
 The commands, from where a folder `kodak` is:
 
     python benchmarks/posteriors.py kodak --crop 48 --most 4 --draws 8 --json docs/measured.json \\
-        --methods drawn ddrm pigdm tmpd ddim --tasks average:4
+        --methods drawn ddrm pigdm tmpd ddim reconstruction diffpir --tasks average:4
     python benchmarks/posteriors.py kodak --crop 48 --most 4 --draws 8 --json docs/measured.json \\
         --methods drawn cells pigdm --tasks jpeg:10
     python benchmarks/posteriors.py kodak --crop 48 --most 4 --draws 8 --json docs/measured.json \\
@@ -138,7 +138,7 @@ def gallery(folder: Path, names: list[str]) -> str:
 
 def known_biases() -> dict[str, str]:
     """Method -> what is known to be wrong with it, as the table of methods.md says."""
-    rows = re.findall(r"^\| `(\w+)` \|(.*)\|$", (HERE / "methods.md").read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| `([\w-]+)` \|(.*)\|$", (HERE / "methods.md").read_text(), re.MULTILINE)
     return {name: cells.split(" | ")[3].strip() for name, cells in rows}
 
 

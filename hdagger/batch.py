@@ -181,6 +181,8 @@ def run_batch(
     DOMAINS.check(plan.domain)
     if not 1 <= workers <= 10_000:
         raise SettingError(f"Wanted 1 to 10000 workers, but got {workers}. Try 2.")
+    plan = replace(plan, out=plan.out.absolute())  # a worker may be elsewhere
+    items = [replace(item, source=item.source.absolute()) for item in items]
     about, todo, tally = about_prior(plan.recipe), [], Tally(total=len(items))
     there = plan.out.texts([name for item in items for name in (_done(item), _failure(item))])
     for item in items:
@@ -299,14 +301,12 @@ def _by_ray(items: Sequence[Item], plan: Plan, workers: int, address: str | None
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         data.DataContext.get_current().enable_progress_bars = False
-        plan = replace(plan, out=plan.out.absolute())
-        away = [replace(item, source=item.source.absolute()) for item in items]
-        rows = data.from_items([{"item": item} for item in away], override_num_blocks=len(away))
+        rows = data.from_items([{"item": item} for item in items], override_num_blocks=len(items))
         restorer: Any = _RayRestorer
         made = rows.map(
             restorer,
             fn_constructor_args=(plan,),
-            compute=data.ActorPoolStrategy(size=min(workers, len(away))),
+            compute=data.ActorPoolStrategy(size=min(workers, len(items))),
             num_cpus=1,
         )
         for row in made.iter_rows():

@@ -17,6 +17,7 @@ from .errors import FileError, SettingError
 from .files import check_file, whole_file
 from .muon import Muon
 from .stopping import held_back
+from .telling import tell
 
 Report = TypeVar("Report")
 Chosen = TypeVar("Chosen", bound="Plan")
@@ -118,6 +119,9 @@ class Course(abc.ABC, Generic[Report]):
         inner: Its weights for Muon; AdamW has the rest.
     """
 
+    file: ClassVar[str] = "prior.safetensors"
+    """What people use of it."""
+
     warm_up: int
     """Updates in which the learning rate rises."""
 
@@ -147,7 +151,8 @@ class Course(abc.ABC, Generic[Report]):
 
     @abc.abstractmethod
     def told(self, losses: list[float], seconds: float) -> Report:
-        """A report on the last updates, from their losses and how long they took."""
+        """A report on the last updates, from their losses and how long they took; a line as a
+        text."""
 
     def save(self) -> None:
         """Writes state and prior, each whole or not at all."""
@@ -233,6 +238,25 @@ class Course(abc.ABC, Generic[Report]):
                     saved = now = time.monotonic()
         finally:
             self.save()
+
+    def run_aloud(self, as_json: bool = False, report_every: float = 10.0) -> None:
+        """Runs to its end, tells how far it is and, at last, what came out.
+
+        Args:
+            as_json: Whether each is told as JSON.
+            report_every: Seconds between two reports.
+        """
+
+        def show(now: Report) -> None:
+            if as_json:
+                tell(vars(now) | {"left": round(self.left, 1)})
+            else:
+                left = time.strftime("%H:%M:%S", time.gmtime(self.left))
+                print(f"{now}  left {left}", flush=True)
+
+        self.run(show, report_every)
+        made = str(self.folder / self.file)
+        tell({"file": made}) if as_json else print(made)
 
     def _update(self) -> float:
         rate = self._rate()

@@ -13,12 +13,11 @@ import itertools
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Protocol, cast, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from PIL import Image
-from rich.console import Console
 from torch import Tensor
 
 from .course import Course, Plan
@@ -70,6 +69,12 @@ class Progress:
     seconds: float
     crops_per_second: float
 
+    def __str__(self) -> str:
+        return (
+            f"step {self.step}  crops {self.crops}  loss {self.loss:.4f}  "
+            f"{self.crops_per_second:.0f} crops/s"
+        )
+
 
 class DenoisingCourse(Course[Progress]):
     """A training of a network on noisy signals.
@@ -84,7 +89,6 @@ class DenoisingCourse(Course[Progress]):
 
     warm_up = 20
     stored_as = "denoiser"
-    file: ClassVar[str] = "prior.safetensors"
     """What people use of it, in its folder."""
 
     def __init__(
@@ -221,19 +225,3 @@ class SourceCourse(DenoisingCourse):
     @property
     def side(self) -> int:
         return self.plan.side
-
-    def run_aloud(self, things: str) -> None:
-        """Runs to its end, and prints how far it is.
-
-        Args:
-            things: What its signals are called.
-        """
-        console = Console(highlight=False)
-        self.run(
-            lambda now: console.print(
-                f"step {now.step}  {things} {now.crops}  loss {now.loss:.4f}  "
-                f"{now.crops_per_second:.0f} a second  "
-                f"left {self.left / 60:.0f} min"
-            )
-        )
-        console.print(f"{self.folder / self.file}")

@@ -8,11 +8,12 @@ References:
 import csv
 import glob
 import hashlib
+import re
 import tarfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
@@ -24,6 +25,9 @@ LARGEST = 2**28
 
 LONGEST = 120
 """Letters of an item's name; the rest is told by its hash."""
+
+TABLES = re.compile(r"(manifest|failures).*\.(parquet|csv)")
+"""Names that a batch's own tables have."""
 
 FILE, SEED = "file", "seed"
 """Columns of a manifest that say no damage."""
@@ -104,21 +108,28 @@ def parquet() -> Any:
     return pyarrow.parquet
 
 
-def items_of(inputs: Sequence[str]) -> list[Item]:
+def items_of(inputs: Sequence[str], suffixes: Sequence[str] = ("",)) -> list[Item]:
     """All items of files, folders, globs, manifests (.csv, .parquet) and tars, in their order.
 
     A folder gives all files in it, at any depth, but for hidden ones. A manifest has a column
     ``file``, relative to it, and may have ``seed`` and what a recipe's table ``[damage]`` has.
-    A Parquet file without that column gives the pictures of its first column of bytes.
+    A Parquet file without that column gives the pictures of its first column of bytes. A sample
+    of a WebDataset is more than a picture; what else is in a tar is left out.
+
+    Args:
+        inputs: Names, or globs.
+        suffixes: How what is taken out of a tar ends; by default all.
 
     Raises:
         FileError: One of them does not exist, or nothing is found.
     """
-    found = [item for text in inputs for item in _items_of(text)]
+    found = [item for text in inputs for item in _items_of(text, tuple(suffixes))]
     if not found:
         raise FileError(f"Wanted files to restore, but {', '.join(inputs)[:200]} has none.")
-    twice = {name for name, count in Counter(item.name for item in found).items() if count > 1}
-    return [_told_apart(item) if item.name in twice else item for item in found]
+    counts = Counter(item.name for item in found)
+    folders = {str(folder) for name in counts for folder in PurePosixPath(name).parents}
+    alone = lambda name: counts[name] == 1 and name not in folders and not TABLES.fullmatch(name)
+    return [item if alone(item.name) else _told_apart(item) for item in found]
 
 
 def shard_of(items: Sequence[Item], text: str) -> list[Item]:
@@ -133,7 +144,7 @@ def shard_of(items: Sequence[Item], text: str) -> list[Item]:
     return list(items[int(i) - 1 :: int(n)])
 
 
-def _items_of(text: str) -> Iterator[Item]:
+def _items_of(text: str, suffixes: tuple[str, ...]) -> Iterator[Item]:
     path = Path(text)
     if path.is_dir():
         for file in sorted(path.rglob("*")):
@@ -152,7 +163,7 @@ def _items_of(text: str) -> Iterator[Item]:
             with path.open(newline="", encoding="utf-8-sig") as file:
                 yield from _of_rows(path, csv.DictReader(file))
         elif path.suffix == ".tar":
-            yield from _of_tar(path)
+            yield from _of_tar(path, suffixes)
         elif path.suffix == ".parquet":
             yield from _of_parquet(path)
         else:
@@ -168,7 +179,7 @@ def _items_of(text: str) -> Iterator[Item]:
 def _of_rows(manifest: Path, rows: Iterator[Mapping[str, Any]]) -> Iterator[Item]:
     for number, row in enumerate(rows, start=2):
         said = {
-            str(name): _value(value, manifest.parent)
+            str(name): _value(value, manifest.absolute().parent)
             for name, value in row.items()
             if value not in (None, "")
         }
@@ -206,10 +217,11 @@ def _value(value: Any, folder: Path) -> Any:
         return value
 
 
-def _of_tar(path: Path) -> Iterator[Item]:
+def _of_tar(path: Path, suffixes: tuple[str, ...]) -> Iterator[Item]:
     with tarfile.open(path, "r:") as archive:
         for member in archive:
-            if member.isfile() and 0 < member.size <= LARGEST:
+            wanted = member.name.lower().endswith(suffixes)
+            if wanted and member.isfile() and 0 < member.size <= LARGEST:
                 parts = [part for part in Path(member.name).parts if part not in ("/", "..", ".")]
                 yield Item(_name(parts), path, InTar(member.offset_data, member.size))
 

@@ -27,18 +27,18 @@ class Exit(IntEnum):
 
 
 def tell(result: Mapping[str, Any]) -> None:
-    """Prints a result as one line of JSON.
+    """Prints a result as one line of JSON, at once.
 
     Example:
         >>> tell({"chi2_dof": 1.02, "psnr": float("inf")})
         {"chi2_dof": 1.02, "psnr": null}
     """
-    print(json.dumps(_plain(result), allow_nan=False))
+    print(json.dumps(_plain(result), allow_nan=False), flush=True)
 
 
 def note(text: str) -> None:
-    """Prints a line on the error stream."""
-    line = " ".join(text.split())
+    """Prints a line on the error stream; what a terminal might obey in it is a question mark."""
+    line = "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
     Console(stderr=True, soft_wrap=True, highlight=False).print(line, markup=False)
 
 

@@ -4,6 +4,34 @@ from mutation import Mutation
 
 BATCH_MUTATIONS = (
     Mutation(
+        "items: an item in another's folder",
+        "items.py",
+        " and name not in folders",
+        "",
+        "test_batch.py -k no_item_lies",
+    ),
+    Mutation(
+        "items: an item in a table's place",
+        "items.py",
+        " and not TABLES.fullmatch(name)",
+        "",
+        "test_batch.py -k no_item_lies",
+    ),
+    Mutation(
+        "items: all that is in a WebDataset is taken for a picture",
+        "items.py",
+        "wanted = member.name.lower().endswith(suffixes)",
+        "wanted = True",
+        "test_batch.py -k archives",
+    ),
+    Mutation(
+        "batch: files are named from where one is",
+        "batch.py",
+        "items = [replace(item, source=item.source.absolute()) for item in items]",
+        "items = list(items)",
+        "test_batch.py -k named_whole",
+    ),
+    Mutation(
         "batch: a changed input is taken for the old one",
         "batch.py",
         'row.get("how_sha256") == how and row.get("stamp") == _stamp(item)',
@@ -55,7 +83,7 @@ BATCH_MUTATIONS = (
     Mutation(
         "items: names that hide one another",
         "items.py",
-        "return [_told_apart(item) if item.name in twice else item for item in found]",
+        "return [item if alone(item.name) else _told_apart(item) for item in found]",
         "return found",
         "test_batch.py -k seed_of_each",
     ),

@@ -3,8 +3,30 @@
 from mutation import Mutation
 
 FILES, PHYSICS = "test_motion.py", "test_motion_physics.py"
+JOBS = "test_motion_files.py"
 
 MOTION_MUTATIONS = (
+    Mutation(
+        "motion: a long clip is made longer before it is refused",
+        "domains/motion/windows.py",
+        "    frames = int(motion.seconds * FPS + 1e-6) + 1\n",
+        "    frames = len(motion.resampled(FPS))\n",
+        f"{JOBS} -k too_long",
+    ),
+    Mutation(
+        "motion's job: the noise of the trackers is not told",
+        "domains/motion/job.py",
+        'noise = said.get("noise", TRACKED)',
+        "noise = TRACKED",
+        f"{JOBS} -k refused",
+    ),
+    Mutation(
+        "motion's job: a restored clip is not put back where it was",
+        "domains/motion/drawing.py",
+        "[*map(reading.undo, motions)], reading.undo(reading.given)",
+        "motions, reading.given",
+        f"{JOBS} -k where_it_was",
+    ),
     Mutation(
         "check on clips: always the same windows",
         "domains/motion/windows.py",
@@ -22,8 +44,8 @@ MOTION_MUTATIONS = (
     Mutation(
         "motion: the noise of the trackers is not told",
         "domains/motion/commands.py",
-        "reading = some_points(motion, trackers, noise, seed)",
-        "reading = some_points(motion, trackers, 0.01, seed)",
+        "some_points(motion, trackers, TRACKED if noise is None else noise, seed)",
+        "some_points(motion, trackers, TRACKED, seed)",
         f"{PHYSICS} -k trackers_and_noise",
     ),
     Mutation(

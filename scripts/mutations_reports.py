@@ -4,6 +4,20 @@ from mutation import Mutation
 
 REPORT_MUTATIONS = (
     Mutation(
+        "telling: a terminal obeys the name of a file",
+        "telling.py",
+        'c if c.isprintable() else "?"',
+        "c",
+        "test_manners.py -k tells_the_terminal",
+    ),
+    Mutation(
+        "training: what came out is no JSON",
+        "course.py",
+        'tell({"file": made}) if as_json else print(made)',
+        "print(made)",
+        "test_manners.py -k simulated_and_trained",
+    ),
+    Mutation(
         "compare: the scores of the first run for all",
         "comparison.py",
         "[run.numbers(self.domain, self.truth) for run in self.runs]",

@@ -4,6 +4,13 @@ from mutation import Mutation
 
 SERVING_MUTATIONS = (
     Mutation(
+        "page: motions are not shown",
+        "serving/page/page.js",
+        "...files.filter((name) => /^\\d+\\.gif$/.test(name))",
+        "...[]",
+        "test_page.py -k clip",
+    ),
+    Mutation(
         "page: a quick answer to a file without a picture is not shown",
         "serving/page/page.js",
         '$("stage").hidden = false; // a quick',

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -154,16 +155,32 @@ def test_a_kill_at_any_moment_loses_and_doubles_nothing(inputs, plan, tmp_path, 
     assert len(rows) == 14
 
 
-def test_ray_gives_the_same_bits(inputs, plan, tmp_path, prior):
-    run_batch(items_of([str(inputs)]), plan)
+def test_files_are_named_whole(inputs, plan, tmp_path, monkeypatch):
+    """So that a worker finds them from anywhere, and tables are the same."""
+    monkeypatch.chdir(tmp_path)
+    tally = run_batch(items_of(["in/0.png", "in/broken.png"]), plan)
+    assert tally.done[0]["source"] == str(inputs / "0.png")
+    assert str(inputs / "broken.png") in tally.failed[0]["error"]
+
+
+def told(out):
+    """All that a batch's tables tell, but for how long it took."""
+    rows = pq.read_table(out / "manifest.parquet").to_pylist()
+    return [row | {"seconds": 0} for row in rows], (out / "failures.csv").read_text()
+
+
+def test_ray_gives_the_same_bits(inputs, plan, tmp_path, prior, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # files may be named from where one is
+    run_batch(items_of(["in"]), plan)
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(plan.recipe.to_toml() + "[damage]\nsigma_y = 0.1\n")
-    command = [sys.executable, "-m", "hdagger", "batch", str(inputs), "-o", str(tmp_path / "ray")]
+    command = [sys.executable, "-m", "hdagger", "batch", "in", "-o", "ray"]
     command += ["--recipe", str(recipe), "--workers", "2", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert done.returncode == 1, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == {"done": 5, "failed": 1, "new": 6}
+    assert json.loads(done.stdout) == {"done": 5, "failed": 1, "new": 6}
     assert same(draws(plan.out.folder), draws(tmp_path / "ray"))
+    assert told(plan.out.folder) == told(tmp_path / "ray")
 
 
 def test_an_object_store_holds_what_a_folder_would(inputs, plan, tmp_path):
@@ -351,10 +368,12 @@ def test_pictures_in_archives_are_restored_as_files_are(inputs, plan, tmp_path):
     with tarfile.open(tmp_path / "shard.tar", "w") as archive:
         archive.add(inputs / "0.png", "../../0.png")
         archive.add(inputs / "1.png", "b/1.png")
+        archive.add(inputs / "broken.png", "b/1.json")  # as a WebDataset has it beside
     content = [(inputs / f"{k}.png").read_bytes() for k in (0, 1)]
     cells = [{"bytes": one, "path": "x"} for one in content]
     pq.write_table(pa.table({"label": [1, 2], "image": cells}), tmp_path / "set.parquet")
-    inside = items_of([str(tmp_path / "shard.tar"), str(tmp_path / "set.parquet")])
+    archives = [str(tmp_path / "shard.tar"), str(tmp_path / "set.parquet")]
+    inside = items_of(archives, (".png",))
     assert [item.name for item in inside] == ["0.png", "b/1.png", "000000", "000001"]
     run_batch(
         [*items_of([str(inputs / "[01].png")]), *[i for i in inside if i.name != "0.png"]], plan
@@ -364,6 +383,18 @@ def test_pictures_in_archives_are_restored_as_files_are(inputs, plan, tmp_path):
     assert torch.equal(found["000000"], found["0.png"])
     rows = pq.read_table(plan.out.folder / "manifest.parquet").to_pylist()
     assert len({row["input_sha256"] for row in rows}) == 2
+
+
+def test_no_item_lies_in_another_or_in_the_place_of_a_table(inputs, plan, tmp_path):
+    names = "a.png/b.png", "a.png", "failures.csv", "manifest-1-of-2.parquet"
+    with tarfile.open(tmp_path / "shard.tar", "w") as archive:
+        for name in names:
+            archive.add(inputs / "0.png", name)
+    tally = run_batch(items_of([str(tmp_path / "shard.tar")]), plan)
+    assert len(tally.done) == len(draws(plan.out.folder)) == 4
+    told_apart = sorted(re.sub("-[0-9a-f]{8}$", "", row["item"]) for row in tally.done)
+    assert told_apart == sorted(names)
+    assert (plan.out.folder / "failures.csv").read_text() == "item,error\n"
 
 
 def test_all_samples_make_one_table_to_train_on(inputs, plan, tmp_path):

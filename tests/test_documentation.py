@@ -15,17 +15,23 @@ import hdagger
 from hdagger.cli.main import main
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+SNIPPETS = {
+    page.name: found
+    for page in PAGES
+    if (found := re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
+}
 COMMANDS = [
     shlex.split(line, comments=True)
-    for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    for page in PAGES
+    for block in re.findall(r"```console\n(.*?)```", page.read_text(), re.DOTALL)
     for line in block.splitlines()
 ]
 
 
 @pytest.fixture
 def pictures(tmp_path, monkeypatch):
-    """The pictures that the README speaks of, small."""
+    """The pictures that the pages speak of, small."""
     monkeypatch.chdir(tmp_path)
     bee = Image.open(ROOT / "examples/bee.png").resize((32, 32), Image.Resampling.LANCZOS)
     noise = Image.effect_noise((32, 32), 60).convert("RGB")
@@ -42,7 +48,7 @@ def pictures(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_every_command_of_the_readme_runs(pictures, monkeypatch, capsys):
+def test_every_command_runs(pictures, monkeypatch, capsys):
     assert len(COMMANDS) >= 9
     for command in COMMANDS:
         monkeypatch.setattr(sys, "argv", command)
@@ -51,14 +57,28 @@ def test_every_command_of_the_readme_runs(pictures, monkeypatch, capsys):
         assert stop.value.code == 0, (command, capsys.readouterr().err)
 
 
-def test_the_snippets_of_the_readme_run(pictures, capsys):
-    for snippet in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
-        exec(compile(snippet, "README", "exec"), {})
-    assert "torch.Size([3, 32, 32])" in capsys.readouterr().out
+def test_code_stands_in_fences_that_are_run():
+    """Not indented, where nothing would run it."""
+    assert {"README.md", "first.md", "own.md", "motion.md", "mri.md"} <= set(SNIPPETS)
+    for page in PAGES:
+        rest = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+        assert not re.search(r"^    (from \S+ )?import ", rest, re.MULTILINE), page.name
+
+
+@pytest.mark.parametrize("page", SNIPPETS)
+def test_every_snippet_runs(page, pictures, capsys):
+    for snippet in SNIPPETS[page]:
+        exec(compile(snippet, page, "exec"), {"__name__": "snippet"})
+    if page == "first.md":
+        assert "torch.Size([3, 32, 32])" in capsys.readouterr().out
+
+
+def test_the_readme_is_what_a_newcomer_needs():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 90
 
 
 def test_links_lead_to_files():
-    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
+    for page in PAGES:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
             if not target.startswith("http"):
                 assert (page.parent / target).exists(), (page, target)

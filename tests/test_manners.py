@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import typer
 from PIL import Image
 
 from hdagger import completion
-from hdagger.cli.main import main
+from hdagger.cli.main import app, main
 from hdagger.domain import DOMAINS
 from hdagger.domains.pictures.options import WORDS, complete
 from hdagger.domains.pictures.words import DAMAGES
@@ -152,10 +153,57 @@ def test_json_has_one_shape_everywhere(place, run):
     assert lines(out)[0].items() <= json.loads(Path("rows.json").read_text())[0].items()
 
 
+def commands(command, path=()):
+    """Every command that does something: its words, and the command."""
+    inner = getattr(command, "commands", {})
+    if not inner or (path and command.callback is not None):
+        yield " ".join(path), command
+    for name, one in inner.items():
+        yield from commands(one, (*path, name))
+
+
+def test_every_command_has_json():
+    root = typer.main.get_command(app)
+    said = {name: [o for p in one.params for o in p.opts] for name, one in commands(root)}
+    assert len(said) > 30
+    assert [name for name, options in said.items() if "--json" not in options] == []
+
+
+def test_what_is_simulated_and_trained_is_told_as_json(place, run):
+    for name, *words in (
+        ("lens", "--pixels", 24),
+        ("mri", "x.png", "--pixels", 32, "--coils", 2),
+        ("ct", "--pixels", 16, "--views", 4),
+    ):
+        code, out, err = run(name, "simulate", *words, "-o", name, "--json")
+        assert (code, err) == (0, "")
+        (told,) = lines(out)
+        assert Path(told["measurement"]).is_file()
+        assert Path(told["truth"]).is_file()
+    Path("photos").mkdir()
+    Image.open("x.png").resize((24, 24)).save("photos/x.png")
+    Path("plan.toml").write_text(
+        'photographs = "photos"\nupdates = 2\nbatch = 1\ncrops = [16]\n'
+        "[unet]\nwidths = [8]\nembedding = 8\nheads = 2\n"
+    )
+    code, out, err = run("train", "plan.toml", "-o", "run", "--json")
+    assert (code, err) == (0, "")
+    last, made = lines(out)
+    assert (last["step"], last["left"]) == (2, 0)
+    assert UNetDenoiser.load(Path(made["file"]))
+
+
 def test_infinite_numbers_are_null(capsys):
     tell({"psnr": float("inf"), "each": [float("nan"), (1.5, {"x": -float("inf")})], "n": 3})
     told = json.loads(capsys.readouterr().out, parse_constant=lambda word: pytest.fail(word))
     assert told == {"psnr": None, "each": [None, [1.5, {"x": None}]], "n": 3}
+
+
+def test_a_name_tells_the_terminal_nothing(run):
+    """An escape in the name of a file that somebody sent is not obeyed."""
+    code, _, err = run("restore", "\x1b[31m\x07red\n.png")
+    assert code == 2
+    assert "but ?[31m?red .png does not exist" in err
 
 
 def unsound(path):

@@ -356,6 +356,31 @@ def test_scans_and_lenses_are_restored_and_their_answer_is_seen(
     assert re.search("here samples disagree.*; black 0, pale", caption.inner_text())
 
 
+def test_a_clip_is_seen_and_its_answer_plays(visit, shot, tmp_path, monkeypatch):
+    from motion_clips import stepping
+
+    from hdagger.domains.motion.files import write_motion
+
+    monkeypatch.setattr("hdagger.domains.motion.render.offscreen", lambda: None)  # it is quick
+    write_motion(tmp_path / "walk.npz", stepping(30))
+    page = visit()
+    page.set_input_files("#file", tmp_path / "walk.npz")
+    view(page, "edit")
+    assert page.locator("#kind").input_value() == "motion"
+    assert "Found a clip of 1.0 s" in page.locator("#notes").inner_text()
+    shot(page, "motion-loaded")
+    chosen(page)
+    page.fill("#words", "keep=0:10,20:30")
+    page.click("#restore")
+    view(page, "done")
+    assert page.locator("#gallery button").all_inner_texts() == ["Answer", "Sample 2"]
+    assert page.locator("#caption").inner_text() == "Answer"
+    assert not page.locator("#cut").is_visible()
+    assert page.locator("#shown").evaluate("it => it.decode().then(() => it.naturalWidth)") == 320
+    shot(page, "motion-done")
+    assert saved(page, "Answer, BVH").startswith(b"HIERARCHY")
+
+
 def test_two_people_at_once_see_their_own(visit, app):
     one, two = visit(), visit(NARROW)
     give(one, encoded(photo(64, 1)), "one.png")

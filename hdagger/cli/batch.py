@@ -73,11 +73,13 @@ def batch(
         raise SettingError(f"Wanted a table [damage] in {recipe}, but got {damage!r}. Mend it.")
 
     from ..batch import Plan, run_batch
+    from ..domain import DOMAINS
     from ..items import items_of, shard_of
     from ..manifest import write_samples
     from ..outputs import output_of
 
-    items = items_of(inputs)
+    DOMAINS.check(domain)
+    items = items_of(inputs, DOMAINS[domain].suffixes)
     if shard is not None:
         items = shard_of(items, shard)
     with progress("files") as show:

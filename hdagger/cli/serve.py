@@ -11,7 +11,9 @@ import typer
 
 from ..errors import FileError, SettingError
 from ..files import whole_folder
+from ..options import AsJson
 from ..serving.limits import Limits, is_loopback
+from ..telling import tell
 
 
 def serve(
@@ -40,6 +42,7 @@ def serve(
     ] = None,
     at_once: Annotated[int, typer.Option(help="Jobs that run at a time.")] = 1,
     show: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Serve a page on which pictures are restored, and REST under */api*.
 
@@ -86,9 +89,10 @@ def serve(
         app = application(root, limits, prior, token or None, is_loopback(host), at_once)
         name = f"[{host}]" if ":" in host else host
         address = f"http://{name}:{listener.getsockname()[1]}/"
-        print(f"{address}{f'#token={token}' if token else ''}  (Ctrl-C ends it)", flush=True)
+        entry = f"{address}{f'#token={token}' if token else ''}"
+        tell({"address": entry}) if as_json else print(f"{entry}  (Ctrl-C ends it)", flush=True)
         if show:
-            webbrowser.open(f"{address}{f'#token={token}' if token else ''}")
+            webbrowser.open(entry)
         config = uvicorn.Config(
             app,
             log_level="warning",

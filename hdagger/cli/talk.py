@@ -9,8 +9,9 @@ import typer
 
 from ..errors import SettingError
 from ..files import whole_folder
-from ..options import check_seed
+from ..options import AsJson, check_seed
 from ..progress import progress
+from ..telling import tell
 from .bench import Seed, Workers
 
 TOLD = ("ddrm cc", "pigdm cc")
@@ -64,6 +65,7 @@ def talk(
     ] = False,
     seed: Seed = 0,
     workers: Workers = None,
+    as_json: AsJson = False,
 ) -> None:
     """The talk's tables: many methods on many tasks, with your prior and your pictures.
 
@@ -121,7 +123,12 @@ def talk(
     alone = torch.cuda.is_available()  # one process uses a GPU
     with progress("rows") as watch:
         rows = run(plan, workers or (1 if alone else os.cpu_count() or 1), watch)
-    print(write(plan, rows, features))
+    table = write(plan, rows, features)
+    if not as_json:
+        print(table)
+        return
+    for row in rows:
+        tell(row)
 
 
 def split(text: str | None, known: Collection[str] | None = None) -> tuple[str, ...]:

@@ -1,11 +1,11 @@
 """``hdagger train``: a folder of photographs becomes a prior, or a model of one task."""
 
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from ..options import AsJson
 
 
 def train(
@@ -13,6 +13,7 @@ def train(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the training.")] = Path(
         "runs/photo"
     ),
+    as_json: AsJson = False,
 ) -> None:
     """Train a prior, or a model of one task, or go on with a training that was stopped.
 
@@ -32,16 +33,10 @@ def train(
     from ..specialists.training import training_of
 
     training = training_of(plan, out)
-    console = Console(highlight=False)
     parameters = sum(weight.numel() for weight in training.denoiser.parameters())
-    console.print(f"{parameters / 1e6:.1f} M parameters on {training.device}, into {out}")
-    if training.step:
-        console.print(f"going on at step {training.step}, after {training.seconds / 60:.0f} min")
-    training.run(
-        lambda now: console.print(
-            f"step {now.step}  crops {now.crops}  loss {now.loss:.4f}  "
-            f"{now.crops_per_second:.0f} crops/s  "
-            f"left {time.strftime('%H:%M:%S', time.gmtime(training.left))}"
-        )
-    )
-    console.print(f"{out / training.file}")
+    if not as_json:
+        print(f"{parameters / 1e6:.1f} M parameters on {training.device}, into {out}", flush=True)
+    if training.step and not as_json:
+        minutes = training.seconds / 60
+        print(f"going on at step {training.step}, after {minutes:.0f} min", flush=True)
+    training.run_aloud(as_json)

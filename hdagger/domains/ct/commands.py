@@ -137,6 +137,7 @@ def simulate(
     pixels: Annotated[int, typer.Option(help="Pixels a side of the slices to restore.")] = 128,
     seed: Seed = 0,
     out: Folder = Path("simulated"),
+    as_json: AsJson = False,
 ) -> None:
     """Simulate the photons that a scanner would count, to try *restore* on.
 
@@ -170,9 +171,19 @@ def simulate(
             simulated = simulate(slices, plan, watch)
     with whole_folder(out, "ct-simulate") as folder:
         write_simulation(folder, simulated)
+    truth = out / truth_name(simulated)
+    if as_json:
+        tell(
+            {
+                "measurement": str(out / "sinogram.npz"),
+                "operator": str(simulated.scan),
+                "truth": str(truth),
+            }
+        )
+        return
     print(
         f"{out / 'sinogram.npz'}: {simulated.scan}\nNext: hdagger ct restore "
-        f"{out / 'sinogram.npz'} --truth {out / truth_name(simulated)} -o out"
+        f"{out / 'sinogram.npz'} --truth {truth} -o out"
     )
 
 
@@ -180,6 +191,7 @@ def simulate(
 def train(
     plan: Annotated[Path, typer.Argument(help="Training plan; see training/chest.toml.")],
     out: Folder = Path("runs/chest"),
+    as_json: AsJson = False,
 ) -> None:
     """Train a prior of bodies, or go on with a training that was stopped.
 
@@ -189,4 +201,4 @@ def train(
     """
     from .learning import BodyPlan, BodyTraining
 
-    BodyTraining(BodyPlan.read(plan), out).run_aloud("slices")
+    BodyTraining(BodyPlan.read(plan), out).run_aloud(as_json)

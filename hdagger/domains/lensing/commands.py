@@ -120,6 +120,7 @@ def simulate(
     fwhm: Annotated[float, typer.Option(help="Of the point spread, arcsec.")] = 0.1,
     seed: Seed = 0,
     out: Folder = Path("simulated"),
+    as_json: AsJson = False,
 ) -> None:
     """Simulate the image of a galaxy behind a lens, to try *restore* on.
 
@@ -148,6 +149,11 @@ def simulate(
     view, simulated = scene(source, lens_file, pixels, pixel_scale, fwhm, peak, seed)
     with whole_folder(out, "lens-simulate") as folder:
         write_simulation(folder, view, simulated)
+    if as_json:
+        files = {"measurement": "image.fits", "lens": "lens.toml"}
+        files |= {name: f"{name}.fits" for name in ("noise", "psf", "truth")}
+        tell({name: str(out / file) for name, file in files.items()})
+        return
     print(
         f"{out / 'image.fits'}: {view.lens}\nNext: hdagger lens restore {out / 'image.fits'} "
         f"--noise {out / 'noise.fits'} --psf {out / 'psf.fits'} --lens {out / 'lens.toml'} "
@@ -159,6 +165,7 @@ def simulate(
 def train(
     plan: Annotated[Path, typer.Argument(help="Training plan; see training/galaxies.toml.")],
     out: Folder = Path("runs/galaxies"),
+    as_json: AsJson = False,
 ) -> None:
     """Train a galaxy prior, or go on with a training that was stopped.
 
@@ -168,4 +175,4 @@ def train(
     """
     from .learning import GalaxyPlan, GalaxyTraining
 
-    GalaxyTraining(GalaxyPlan.read(plan), out).run_aloud("galaxies")
+    GalaxyTraining(GalaxyPlan.read(plan), out).run_aloud(as_json)

@@ -1,12 +1,10 @@
 """``hdagger motion``: human motion made plausible, drawn, completed and measured."""
 
-import time
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from ...errors import SettingError
 from ...files import whole_file, whole_folder
@@ -15,6 +13,9 @@ from ...progress import progress
 from ...recipe import Recipe, settings_said
 from ...samplers import METHODS
 from ...telling import tell
+
+if TYPE_CHECKING:
+    from .clips import Motion
 
 motion = typer.Typer(
     help="Human motion: made physically plausible, drawn from a prior, completed, measured."
@@ -73,11 +74,10 @@ def project(
     from .files import write_motion
     from .pages import numbers_of, print_rows, write_report
     from .physics import Physics
-    from .reading import read_clip
     from .simulator import require_mujoco
 
     require_mujoco()
-    before = read_clip(clip, joints)
+    before = _read(clip, joints)
     with progress("physics") as watch:
         ((after, found),) = Physics(watch=watch)([before])
     with whole_file(out) as path:
@@ -194,18 +194,15 @@ def inbetween(
         raise SettingError(
             f"Wanted --noise beside --trackers, but got {noise} beside --keep. Leave it out."
         )
-    noise = 0.01 if noise is None else noise
-    if not 0 <= noise <= 10:
-        raise SettingError(f"Wanted noise of 0 to 10 metres, but got {noise}. Try --noise 0.01.")
 
     from .drawing import draw_to, with_physics
-    from .reading import read_clip, some_frames, some_points
+    from .reading import TRACKED, some_frames, some_points
 
     method, settings = with_physics(method, settings_said(setting or []), physics)
     recipe = Recipe(method, settings, steps, samples, seed, prior, kind)
-    motion = read_clip(clip, joints)
+    motion = _read(clip, joints)
     if trackers is not None:
-        reading = some_points(motion, trackers, noise, seed)
+        reading = some_points(motion, trackers, TRACKED if noise is None else noise, seed)
     else:
         reading = some_frames(motion, keep or "")
     title = f"{clip.name}, completed by {method}"
@@ -239,18 +236,24 @@ def denoise(
         hdagger motion denoise clip.bvh --sigma-y 0.2 --class walk
     """
     _check_steps(steps)
-    if not 0.001 <= sigma_y <= 10:
-        raise SettingError(f"Wanted noise of 0.001 to 10, but got {sigma_y}. Try --sigma-y 0.1.")
 
     from .drawing import draw_to, with_physics
     from .prior import motion_prior
-    from .reading import noisy, read_clip
+    from .reading import noisy
 
     method, settings = with_physics(method, settings_said(setting or []), physics)
     recipe = Recipe(method, settings, steps, samples, seed, prior, kind)
-    reading = noisy(read_clip(clip, joints), sigma_y, motion_prior(prior))
+    reading = noisy(_read(clip, joints), sigma_y, motion_prior(prior))
     title = f"{clip.name}, denoised by {method}"
     draw_to(out, title, recipe, reading.measurement, reading, as_json)
+
+
+def _read(clip: Path, joints: Path | None) -> "Motion":
+    """A clip; a bar is shown while a long one is read."""
+    from .reading import read_clip
+
+    with progress(f"reading {clip.name}") as watch:
+        return read_clip(clip, joints, watch)
 
 
 def _check_steps(steps: int) -> None:
@@ -273,9 +276,8 @@ def metrics(
         hdagger motion metrics clip.bvh --json
     """
     from .pages import numbers_of, print_rows
-    from .reading import read_clip
 
-    rows = numbers_of([(str(clip), read_clip(clip, joints)) for clip in clips])
+    rows = numbers_of([(str(clip), _read(clip, joints)) for clip in clips])
     if as_json:
         for row in rows:
             tell({"clip": row.pop(""), **row})
@@ -289,6 +291,7 @@ def train(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the training.")] = Path(
         "runs/motion"
     ),
+    as_json: AsJson = False,
 ) -> None:
     """Train a motion prior, or go on with a training that was stopped.
 
@@ -298,14 +301,4 @@ def train(
     """
     from .learning import MotionPlan, MotionTraining
 
-    training = MotionTraining(MotionPlan.read(plan), out)
-    console = Console(highlight=False)
-    training.run(
-        lambda now: console.print(
-            f"step {now.step}  loss {now.loss:.4f}  held out "
-            f"{' / '.join(f'{error:.3f}' for error in now.held_out)}  "
-            f"left {time.strftime('%H:%M:%S', time.gmtime(training.left))}"
-        ),
-        report_every=30.0,
-    )
-    console.print(f"{out / 'prior.safetensors'}")
+    MotionTraining(MotionPlan.read(plan), out).run_aloud(as_json, report_every=30.0)

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
 
-from ...domain import Domain, Posed
+from ...domain import Domain, Job, Posed
 from ...errors import OperatorAbilityError, SettingError, ShapeError
 from ...measurement import Measurement
 from ...operators.base import LinearOperator, Operator
@@ -20,13 +20,14 @@ from ...samplers.base import Sampler
 from ...samplers.walk import karras_levels
 from ...saved import Saved
 from ...tensors import Signal
-from .files import read_motion
+from .files import CLIP_SUFFIXES, read_motion
+from .job import job_of
 from .onto_physics import OntoPhysics
 from .operators import WORDS, FrameWise, motion_operator, signal_shape_for
 from .pages import page_of
 from .physics import Physics
 from .prior import MotionPrior
-from .render import renderer, strip
+from .render import drawn
 from .windows import SHAPE, padded, to_motions, to_signal, window, windows_in
 
 
@@ -34,6 +35,9 @@ class Motions(Domain):
     """Signals ``(frames, features)`` in metres and radians: see :mod:`.features`."""
 
     name = "motion"
+    prior = "motion"
+    suffixes = CLIP_SUFFIXES
+    named = ("joints",)
     truths_are = "windows of clips"
 
     def operator(
@@ -81,6 +85,9 @@ class Motions(Domain):
 
         return Posed(Problem.of(y, H, sigma_y), finish, OntoPhysics(network, Physics()))
 
+    def job(self, source: Path, said: Mapping[str, Any]) -> Job:
+        return job_of(source, said)
+
     def levels(self, problem: Problem, method: Sampler[Any], steps: int, card: Card) -> Tensor:
         """Those that the prior was trained on, whatever the data."""
         return karras_levels(steps, low=card.sigma_min, high=card.sigma_max)
@@ -117,9 +124,7 @@ class Motions(Domain):
         return to_signal([padded(given)])[0]
 
     def drawn(self, x: Tensor, top: float) -> Image.Image:
-        """Frames from the first to the last."""
-        with renderer() as draw:
-            return strip(to_motions(x[None])[0], draw)
+        return drawn(to_motions(x[None])[0])
 
     def spread(self, draws: Tensor) -> Tensor:
         """Of each feature, a row, at each frame, a column."""

@@ -117,6 +117,10 @@ class Progress:
     held_out: tuple[float, ...]
     seconds: float
 
+    def __str__(self) -> str:
+        errors = " / ".join(f"{error:.3f}" for error in self.held_out)
+        return f"step {self.step}  loss {self.loss:.4f}  held out {errors}"
+
 
 class MotionTraining(Course[Progress]):
     """A training on clips.
@@ -184,5 +188,5 @@ class MotionTraining(Course[Progress]):
         return Progress(self.step, sum(losses) / len(losses), tuple(found), self.seconds)
 
     def save_prior(self) -> None:
-        with whole_file(self.folder / "prior.safetensors") as path:
+        with whole_file(self.folder / self.file) as path:
             self.ema.save(path)

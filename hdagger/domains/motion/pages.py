@@ -68,7 +68,8 @@ def write_restoration(
     """
     known = {name: value.tolist() for name, value in samples.known.items()}
     told = {**samples.provenance, **({"physics": known} if known else {})}
-    summary = {"title": title, "rows": list(rows), **told}
+    words = [answer_words(len(motions), rows[1])] if given is not None else []
+    summary = {"title": title, "words": words, "rows": list(rows), **told}
     if given is not None:
         write_motion(folder / GIVEN, given)
     write_motions(folder, motions)
@@ -76,6 +77,16 @@ def write_restoration(
     recipe = Recipe(**samples.provenance["recipe"]).to_toml()
     write_saved(Saved(folder, samples, summary, recipe), page_of)
     return summary
+
+
+def answer_words(count: int, row: Mapping[str, Any]) -> str:
+    """The answer in a sentence, from its row."""
+    far, wrong = row["root_relative_distance"], row["phys_err"]
+    of = f"The answer is the one of {count} motions that is nearest to the others"
+    return (
+        f"{of if count > 1 else 'The answer is one motion'}. It is {far:.0f} mm from the clip, "
+        f"relative to the root; its feet sink in, float and slide by {wrong:.1f} mm a frame."
+    )
 
 
 def page_of(saved: Saved) -> Page:

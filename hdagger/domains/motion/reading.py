@@ -9,17 +9,19 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from ...domain import DOMAINS
 from ...errors import FileError, SettingError
 from ...files import check_file
 from ...measurement import Measurement
-from ...progress import progress
-from .clips import Motion
+from .clips import Motion, unwatched
 from .completion import with_known
-from .domain import MOTION
 from .files import read_motion
 from .operators import points_named
 from .prior import MotionPrior
 from .windows import SHAPE, frames_of, padded, to_signal, window
+
+TRACKED, NOISY = 0.01, 0.1
+"""Noise where none is told: of trackers, in metres; of a clip, in units of the prior."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,15 @@ class Reading:
         return motion if self.kept is None else with_known(motion, self.given, self.kept)
 
 
-def read_clip(path: Path, joints: Path | None = None) -> Motion:
+def read_clip(
+    path: Path, joints: Path | None = None, watch: Callable[[int, int], None] = unwatched
+) -> Motion:
     """Reads a clip, with a TOML file that tells how its joints are called.
+
+    Args:
+        path: The clip.
+        joints: The table; None for names that are known.
+        watch: For long BVH files: called with (frames read, frames in all).
 
     Raises:
         FileError: Either is broken.
@@ -59,15 +68,14 @@ def read_clip(path: Path, joints: Path | None = None) -> Motion:
             raise FileError(
                 f"Wanted TOML such as lhip = 'LeftUpLeg', but {joints} is not ({error}). Mend it."
             ) from error
-    with progress(f"reading {path.name}") as watch:
-        return read_motion(path, names, watch)
+    return read_motion(path, names, watch)
 
 
 def nothing_known() -> Measurement:
     """No frame is seen: samples of the prior."""
     return Measurement(
         torch.zeros(SHAPE, dtype=torch.float64), "frames", 0.0, {"frames": frames_of(0)}, SHAPE,
-        MOTION.name,
+        "motion",
     )  # fmt: skip
 
 
@@ -82,20 +90,24 @@ def some_frames(clip: Motion, keep: str) -> Reading:
     known = frames_of(0)
     known[: len(kept)] = kept
     x = to_signal([padded(given)])[0]
-    return Reading(MOTION.measure(x, "frames", {"frames": known}, 0.0), given, undo, kept)
+    measurement = DOMAINS["motion"].measure(x, "frames", {"frames": known}, 0.0)
+    return Reading(measurement, given, undo, kept)
 
 
 def some_points(clip: Motion, trackers: str, noise: float, seed: int) -> Reading:
     """Trackers: where points of the body are, with noise in metres.
 
     Raises:
-        SettingError: There are no such points, or the clip is too long.
+        SettingError: There are no such points, no such noise, or the clip is too long.
     """
     points_named(trackers)
+    if not 0 <= noise <= 10:
+        raise SettingError(f"Wanted noise of 0 to 10 metres, but got {noise}. Try --noise 0.01.")
     given, undo = window(clip)
     text, arrays = f"trackers:{trackers} | frames", {"frames": frames_of(len(given))}
     x = to_signal([padded(given)])[0]
-    return Reading(MOTION.measure(x, text, arrays, noise, seed), given, undo)
+    measurement = DOMAINS["motion"].measure(x, text, arrays, noise, seed)
+    return Reading(measurement, given, undo)
 
 
 def noisy(clip: Motion, sigma_y: float, prior: MotionPrior) -> Reading:
@@ -107,13 +119,15 @@ def noisy(clip: Motion, sigma_y: float, prior: MotionPrior) -> Reading:
         prior: The prior.
 
     Raises:
-        SettingError: The clip is too long.
+        SettingError: There is no such noise, or the clip is too long.
     """
+    if not 0.001 <= sigma_y <= 10:
+        raise SettingError(f"Wanted noise of 0.001 to 10, but got {sigma_y}. Try --sigma-y 0.1.")
     given, undo = window(clip)
     noise = (sigma_y * prior.scale.double().cpu()).expand(SHAPE).clone()
     noise[~frames_of(len(given))] = torch.inf
     y = to_signal([padded(given)])[0]
-    return Reading(Measurement(y, "none", noise, {}, SHAPE, MOTION.name), given, undo)
+    return Reading(Measurement(y, "none", noise, {}, SHAPE, "motion"), given, undo)
 
 
 def known_frames(text: str, count: int) -> Bool[Tensor, " frames"]:

@@ -157,6 +157,12 @@ def strip(motion: Motion, draw: Draw, count: int = 8) -> Image.Image:
     return image
 
 
+def drawn(motion: Motion) -> Image.Image:
+    """The same by the best renderer that there is."""
+    with renderer() as draw:
+        return strip(motion, draw)
+
+
 def write_animation(
     path: Path, motion: Motion, draw: Draw, fps: int = 15, most: int = 150
 ) -> None:

@@ -33,12 +33,13 @@ def window(motion: Motion) -> tuple[Motion, Callable[[Motion], Motion]]:
     Raises:
         SettingError: It is longer than a signal of the prior.
     """
-    motion = motion.resampled(FPS)
-    if not 2 <= len(motion) <= WINDOW:
+    frames = int(motion.seconds * FPS + 1e-6) + 1
+    if not 2 <= frames <= WINDOW:
         raise SettingError(
-            f"Wanted a clip of 2 to {WINDOW} frames at {FPS:.0f} a second, but got {len(motion)}. "
+            f"Wanted a clip of 2 to {WINDOW} frames at {FPS:.0f} a second, but got {frames}. "
             "Cut it to two seconds."
         )
+    motion = motion.resampled(FPS)
     heading = motion.heading()[0]
     place = motion.qpos[0, :3] * motion.qpos.new_tensor([1, 1, 0])
     return motion.canonical(), lambda other: other.turned(heading).shifted(place)

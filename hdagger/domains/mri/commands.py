@@ -111,6 +111,7 @@ def simulate(
     ] = None,
     seed: Seed = 0,
     out: Folder = Path("simulated"),
+    as_json: AsJson = False,
 ) -> None:
     """Simulate the k-space of a picture, to try *restore* on.
 
@@ -144,6 +145,10 @@ def simulate(
     about = f"{picture.name}, {coils} coils, acceleration {acceleration:g}, seed {seed}"
     with whole_folder(out, "mri-simulate") as folder:
         write_simulation(folder, simulated, about)
+    if as_json:
+        files = {"measurement": "kspace.h5", "maps": "maps.npy", "truth": "truth.npy"}
+        tell({name: str(out / file) for name, file in files.items()} | {"sigma_y": sigma})
+        return
     print(
         f"{out / 'kspace.h5'}: simulated of {about}\n"
         f"Next: hdagger mri restore {out / 'kspace.h5'} --maps {out / 'maps.npy'} "
@@ -155,6 +160,7 @@ def simulate(
 def train(
     plan: Annotated[Path, typer.Argument(help="Training plan; see training/brain.toml.")],
     out: Folder = Path("runs/brain"),
+    as_json: AsJson = False,
 ) -> None:
     """Train a prior of heads, or go on with a training that was stopped.
 
@@ -164,4 +170,4 @@ def train(
     """
     from .learning import HeadPlan, HeadTraining
 
-    HeadTraining(HeadPlan.read(plan), out).run_aloud("pictures")
+    HeadTraining(HeadPlan.read(plan), out).run_aloud(as_json)

@@ -342,6 +342,8 @@ async function finish(status) {
     [STD, "How sure"],
     ...files.filter((name) => /^samples\/.*\.png$/.test(name))
       .map((name, k) => [name, `Sample ${k + 1}`]),
+    ...files.filter((name) => /^\d+\.gif$/.test(name)) // motions, the answer first
+      .map((name, k) => [name, k ? `Sample ${k + 1}` : "Answer"]),
   ].filter(([name]) => files.includes(name));
   const { scale, spread, before } = status.summary.shown ?? {};
   if (before) {
@@ -379,7 +381,7 @@ async function finish(status) {
 
 const TITLES = {
   "mean.png": "Answer, PNG", "mean-16bit.png": "Answer, 16 bits", "mean.fits": "Answer, FITS", "mean.npy": "Answer, .npy",
-  "mean.nii.gz": "Answer, NIfTI", "report.html": "Report", "samples.npz": "Samples, .npz",
+  "mean.nii.gz": "Answer, NIfTI", "000.bvh": "Answer, BVH", "report.html": "Report", "samples.npz": "Samples, .npz",
   "std.png": "How sure, PNG", "recipe.toml": "Recipe", [NAME]: "Holes, PNG",
   "summary.json": "Numbers, JSON",
 };
