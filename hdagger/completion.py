@@ -3,7 +3,7 @@
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from .files import user_data
+from .priors import cards
 from .recipe import CHOSEN
 from .samplers import METHODS
 
@@ -17,7 +17,7 @@ def methods(incomplete: str) -> list[str]:
 
 def priors(incomplete: str) -> list[str]:
     """Priors that are bundled or were added."""
-    folders = HERE / "priors/bundled", user_data() / "priors"
+    folders = cards.BUNDLED, cards.home()
     return _begun(incomplete, [card.stem for folder in folders for card in folder.glob("*.toml")])
 
 

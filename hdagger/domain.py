@@ -22,7 +22,7 @@ from .errors import FileError, HDaggerError, SettingError
 from .files import brief, whole_file
 from .measurement import Measurement
 from .operators.base import Operator
-from .priors.zoo import Card
+from .priors.cards import Card
 from .problem import Problem, check_noise
 from .registry import Registry
 from .report import Page, heat_map, nearly_largest, write_page

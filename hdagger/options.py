@@ -7,6 +7,7 @@ import typer
 
 from . import completion
 from .errors import SettingError
+from .priors import cards
 from .recipe import CHOSEN
 from .samplers import METHODS
 
@@ -43,6 +44,12 @@ def check_steps(steps: int | None) -> None:
     """Refuses a walk without a step; None is for enough."""
     if steps == 0:
         raise SettingError("Wanted 1 step or more, but got --steps 0. Leave it out.")
+
+
+def check_prior(name: str) -> None:
+    """Refuses a name that no prior has; a file of weights is looked at where it is loaded."""
+    if not name.endswith(cards.WEIGHTS):
+        cards.named(name)
 
 
 def check_seed(seed: int) -> None:

@@ -9,7 +9,7 @@ import torch
 from .covariance import Isotropic
 from .files import fingerprint
 from .operators.spectral import Dense
-from .priors import zoo
+from .priors import cards, zoo
 from .priors.analytic import GaussianPrior
 from .problem import Problem
 from .samplers.drawn import Drawn
@@ -70,7 +70,7 @@ def _law_of_samples() -> Finding:
 
 def _whole_weights() -> Finding:
     """The hashes of the bundled priors, against their cards."""
-    bundled = [card for card in zoo.cards() if card.weights.parent == zoo.BUNDLED]
+    bundled = [card for card in cards.known() if card.weights.parent == cards.BUNDLED]
     broken = [card.name for card in bundled if fingerprint(card.weights) != card.sha256]
     return Finding(
         "the bundled priors are as they were trained",

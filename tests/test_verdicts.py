@@ -7,7 +7,7 @@ import pytest
 
 from hdagger import verdicts
 from hdagger.errors import FileError, SettingError
-from hdagger.priors import zoo
+from hdagger.priors import cards, zoo
 from hdagger.verdicts import DRAWN, Subject, Verdict, check_place, found_on, store, verdict_file
 
 SUBJECT = Subject(
@@ -239,7 +239,7 @@ def test_the_verdicts_that_come_along_are_of_bundled_weights_and_of_the_methods_
     from hdagger.settings import settings_of, with_settings
 
     monkeypatch.undo()
-    weights = {zoo.sha256_of(card) for card in zoo.cards()}
+    weights = {zoo.sha256_of(card) for card in cards.known()}
     rows = [
         Verdict.of(row)
         for path in sorted(verdicts.SHIPPED.glob("*.verdicts.json"))

@@ -40,10 +40,10 @@ def show(context: typer.Context, as_json: AsJson = False) -> None:
         hdagger priors calibrate celeba --pictures faces/
     """
     if context.invoked_subcommand is None:
-        from ..priors import zoo
+        from ..priors import cards
 
         console = Console(highlight=False)
-        for card in zoo.cards():
+        for card in cards.known():
             tell(_facts(card)) if as_json else _print(console, card)
 
 

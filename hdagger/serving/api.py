@@ -28,7 +28,7 @@ from starlette.exceptions import HTTPException
 from ..domain import DOMAINS, Domain, Job
 from ..errors import FileError, HDaggerError, SettingError
 from ..files import line_of
-from ..priors import zoo
+from ..priors import cards
 from ..recipe import CHOSEN, Recipe
 from ..samplers import METHODS
 from .answers import Choices, Error, Kind, Look, Made, PriorCard, Status
@@ -133,7 +133,7 @@ def routes(queue: Queue, limits: Limits, prior: str | None) -> APIRouter:
             methods=[*CHOSEN, *METHODS],
             priors=[
                 PriorCard(card.name, card.subject, card.channels, card.licence, card.unfit_for)
-                for card in zoo.cards()
+                for card in cards.known()
             ],
             limits=asdict(limits),
         )
@@ -185,7 +185,7 @@ def routes(queue: Queue, limits: Limits, prior: str | None) -> APIRouter:
         limits.check("steps", steps)
         limits.check("samples", samples)
         kind = _kind(domain)
-        known = [card.name for card in zoo.cards()]
+        known = [card.name for card in cards.known()]
         if prior_name and prior_name not in known:
             raise SettingError(
                 f"Wanted a prior, one of {', '.join(known)}, but got {prior_name[:40]!r}. "

@@ -16,6 +16,7 @@ from ...options import (
     Seed,
     Setting,
     Steps,
+    check_prior,
     check_seed,
     check_steps,
 )
@@ -89,6 +90,7 @@ def restore(
         if photons is not None and not 10 <= photons <= 1e12:
             raise SettingError(f"Wanted 10 to 1e12 photons, but got --{name} {photons:g}.")
     check_steps(steps)
+    check_prior(prior)
     check_file(sinogram, "a sinogram")
     steps = steps or (STEPS if method in ("auto", "drawn") else 0)
     plan = Recipe(method, settings_said(setting or []), steps, samples, seed, prior)

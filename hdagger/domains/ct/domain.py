@@ -13,7 +13,7 @@ from ...errors import ShapeError
 from ...measurement import Measurement
 from ...operators.base import LinearOperator
 from ...operators.spectral import Identity
-from ...priors.zoo import Card
+from ...priors.cards import Card
 from ...problem import Problem
 from ...report import Page
 from ...rings import Rings

@@ -16,6 +16,7 @@ from ...options import (
     Seed,
     Setting,
     Steps,
+    check_prior,
     check_seed,
     check_steps,
 )
@@ -82,6 +83,7 @@ def restore(
     if source_size is not None and not 1e-3 <= source_size <= 1000:
         raise SettingError(f"Wanted a source of 0.001 to 1000 arcsec, but got {source_size:g}.")
     check_steps(steps)
+    check_prior(prior)
     check_file(image, "an image")
     check_file(lens_file, "a lens")
     plan = Recipe(method, settings_said(setting or []), steps or 0, samples, seed, prior)

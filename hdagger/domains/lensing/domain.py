@@ -15,7 +15,7 @@ from ...measurement import Measurement
 from ...operators.base import LinearOperator
 from ...operators.spectral import Identity
 from ...operators.whitened import Weights
-from ...priors.zoo import Card
+from ...priors.cards import Card
 from ...problem import Problem
 from ...report import Page
 from ...rings import Rings

@@ -13,7 +13,7 @@ from ...domain import Domain, Job, Posed
 from ...errors import OperatorAbilityError, SettingError, ShapeError
 from ...measurement import Measurement
 from ...operators.base import LinearOperator, Operator
-from ...priors.zoo import Card
+from ...priors.cards import Card
 from ...problem import Problem
 from ...report import Page
 from ...samplers.base import Sampler

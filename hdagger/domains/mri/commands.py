@@ -16,6 +16,7 @@ from ...options import (
     Seed,
     Setting,
     Steps,
+    check_prior,
     check_seed,
     check_steps,
 )
@@ -65,6 +66,7 @@ def restore(
         hdagger mri restore kspace.h5 --maps maps.npy --sigma 0.01 --truth truth.npy -o out
     """
     check_steps(steps)
+    check_prior(prior)
     check_file(kspace, "raw data of a scanner")
     plan = Recipe(method, settings_said(setting or []), steps or 0, samples, seed, prior)
 

@@ -9,7 +9,7 @@ import typer
 from ... import completion
 from ...errors import SettingError
 from ...files import check_file
-from ...options import AsJson, Folder, Seed, Setting, check_seed, check_steps
+from ...options import AsJson, Folder, Seed, Setting, check_prior, check_seed, check_steps
 from ...progress import progress
 from ...recipe import CHOSEN, Recipe, read_toml, settings_said
 from ...samplers import METHODS
@@ -150,6 +150,7 @@ def restore(
     kept = {} if said["method"] not in (None, plan.method) else dict(plan.settings)
     said["settings"] = kept | settings_said(setting or [])
     plan = replace(plan, **{name: value for name, value in said.items() if value is not None})
+    check_prior(plan.prior)
 
     from ...report import residual_words
     from ...restoration import restore

@@ -18,8 +18,8 @@ from ...operators.base import Operator
 from ...operators.decoded import Decoded
 from ...operators.quantisation import Quantiser
 from ...operators.text import Stage
+from ...priors.cards import Card
 from ...priors.latent import LatentDenoiser
-from ...priors.zoo import Card
 from ...problem import Problem
 from ...report import Page
 from ...samplers.base import Sampler
