@@ -51,7 +51,7 @@ def azula_mmps(prior: Denoiser, problem: Problem, seed: int) -> Tensor:
         Network(),
         y=problem.y.flatten(1),
         A=lambda x: H(x).flatten(1),
-        cov_y=IsotropicCovariance(problem.sigma_y**2),
+        cov_y=IsotropicCovariance(problem.y.new_tensor(problem.sigma_y**2)),
         iterations=ITERATIONS,
     )
     sampler = DDIMSampler(conditional, steps=STEPS, silent=True)
