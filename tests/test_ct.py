@@ -27,7 +27,7 @@ from hdagger.measurement import Measurement
 from hdagger.operators import checks
 from hdagger.operators.gram import Gram
 from hdagger.priors.analytic import GaussianField
-from hdagger.priors.zoo import Card
+from hdagger.priors.cards import Card
 from hdagger.problem import Problem
 from hdagger.recipe import Recipe
 from hdagger.restoration import Prior, prepare

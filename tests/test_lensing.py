@@ -21,7 +21,7 @@ from hdagger.domains.lensing.view import View
 from hdagger.errors import HDaggerError, SettingError, ShapeError
 from hdagger.measurement import Measurement
 from hdagger.operators import checks
-from hdagger.priors.zoo import Card
+from hdagger.priors.cards import Card
 from hdagger.recipe import Recipe
 from hdagger.restoration import Prior, prepare
 

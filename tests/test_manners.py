@@ -24,7 +24,7 @@ from hdagger.domain import DOMAINS
 from hdagger.domains.pictures.options import WORDS, complete
 from hdagger.domains.pictures.words import DAMAGES
 from hdagger.priors.unet import UNetDenoiser, UNetShape
-from hdagger.priors.zoo import cards
+from hdagger.priors.cards import known
 from hdagger.samplers import METHODS
 from hdagger.telling import Exit, tell
 
@@ -131,7 +131,7 @@ def test_json_has_one_shape_everywhere(place, run):
         (("restore", "x.png", *noisy, "--seed", 1, "-o", "b"), 1, "chi2_dof"),
         (("report", "a", "b", "--json"), 2, "report"),
         (("compare", "a", "b", "--truth", "x.png", "--json"), 2, "crps"),
-        (("priors", "--json"), len(cards()), "licence"),
+        (("priors", "--json"), len(known()), "licence"),
         (("batch", "x.png", "-o", "many", "--recipe", "a/recipe.toml", "--json"), 1, "failed"),
     ):
         code, out, err = run(*arguments)
@@ -306,7 +306,7 @@ def test_colours_and_bars_are_for_terminals_that_want_them(place, monkeypatch):
 def test_names_that_a_shell_completes_are_those_there_are():
     assert set(completion.methods("")) == {"auto", "quick", *METHODS}
     assert set(completion.domains("")) == set(DOMAINS)
-    assert {card.name for card in cards()} <= set(completion.priors(""))
+    assert {card.name for card in known()} <= set(completion.priors(""))
     assert set(WORDS) == set(DAMAGES)
     assert completion.methods("dd") == ["ddim", "ddrm"]
     assert complete("average:4 | j") == ["average:4 | jpeg"]

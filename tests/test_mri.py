@@ -21,7 +21,7 @@ from hdagger.errors import SettingError, ShapeError
 from hdagger.linalg import conjugate_gradients, real
 from hdagger.measurement import Measurement
 from hdagger.operators import checks
-from hdagger.priors.zoo import Card
+from hdagger.priors.cards import Card
 from hdagger.recipe import Recipe
 from hdagger.restoration import Prior, prepare
 from hdagger.rings import Rings
