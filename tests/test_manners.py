@@ -23,8 +23,8 @@ from hdagger.cli.main import app, main
 from hdagger.domain import DOMAINS
 from hdagger.domains.pictures.options import WORDS, complete
 from hdagger.domains.pictures.words import DAMAGES
-from hdagger.priors.unet import UNetDenoiser, UNetShape
 from hdagger.priors.cards import known
+from hdagger.priors.unet import UNetDenoiser, UNetShape
 from hdagger.samplers import METHODS
 from hdagger.telling import Exit, tell
 
