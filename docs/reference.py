@@ -83,6 +83,8 @@ The commands, from where a folder `kodak` is:
         --methods drawn cells pigdm --tasks jpeg:10
     python benchmarks/posteriors.py kodak --crop 48 --most 4 --draws 8 --json docs/measured.json \\
         --methods drawn ddrm pigdm --tasks mask
+    python benchmarks/posteriors.py kodak --crop 48 --most 4 --draws 8 --json docs/measured.json \\
+        --methods drawn ddrm pigdm projection --tasks average:4 --sigma-y 0
 
 A row of another method or task comes in by naming it there. Larger crops, more pictures and other
 packages are in [Can I trust these samples?](../trust.md).
