@@ -44,7 +44,7 @@ MOTION_MUTATIONS = (
     Mutation(
         "motion: the noise of the trackers is not told",
         "domains/motion/commands.py",
-        "some_points(motion, trackers, TRACKED if noise is None else noise, seed)",
+        "some_points(motion, trackers, noise, seed)",
         "some_points(motion, trackers, TRACKED, seed)",
         f"{PHYSICS} -k trackers_and_noise",
     ),

@@ -13,6 +13,7 @@ from ...progress import progress
 from ...recipe import Recipe, settings_said
 from ...samplers import METHODS
 from ...telling import tell
+from .noise import NOISY, TRACKED, check_noisy, check_tracked
 
 if TYPE_CHECKING:
     from .clips import Motion
@@ -194,15 +195,17 @@ def inbetween(
         raise SettingError(
             f"Wanted --noise beside --trackers, but got {noise} beside --keep. Leave it out."
         )
+    noise = TRACKED if noise is None else noise
+    check_tracked(noise)
 
     from .drawing import draw_to, with_physics
-    from .reading import TRACKED, some_frames, some_points
+    from .reading import some_frames, some_points
 
     method, settings = with_physics(method, settings_said(setting or []), physics)
     recipe = Recipe(method, settings, steps, samples, seed, prior, kind)
     motion = _read(clip, joints)
     if trackers is not None:
-        reading = some_points(motion, trackers, TRACKED if noise is None else noise, seed)
+        reading = some_points(motion, trackers, noise, seed)
     else:
         reading = some_frames(motion, keep or "")
     title = f"{clip.name}, completed by {method}"
@@ -214,7 +217,7 @@ def denoise(
     clip: Clip,
     sigma_y: Annotated[
         float, typer.Option(help="Noise, 1 being the spread of the training motions.")
-    ] = 0.1,
+    ] = NOISY,
     kind: Kind = None,
     method: Method = "ddrm",
     setting: Setting = None,
@@ -236,6 +239,7 @@ def denoise(
         hdagger motion denoise clip.bvh --sigma-y 0.2 --class walk
     """
     _check_steps(steps)
+    check_noisy(sigma_y)
 
     from .drawing import draw_to, with_physics
     from .prior import motion_prior

@@ -8,8 +8,9 @@ from ...domain import Job, check_said
 from ...errors import SettingError
 from .clips import Motion
 from .drawing import write_drawn
+from .noise import NOISY, TRACKED
 from .prior import motion_prior
-from .reading import NOISY, TRACKED, Reading, noisy, read_clip, some_frames, some_points
+from .reading import Reading, noisy, read_clip, some_frames, some_points
 from .render import drawn
 from .windows import to_motions
 

@@ -16,12 +16,10 @@ from ...measurement import Measurement
 from .clips import Motion, unwatched
 from .completion import with_known
 from .files import read_motion
+from .noise import check_noisy, check_tracked
 from .operators import points_named
 from .prior import MotionPrior
 from .windows import SHAPE, frames_of, padded, to_signal, window
-
-TRACKED, NOISY = 0.01, 0.1
-"""Noise where none is told: of trackers, in metres; of a clip, in units of the prior."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +99,7 @@ def some_points(clip: Motion, trackers: str, noise: float, seed: int) -> Reading
         SettingError: There are no such points, no such noise, or the clip is too long.
     """
     points_named(trackers)
-    if not 0 <= noise <= 10:
-        raise SettingError(f"Wanted noise of 0 to 10 metres, but got {noise}. Try --noise 0.01.")
+    check_tracked(noise)
     given, undo = window(clip)
     text, arrays = f"trackers:{trackers} | frames", {"frames": frames_of(len(given))}
     x = to_signal([padded(given)])[0]
@@ -121,8 +118,7 @@ def noisy(clip: Motion, sigma_y: float, prior: MotionPrior) -> Reading:
     Raises:
         SettingError: There is no such noise, or the clip is too long.
     """
-    if not 0.001 <= sigma_y <= 10:
-        raise SettingError(f"Wanted noise of 0.001 to 10, but got {sigma_y}. Try --sigma-y 0.1.")
+    check_noisy(sigma_y)
     given, undo = window(clip)
     noise = (sigma_y * prior.scale.double().cpu()).expand(SHAPE).clone()
     noise[~frames_of(len(given))] = torch.inf
