@@ -134,6 +134,13 @@ FACE_MUTATIONS = (
         "test_command_line.py -k nothing_heavy",
     ),
     Mutation(
+        "restore: a wrong prior takes two seconds to say",
+        "domains/pictures/commands.py",
+        "    check_prior(plan.prior)\n",
+        "",
+        "test_command_line.py -k nothing_heavy",
+    ),
+    Mutation(
         "restore: a wrong word takes two seconds to say",
         "domains/pictures/options.py",
         "        parse(self.text, (*WORDS, *added_words()))\n",
