@@ -89,7 +89,6 @@ class DenoisingCourse(Course[Progress]):
 
     warm_up = 20
     stored_as = "denoiser"
-    """What people use of it, in its folder."""
 
     def __init__(
         self, plan: DenoisingPlan, folder: Path, network: OfPictures, device: str

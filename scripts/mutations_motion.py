@@ -49,6 +49,20 @@ MOTION_MUTATIONS = (
         f"{PHYSICS} -k trackers_and_noise",
     ),
     Mutation(
+        "motion: the noise of the trackers is looked at after the clip is read",
+        "domains/motion/commands.py",
+        "    check_tracked(noise)\n",
+        "",
+        "test_files.py -k trackers_have_a_noise",
+    ),
+    Mutation(
+        "motion: the noise of a clip is looked at after it is read",
+        "domains/motion/commands.py",
+        "    check_noisy(sigma_y)\n",
+        "",
+        "test_files.py -k a_clip_has_a_noise",
+    ),
+    Mutation(
         "motion: settings are dropped beside --physics",
         "domains/motion/drawing.py",
         '"schedule": schedule, **inner}',

@@ -466,6 +466,13 @@ def test_trackers_have_a_noise_that_can_be(run, noise):
     assert "0 to 10 metres" in err
 
 
+@pytest.mark.parametrize("noise", ["0", "-1", "nan", "11"])
+def test_a_clip_has_a_noise_that_can_be(run, noise):
+    code, out, err = run("motion", "denoise", "a.bvh", "--sigma-y", noise)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "0.001 to 10" in err
+
+
 @pytest.mark.parametrize("name", ['a "b"', "a\\b", "\N{GRINNING FACE}", "\x7f", "a\nb", "a\udc80"])
 def test_a_text_survives_toml(name):
     back = tomllib.loads(f"prior = {toml_string(name)}")["prior"]
