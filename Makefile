@@ -13,7 +13,7 @@ test: .venv/installed-dev
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/lint-imports
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 docs: .venv/installed-dev
 	.venv/bin/sphinx-build -W --keep-going -q docs docs/_build
