@@ -7,6 +7,7 @@ import typer
 
 from . import completion
 from .errors import SettingError
+from .files import check_file
 from .priors import cards
 from .recipe import CHOSEN
 from .samplers import METHODS
@@ -47,8 +48,10 @@ def check_steps(steps: int | None) -> None:
 
 
 def check_prior(name: str) -> None:
-    """Refuses a name that no prior has; a file of weights is looked at where it is loaded."""
-    if not name.endswith(cards.WEIGHTS):
+    """Refuses a name that no prior has, and a file that is not there; nothing is loaded."""
+    if name.endswith(cards.WEIGHTS):
+        check_file(Path(name), "a prior")
+    else:
         cards.named(name)
 
 

@@ -141,6 +141,14 @@ FACE_MUTATIONS = (
         "test_command_line.py -k nothing_heavy",
     ),
     Mutation(
+        "restore: a prior's file that is not there takes two seconds to say",
+        "options.py",
+        """        check_file(Path(name), "a prior")
+""",
+        "        pass\n",
+        "test_command_line.py -k nothing_heavy",
+    ),
+    Mutation(
         "restore: a wrong word takes two seconds to say",
         "domains/pictures/options.py",
         "        parse(self.text, (*WORDS, *added_words()))\n",

@@ -435,6 +435,7 @@ HEAVY = (
         ("restore", "good.png", "--operator", "averge:4"),
         ("restore", "good.png", "--mask", "missing.png"),
         ("restore", "good.png", "--prior", "magic"),
+        ("restore", "good.png", "--prior", "missing.safetensors"),
         ("mri", "restore", "good.png", "--prior", "magic"),
         ("ct", "restore", "good.png", "--prior", "magic"),
         ("degrade", "missing.png"),
@@ -443,7 +444,7 @@ HEAVY = (
     ids=" ".join,
 )
 def test_help_and_what_needs_no_network_import_nothing_heavy(tmp_path, arguments):
-    """What makes them start at once; the time itself is in benchmarks/start.py."""
+    """It is what makes them start at once."""
     (tmp_path / "good.png").write_bytes(b"not looked at")
     code = (
         "import sys; from hdagger.cli.main import main\n"
