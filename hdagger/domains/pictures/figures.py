@@ -110,6 +110,6 @@ def others(samples: PosteriorSamples) -> Section:
     return Section(
         "What else it may have been",
         [Panel(f"sample {k + 1}", to_image(draw)) for k, draw in enumerate(samples.draws)],
-        "Each sample explains the data, which say nothing of where they differ.",
+        "Where they differ, the data do not tell.",
         flips=True,
     )
