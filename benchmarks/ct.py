@@ -35,6 +35,7 @@ from hdagger.domains.ct.sinograms import of_counts
 from hdagger.problem import Problem
 from hdagger.recipe import Recipe
 from hdagger.restoration import Prior, prepare
+from hdagger.samples import PosteriorSamples
 from hdagger.trials import Row, run_trials, table_lines
 
 PROTOCOL = 1
@@ -84,12 +85,12 @@ def one(
         x = filtered_back_projection(torch.where(photons.isfinite(), p, 0), scan)
     else:
         recipe = Recipe(method, steps=STEPS, samples=draws, prior=prior)
-        samples = prepare(recipe, measurement, prior_of(prior)).run(item=item).draws
-        x = samples[:MEAN_OF].mean(0)[0]
+        samples = prepare(recipe, measurement, prior_of(prior)).run(item=item)
+        x = samples.draws[:MEAN_OF].mean(0)[0]
         more = against(samples, truth, scan) | told(samples, problem, scan)
-        more["sample"] = psnr(samples[0, 0], truth)
+        more["sample"] = psnr(samples.draws[0, 0], truth)
     seconds = time.process_time() - started
-    single = against(x[None, None].float(), truth, scan)
+    single = against(PosteriorSamples(x[None, None].float(), {}), truth, scan)
     chi2 = lambda v: float(residual_chi2(v.double().view(1, 1, *truth.shape), problem))
     more = {"chi2_n_of_samples": chi2(x)} | more
     more |= {k: v for k, v in single.items() if k not in ("coverage", "coverage_unseen")}

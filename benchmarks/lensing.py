@@ -36,6 +36,7 @@ from hdagger.operators.gram import Gram
 from hdagger.problem import Problem
 from hdagger.recipe import Recipe
 from hdagger.restoration import Prior, prepare
+from hdagger.samples import PosteriorSamples
 from hdagger.solving import solve
 from hdagger.trials import Row, run_trials, table_lines
 
@@ -121,7 +122,8 @@ def one(method: str, peak: float, item: int, sources: int, prior: str, draws: in
         }
     else:
         x = drawn(method, peak, item, sources, prior, draws)
-        more = against(x, truth) | {"nrmse": against(x[:MEAN_OF], truth)["nrmse"]}
+        scores = lambda draws: against(PosteriorSamples(draws, {}), truth)
+        more = scores(x) | {"nrmse": scores(x[:MEAN_OF])["nrmse"]}
     seconds = time.process_time() - started
     fit = Fit.of(x, H, y, shown.noise)
     residual = (y - H(x[:1].double())[0]) / shown.noise
@@ -151,7 +153,7 @@ def roughly(peak: float, item: int, sources: int, prior: str, draws: int) -> Row
     H = [replace(view, lens=lens).operator(shown.measurement.arrays["psf"]) for lens in lenses]
     fit = Fit.of(samples.draws, H, shown.measurement.y, shown.noise)
     low, high = (central_interval if draws >= 19 else student_interval)(numbers, 0.9)
-    return against(samples.draws, torch.from_numpy(shown.truth)) | {
+    return against(samples, torch.from_numpy(shown.truth)) | {
         "inside": float(((low <= true) & (true <= high)).double().mean()),
         "off": ((numbers.mean(0) - true) / numbers.std(0)).tolist(),
         "std": numbers.std(0).tolist(),

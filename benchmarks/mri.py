@@ -25,6 +25,7 @@ from hdagger.domains.mri.judgement import Fit, against
 from hdagger.domains.mri.kspace import signal_of
 from hdagger.recipe import Recipe
 from hdagger.restoration import Prior, prepare
+from hdagger.samples import PosteriorSamples
 from hdagger.trials import Row, run_trials, table_lines
 
 PROTOCOL = 1
@@ -52,13 +53,13 @@ def one(
     truth, head = torch.from_numpy(shown.truth), torch.from_numpy(shown.head)
     measured = shown.measurement
     H = SCANS.operator(measured.operator, tuple(x.shape[1:]), measured.arrays)
-    found = against(x, truth, head)
-    few = against(x[:MEAN_OF], truth, head)
+    scores = lambda draws: against(PosteriorSamples(draws, {}), truth, head)
+    found, few = scores(x), scores(x[:MEAN_OF])
     fit = Fit.of(x, H, measured.y, sigma)
     whole = Fit.of(signal_of(truth[None]).float(), H, measured.y, sigma)
     return {
         **{name: few[name] for name in ("psnr", "nmse", "ssim", "complex_nmse")},
-        "one": fmean(against(draw[None], truth, head)["psnr"] for draw in x[:MEAN_OF]),
+        "one": fmean(scores(draw[None])["psnr"] for draw in x[:MEAN_OF]),
         "coverage": found["coverage"]["magnitude"],
         "coverage_real": found["coverage"]["real"],
         "coverage_imaginary": found["coverage"]["imaginary"],
@@ -75,7 +76,8 @@ def _peer(shown: Scene, method: str) -> Row:
     image, strength = recon(method, measured.y.numpy(), maps, lines, shown.truth)
     seconds = time.process_time() - started
     x = signal_of(torch.from_numpy(np.asarray(image, np.complex64))[None])
-    found = against(x, torch.from_numpy(shown.truth), torch.from_numpy(shown.head))
+    answer = PosteriorSamples(x, {})
+    found = against(answer, torch.from_numpy(shown.truth), torch.from_numpy(shown.head))
     scores: Row = {name: found[name] for name in ("psnr", "nmse", "ssim", "complex_nmse")}
     return scores | {"strength": strength, "seconds": seconds / len(STRENGTHS[method])}
 

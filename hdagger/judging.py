@@ -90,7 +90,7 @@ def judge(samples: PosteriorSamples, truth: Tensor, domain: Domain, seed: int) -
     for level in shown if by_rank else LEVELS:
         low, high = (central_interval if by_rank else student_interval)(draws, level)
         held[level] = ((truth >= low) & (truth <= high))[unsettled]
-    mean, together = draws.mean(0), torch.cat([draws, truth[None]])
+    mean, together = samples.mean.double(), torch.cat([draws, truth[None]])
     activity, texture = domain.activity(mean), domain.texture(together)
     dB = [found for x in (*draws, mean) if (found := domain.psnr(x, truth)) is not None]
     energies = [] if texture is None else [float(each.square().mean()) for each in texture]

@@ -277,6 +277,9 @@ class Restoration:
             watch=watch,
         )
         x, told = self.posed.finish(drawn.draws)
+        mean = drawn.expected
+        if mean is not None:
+            mean = self.posed.finish(mean[None])[0][0].float().cpu()
         provenance = drawn.provenance | {
             "recipe": asdict(recipe),
             "domain": self.subject.domain,
@@ -291,7 +294,7 @@ class Restoration:
             "interval_90": None if self.interval is None else self.interval.reach,
             **told,
         }
-        return replace(drawn, draws=x.float().cpu(), provenance=provenance)
+        return replace(drawn, draws=x.float().cpu(), provenance=provenance, expected=mean)
 
 
 def prepare(recipe: Recipe, measurement: Measurement, prior: Prior) -> Restoration:

@@ -1,8 +1,8 @@
 """Draws from a posterior, and where they came from."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,21 +26,33 @@ class PosteriorSamples:
             residuals.
         known: What the method knows of each sample beyond the signal, ``(samples, ...)`` each:
             ancestors and evidence of a cloud, parameters of the operator.
+        expected: What the method found of the posterior's mean, if that errs less than the mean
+            of so many draws.
     """
 
     draws: Float[Tensor, "samples *signal"]
     provenance: dict[str, Any]
     known: Mapping[str, Shaped[Tensor, "samples ..."]] = field(default_factory=dict)
+    expected: Float[Tensor, "*signal"] | None = None
 
     @cached_property
     def mean(self) -> Float[Tensor, "*signal"]:
-        """The best single answer in squared error."""
-        return self.draws.mean(dim=0)
+        """The best single answer in squared error: what is expected, or the draws' mean."""
+        return self.draws.mean(dim=0) if self.expected is None else self.expected
 
     @cached_property
     def std(self) -> Float[Tensor, "*signal"]:
         """Where the samples disagree; 0 for a single one."""
         return self.draws.std(dim=0, correction=int(len(self.draws) > 1))
+
+    def mapped(self, form: Callable[[Tensor], Tensor]) -> "PosteriorSamples":
+        """The same in another form.
+
+        Args:
+            form: Linear, or nearly; of draws, ``(samples, *signal)`` -> ``(samples, *other)``.
+        """
+        mean = None if self.expected is None else form(self.expected[None])[0]
+        return replace(self, draws=form(self.draws), expected=mean)
 
     def quantile(self, q: float) -> Float[Tensor, "*signal"]:
         """The q-quantile of each element, q in [0, 1]."""
@@ -66,6 +78,7 @@ class PosteriorSamples:
         arrays = read_arrays(path, "posterior samples", mend)
         try:
             draws = torch.from_numpy(arrays["samples"].astype(np.float32))
+            mean = torch.from_numpy(arrays["mean"].astype(np.float32))
             provenance = json.loads(str(arrays["provenance"]))
             known = {
                 name.removeprefix("known_"): torch.from_numpy(value)
@@ -74,10 +87,12 @@ class PosteriorSamples:
             }
             if draws.ndim < 2 or not len(draws) or not isinstance(provenance, dict):
                 raise ValueError("no samples with their provenance")
+            if mean.shape != draws.shape[1:]:
+                raise ValueError(f"a mean of shape {tuple(mean.shape)}")
             if any(len(value) != len(draws) for value in known.values()):
                 raise ValueError("not as much is known of each sample")
         except (KeyError, TypeError, ValueError) as error:
             raise FileError(
                 f"Wanted posterior samples, but {path} holds something else ({error}). {mend}"
             ) from error
-        return cls(draws, provenance, known)
+        return cls(draws, provenance, known, mean)

@@ -119,16 +119,18 @@ def solve(
         done += 1
         watch(done, total)
 
-    def draw(numbers: range) -> tuple[Signal, dict[str, Tensor]]:
+    def draw(numbers: range) -> tuple[Signal, Tensor | None, dict[str, Tensor]]:
         rows = problem.rows(len(numbers))
         noise = SampleNoise(seed, [(item, k) for k in numbers], y.device, _precision(y))
         state = method.run(network, rows, levels, noise, count)
-        return method.finish(state, rows), method.known(state)
+        expected = method.expected(state, rows)
+        total = None if expected is None else expected.sum(0)
+        return method.finish(state, rows), total, method.known(state)
 
-    drawn = [draw(numbers) for numbers in batches]
-    known = [more for _, more in drawn]
-    x = drawn[0][0] if len(drawn) == 1 else torch.cat([part for part, _ in drawn])
-    del drawn
+    parts, totals, known = zip(*(draw(numbers) for numbers in batches), strict=True)
+    x = parts[0] if len(parts) == 1 else torch.cat(parts)
+    del parts
+    expected = None if totals[0] is None else sum(totals) / samples
     name = METHODS.name_of(method)
     if not x.abs().max() <= FAR * uncertainty.data_variance**0.5:
         steps = len(levels) - 1
@@ -152,7 +154,8 @@ def solve(
         **residual_summary(x, problem),
     }
     names = known[0]
-    return PosteriorSamples(x, provenance, {n: torch.cat([k[n] for k in known]) for n in names})
+    together = {n: torch.cat([k[n] for k in known]) for n in names}
+    return PosteriorSamples(x, provenance, together, expected)
 
 
 class Network:

@@ -31,7 +31,7 @@ def test_the_mean_of_eight_is_the_answer(run):
     code, out, err = run("restore", "damaged.png", "--denoise", 20, "--steps", 1)
     assert code == 0, err
     first, *_, mean, report = out.splitlines()
-    assert re.fullmatch(r"The answer is the mean of 8 samples, its .* [\d.]+ of 255\.", first)
+    assert re.fullmatch(r"The answer is the mean, from 8 samples; its .* [\d.]+ of 255\.", first)
     assert (mean, report) == ("restored/mean.png", "restored/report.html")
     assert err == ""  # a bar is for a terminal
     assert len(list(Path("restored/samples").iterdir())) == 8
@@ -42,7 +42,7 @@ def test_quick_is_one_soft_picture_and_says_what_it_gives_up(run):
     code, out, err = run(*noisy, "--steps", 2)
     assert code == 0, err
     first, second, *_ = out.splitlines()
-    assert first == "The answer is one sample, which does not tell how sure it is."
+    assert first == "The answer is from one sample, which does not tell how sure it is."
     assert second == quick("ddrm")
     assert quick("ddrm") in Path("restored/report.html").read_text()
     code, _, err = run(*noisy, "--method", "pigdm")

@@ -31,6 +31,7 @@ from hdagger.priors.cards import Card
 from hdagger.problem import Problem
 from hdagger.recipe import Recipe
 from hdagger.restoration import Prior, prepare
+from hdagger.samples import PosteriorSamples
 
 FRAME = Frame(64, 64, 4.0, 3.0, -5.0)
 PARALLEL = Parallel(100, 3.9, 1.0)
@@ -250,14 +251,14 @@ def test_scores_are_those_of_their_definitions():
     deviation = 0.01 + 0.05 * torch.rand(128, 128, dtype=torch.float64)
     mean = truth + deviation * randn(128, 128)
     draws = (mean + deviation * randn(19, 128, 128, seed=2))[:, None]
-    scores = against(draws, truth, scan)
+    scores = against(PosteriorSamples(draws, {}), truth, scan)
     inside = body(truth)
     rms = float((draws.mean(0)[0] - truth)[inside].square().mean().sqrt())
     assert scores["rmse_hu"] == pytest.approx(1000 * rms)
     assert scores["coverage"] == pytest.approx(0.9, abs=0.01)
     assert scores["coverage_unseen"] == pytest.approx(0.9, abs=0.02)
     assert scores["spread"] == pytest.approx(1, abs=0.03)
-    off = against(draws + 0.01 * (truth < -0.9), truth, scan)
+    off = against(PosteriorSamples(draws + 0.01 * (truth < -0.9), {}), truth, scan)
     assert off["bias_hu_air"] - scores["bias_hu_air"] == pytest.approx(10)
     assert off["bias_hu_bone"] == scores["bias_hu_bone"]
     assert psnr(truth + 0.2 * (truth < 0.5), truth) == pytest.approx(

@@ -90,6 +90,44 @@ def test_the_samples_have_the_law_of_the_posterior_in_any_steps(eta, count):
     assert_law(DATA, H, SIGMA_Y, expected, eta, count)
 
 
+class Expecting(Drawn):
+    """Ends at what a walk expects, not at its sample."""
+
+    def finish(self, at, problem):
+        return self.expected(at, problem)
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_what_a_walk_expects_has_the_posteriors_mean_and_varies_less(eta):
+    mean, cov = COLOURED.posterior(H.matrix, DATA, SIGMA_Y)
+    levels = karras_levels(60, low=0.02, high=HIGH)
+    method = Expecting(uncertainty=EXACT.uncertainty, eta=eta)
+    found, varies = exact_moments(method, COLOURED, DATA, H, SIGMA_Y, levels)
+    torch.testing.assert_close(found, mean, rtol=0, atol=1e-5)
+    assert torch.linalg.eigvalsh(cov - varies).min() > -1e-9
+    assert varies.trace() < 0.75 * cov.trace()
+
+
+def test_the_mean_of_samples_is_what_their_walks_expect():
+    problem, levels = Problem.of(DATA, H, SIGMA_Y), karras_levels(20, low=0.02, high=HIGH)
+    mean, _ = COLOURED.posterior(H.matrix, DATA, SIGMA_Y)
+    found = [
+        solve(COLOURED, problem, EXACT, levels=levels, samples=4, item=item, batch=batch)
+        for item, batch in ((item, 1 + item % 4) for item in range(16))
+    ]
+    error = lambda x: float((x - mean).square().sum())
+    of_draws = sum(error(samples.draws.mean(0)) for samples in found)
+    assert sum(error(samples.mean) for samples in found) < 0.8 * of_draws
+    whole = solve(COLOURED, problem, EXACT, levels=levels, samples=4, item=3, batch=4)
+    torch.testing.assert_close(whole.mean, found[3].mean, rtol=0, atol=1e-9)
+
+
+def test_what_is_expected_meets_exact_data():
+    levels = karras_levels(20, low=0.02, high=HIGH)
+    samples = solve(COLOURED, Problem.of(DATA, H), EXACT, levels=levels, samples=2)
+    assert (H(samples.mean[None]) - DATA).abs().max() < 1e-9
+
+
 def test_without_data_that_say_anything_they_have_the_law_of_the_prior():
     nothing = Rows(torch.zeros(1, 6, dtype=F64))
     assert_law(torch.zeros(1, dtype=F64), nothing, 1.0, (COLOURED.mean, COLOURED.cov))
@@ -232,12 +270,11 @@ def test_complex_data_that_are_hidden_in_part_tell_as_much_as_the_real_numbers_t
     )
     problem = replace(Problem.of(y[0], sky, SIGMA_Y).rows(rows), y=y)
     zero = torch.zeros(rows, 2, 12, 12, dtype=F64)
-    _, change = drawn.given_data(
-        zero, White(1.0, (rows, 2, 12, 12)), problem, torch.tensor(1.0, dtype=F64), noise
-    )
+    white = White(1.0, (rows, 2, 12, 12))
+    given = drawn.given_data(zero, white, problem, torch.tensor(1.0, dtype=F64), noise)
     information = 2 * 8 * 12 / (1 + SIGMA_Y**2) ** 2
     wanted = scale ** (information / (information + drawn.DOUBT))
-    assert abs(change.mean() - wanted) < 0.05
+    assert abs(given.change.mean() - wanted) < 0.05
 
 
 def test_data_that_tell_nothing_change_nothing():

@@ -73,5 +73,5 @@ def test_what_is_too_far_to_tell_is_taken_to_be_at_the_border():
 def test_cells_that_tell_nothing_leave_the_law_of_the_prior():
     noise, y = SampleNoise(0, [(0,), (1,)]), torch.zeros(2, 50, dtype=F64)
     C = White(1e-6, (2, 50))
-    z = drawn.given_cells(y, C, Problem(y, rounded(50), 0.0), noise)
+    z = drawn.given_cells(y, C, Problem(y, rounded(50), 0.0), noise).z
     assert float(z.std()) == pytest.approx(1e-3, rel=0.2)

@@ -24,6 +24,7 @@ from hdagger.operators import checks
 from hdagger.priors.cards import Card
 from hdagger.recipe import Recipe
 from hdagger.restoration import Prior, prepare
+from hdagger.samples import PosteriorSamples
 
 
 def randn(*shape, seed=1):
@@ -334,14 +335,14 @@ def test_scores_against_a_known_source():
     truth[4:12, 4:12] = 1 + randn(8, 8).abs()
     draws = truth + 0.1 * randn(40, 1, 16, 16, seed=4)
     shifted = truth + 0.1 * randn(1, 16, 16, seed=5)[0]
-    found = against(draws.float(), shifted)
+    found = against(PosteriorSamples(draws.float(), {}), shifted)
     assert found["coverage"] == pytest.approx(0.9, abs=0.1)
     assert found["spread"] == pytest.approx(1, abs=0.15)
     rms = (shifted[truth > 0].square().mean() ** 0.5).item()
     assert found["nrmse"] == pytest.approx(0.1 / rms, rel=0.2)
     narrow = truth + 0.03 * randn(40, 1, 16, 16, seed=4)
-    assert against(narrow.float(), shifted)["coverage"] < 0.5
-    bright_sky = against((draws + 9 * (truth == 0)).float(), shifted)
+    assert against(PosteriorSamples(narrow.float(), {}), shifted)["coverage"] < 0.5
+    bright_sky = against(PosteriorSamples((draws + 9 * (truth == 0)).float(), {}), shifted)
     assert bright_sky["coverage"] == pytest.approx(found["coverage"])
     assert bright_sky["coverage_sky"] < 0.1
 

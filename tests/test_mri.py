@@ -25,6 +25,7 @@ from hdagger.priors.cards import Card
 from hdagger.recipe import Recipe
 from hdagger.restoration import Prior, prepare
 from hdagger.rings import Rings
+from hdagger.samples import PosteriorSamples
 
 
 def randn(*shape, seed=1):
@@ -356,20 +357,22 @@ def test_scores_against_a_known_image():
     noise = torch.stack([randn(2, 32, 32, seed=k) for k in range(39)])
     draws = signal_of(truth[None]) + 0.1 * (noise + randn(1, 2, 32, 32, seed=99))
     inside = disc(32) > 0
-    found = against(draws, truth, inside, disc(32))
+    found = against(PosteriorSamples(draws, {}), truth, inside, disc(32))
     assert found["coverage"]["real"] == pytest.approx(0.9, abs=0.04)
     assert found["coverage"]["imaginary"] == pytest.approx(0.9, abs=0.04)
     assert len(found["coverage_by_amplification"]) == 4
     assert np.mean(found["coverage_by_amplification"]) == pytest.approx(
         found["coverage"]["magnitude"], abs=0.01
     )
-    exact = against(signal_of(truth[None]).repeat(2, 1, 1, 1) * 0.9, truth, inside)
+    exact = against(
+        PosteriorSamples(signal_of(truth[None]).repeat(2, 1, 1, 1) * 0.9, {}), truth, inside
+    )
     assert exact["complex_nmse"] == pytest.approx(0.01)
     assert exact["nmse"] == pytest.approx(0.01)
     assert exact["psnr"] == pytest.approx(
         float(20 * torch.log10(truth.abs().max() / (0.1 * truth.abs()).square().mean().sqrt()))
     )
-    only = against(draws, truth.abs() + 0j, inside)
+    only = against(PosteriorSamples(draws, {}), truth.abs() + 0j, inside)
     assert set(only["coverage"]) == {"magnitude"}
 
 
@@ -377,7 +380,7 @@ def test_ssim_is_skimages():
     metrics = pytest.importorskip("skimage.metrics")
     a, b = randn(1, 2, 24, 24).abs(), randn(1, 2, 24, 24, seed=2).abs()
     x, truth = image_of(a)[0], image_of(b)[0]
-    found = against(a, truth, truth.abs() > 0)["ssim"]
+    found = against(PosteriorSamples(a, {}), truth, truth.abs() > 0)["ssim"]
     size = truth.abs().numpy()
     expected = metrics.structural_similarity(x.abs().numpy(), size, data_range=size.max())
     assert found == pytest.approx(expected, abs=5e-3)

@@ -170,7 +170,9 @@ def test_from_the_example_to_its_restoration(visit, shot, viewport, scheme):
     assert page.locator("#gallery button").all_inner_texts() == [
         "Answer", "How sure", "Sample 1", "Sample 2",
     ]  # fmt: skip
-    assert page.locator("#answer").inner_text().startswith("The answer is the mean of 2 samples")
+    assert (
+        page.locator("#answer").inner_text().startswith("The answer is the mean, from 2 samples")
+    )
     said = page.locator("#caption")
     assert said.inner_text() == "Given at the left, answer at the right"
     page.get_by_role("button", name="How sure", exact=True).click()

@@ -391,7 +391,14 @@ def test_samples_come_back_from_their_file_with_what_is_known(tmp_path):
         np.testing.assert_allclose(archive["mean"], draws.numpy().mean(0), atol=1e-6)
         assert json.loads(str(archive["provenance"])) == {"seed": 1}
     assert PosteriorSamples(draws[:1], {}).std.abs().max() == 0
-    fewer = {"samples": draws.numpy(), "provenance": "{}", "known_ancestor": np.arange(2)}
+    better = PosteriorSamples(draws, {}, expected=draws[0] / 2)
+    better.mapped(lambda x: 2 * x).save(tmp_path / "s.npz")
+    assert torch.equal(PosteriorSamples.load(tmp_path / "s.npz").mean, draws[0])
+    whole = {"samples": draws.numpy(), "mean": draws.numpy()[0], "provenance": "{}"}
+    np.savez(tmp_path / "s.npz", **(whole | {"mean": np.zeros(3)}))
+    with pytest.raises(FileError, match=r"a mean of shape \(3,\)"):
+        PosteriorSamples.load(tmp_path / "s.npz")
+    fewer = whole | {"known_ancestor": np.arange(2)}
     np.savez(tmp_path / "s.npz", **fewer)
     with pytest.raises(FileError, match="not as much is known"):
         PosteriorSamples.load(tmp_path / "s.npz")

@@ -111,7 +111,7 @@ def test_a_restoration_leaves_what_was_given_and_drawn(tmp_path):
     alone, *_, first, second, third = shown
     assert (alone, first, second, third) == ("given", "sample 1", "sample 2", "sample 3")
     deviation = 127.5 * DRAWS.double().var(0).mean().sqrt()
-    assert f"mean of 3 samples, its standard deviation {deviation:.3g} of 255." in page
+    assert f"the mean, from 3 samples; its standard deviation is {deviation:.3g} of 255." in page
     for k in range(3):
         np.testing.assert_array_equal(shown[f"sample {k + 1}"][0], bytes_of(DRAWS[k]))
     assert "average:2, restored by ddrm" in page

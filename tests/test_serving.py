@@ -136,7 +136,7 @@ def test_a_restoration_is_that_of_the_command_line(serve, tmp_path, run):
     client = serve()
     id = submitted(client, png(24), "x y.png", mask=("holes.png", holes(24)), seed=3)
     status = until(client, id, "done")
-    assert status["words"][0].startswith("The answer is the mean of 2 samples")
+    assert status["words"][0].startswith("The answer is the mean, from 2 samples")
     assert (status["progress"], status["step"], status["name"]) == (
         1.0,
         status["steps"],

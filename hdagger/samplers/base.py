@@ -111,6 +111,14 @@ class Sampler(abc.ABC, Generic[State]):
     def finish(self, x: State, /, problem: Problem) -> Signal:
         """The signal that the last state stands for."""
 
+    def expected(self, x: State, /, problem: Problem) -> Signal | None:
+        """What the walk to each sample says of the posterior's mean, ``(batch, *signal)``.
+
+        Over many samples it has the same mean as they, and varies less; None where the method
+        knows nothing better than the samples.
+        """
+        return None
+
     def known(self, x: State, /) -> dict[str, Tensor]:
         """What the last state says of each sample beyond the signal, ``(batch, ...)`` each."""
         return {}

@@ -34,7 +34,14 @@ given the last ones, t_z, y = H_t x0 + w is y = H x0 + J (t - t_z) + w with J = 
 and x0 are Gaussian together: t is drawn by the same rule, with the signal's uncertainty in it, and
 x0 given t. Where H_t x0 is linear in both that is exact.
 
+The mean of K samples misses the posterior's by 1 / K of its variance. E[x0 | x, y], which is the
+draw z without its noise, varies less, and its mean over the walks is the posterior's too, as far
+as x0 is Gaussian given x. High up it is not, low down all is decided; the answer is the mean over
+the levels between.
+
 References:
+    Rao-Blackwellisation: Casella and Robert, Biometrika 83, 1996.
+    https://doi.org/10.1093/biomet/83.1.81
     Matheron's rule: Journel and Huijbregts, Mining Geostatistics, 1978, section VII.A.
     Papandreou and Yuille, Gaussian Sampling by Local Perturbations, NeurIPS 2010.
     Minka, Expectation Propagation for Approximate Bayesian Inference, UAI 2001: a datum that
@@ -95,6 +102,10 @@ HELD = 0.8
 """The share of the scale's logarithm that is held to the next level; all of it leaves grain in
 smooth pictures, .6 is as good."""
 
+ANSWERED = 0.2, 1.7
+"""Levels, in deviations of a clean signal, of which E[x0 | x, y] is taken for the answer. Higher
+ones err more than they save, lower ones hold one sample's noise."""
+
 EXACT = 1e-3
 """Deviation of the noise that data without any are taken to have, over that which sigma is in the
 data; the last step then meets them exactly."""
@@ -108,11 +119,30 @@ class Drawing:
         x: The noisy signals, ``(batch, *signal)``.
         scale: By how much each one's covariance is larger than was measured, ``(batch,)``.
         numbers: Of each one's operator, ``(batch, numbers)``, where it is known only roughly.
+        expected: The sum of E[x0 | x, y] over ``answers`` levels; None before the first.
+        answers: How many levels these are.
     """
 
     x: Signal
     scale: Float[Tensor, " batch"]
     numbers: Float[Tensor, "batch numbers"] | None = None
+    expected: Signal | None = None
+    answers: int = 0
+
+
+@dataclass(frozen=True)
+class Given:
+    """x0 | x, y.
+
+    Attributes:
+        z: A draw of it.
+        mean: Finds its mean, by one more linear system.
+        change: By how much C should be larger, ``(batch,)``, or 1 where nothing tells.
+    """
+
+    z: Signal
+    mean: Callable[[], Signal]
+    change: float | Float[Tensor, " batch"] = 1.0
 
 
 @dataclass(frozen=True)
@@ -147,15 +177,24 @@ class Drawn(Sampler[Drawing]):
         self, at: Drawing, /, prior: Denoiser, problem: Problem, step: Step, noise: Noise
     ) -> Drawing:
         D, C = self._seen(prior, at, step.sigma)
-        change, numbers = 1.0, at.numbers
+        numbers = at.numbers
         if isinstance(problem.H, Quantiser):
-            z = given_cells(D, C, problem, noise)
+            given = given_cells(D, C, problem, noise)
         elif numbers is not None:
-            z, numbers = given_rough(numbers, D, C, problem, step.sigma, noise)
+            given, numbers = given_rough(numbers, D, C, problem, step.sigma, noise)
         else:
-            z, change = given_data(D, C, problem, step.sigma, noise)
-        scale = (change * at.scale).clamp(NARROWEST, WIDEST) ** HELD
-        return Drawing(step.move(z, at.x, noise), scale, numbers)
+            given = given_data(D, C, problem, step.sigma, noise)
+        scale = (given.change * at.scale).clamp(NARROWEST, WIDEST) ** HELD
+        expected, answers = at.expected, at.answers
+        if self._answers(step.sigma):
+            mean = given.mean()
+            expected, answers = mean if expected is None else expected + mean, answers + 1
+        return Drawing(step.move(given.z, at.x, noise), scale, numbers, expected, answers)
+
+    def _answers(self, sigma: Level) -> bool:
+        assert self.uncertainty is not None, "fitted"
+        low, high = ANSWERED
+        return low <= float(sigma) / self.uncertainty.data_variance**0.5 <= high
 
     def _seen(self, prior: Denoiser, at: Drawing, sigma: Level) -> tuple[Signal, Covariance]:
         """Mean and covariance of x0 given x."""
@@ -164,19 +203,25 @@ class Drawn(Sampler[Drawing]):
         return D, self.uncertainty.at(sigma, D, variance).scaled(at.scale)
 
     def finish(self, at: Drawing, /, problem: Problem) -> Signal:
-        x, H = at.x, problem.H
-        if problem.sigma_y > 0 or not isinstance(H, LinearOperator):
-            return x
-        return x + H.pinv(problem.residual(x))
+        return _met(at.x, problem)
+
+    def expected(self, at: Drawing, /, problem: Problem) -> Signal | None:
+        return None if at.expected is None else _met(at.expected / at.answers, problem)
 
     def known(self, at: Drawing, /) -> dict[str, Tensor]:
         return {} if at.numbers is None else {"numbers": at.numbers}
 
 
-def given_data(
-    D: Signal, C: Covariance, problem: Problem, sigma: Level, noise: Noise
-) -> tuple[Signal, Float[Tensor, " batch"]]:
-    """A draw of N(D, C) given the data, by Matheron's rule; and by how much C should change."""
+def _met(x: Signal, problem: Problem) -> Signal:
+    """x, moved to data without noise, if there are such."""
+    H = problem.H
+    if problem.sigma_y > 0 or not isinstance(H, LinearOperator):
+        return x
+    return x + H.pinv(problem.residual(x))
+
+
+def given_data(D: Signal, C: Covariance, problem: Problem, sigma: Level, noise: Noise) -> Given:
+    """N(D, C) given the data, by Matheron's rule; and by how much C should change."""
     H, u = problem.H, C.draw(noise)
     assert isinstance(H, LinearOperator)
     e = problem.residual(D)
@@ -187,9 +232,14 @@ def given_data(
     bands = C.in_data(partial(system, H, usual, deviation), deviation**2, e, noise)
     S, near = partial(system, H, C, deviation), bands.inverse if bands else None
     near = near or H.data_preconditioner(usual.times, deviation**2, len(e))
-    w = solved(S, e, (deviation**2 + (seen / 3) ** 2).sqrt(), H.rank, near)
+    solution = lambda e: solved(S, e, (deviation**2 + (seen / 3) ** 2).sqrt(), H.rank, near)
+    w = solution(e)
     both = 2 * problem.residual(D) - e  # not held meanwhile: it is as large as the data
-    return D + u + C.times(H.adjoint(w)), change(both, e, w, deviation, H.seen_size, bands)
+    return Given(
+        D + u + C.times(H.adjoint(w)),
+        lambda: D + C.times(H.adjoint(solution(problem.residual(D)))),
+        change(both, e, w, deviation, H.seen_size, bands),
+    )
 
 
 def given_rough(
@@ -199,8 +249,8 @@ def given_rough(
     problem: Problem,
     sigma: Level,
     noise: Noise,
-) -> tuple[Signal, Float[Tensor, "batch numbers"]]:
-    """A draw of the clean signal and of the numbers of an operator that is known roughly.
+) -> tuple[Given, Float[Tensor, "batch numbers"]]:
+    """The clean signal, given a draw of the numbers of an operator that is known roughly.
 
     What the signal can explain must not be left to the numbers: their system is solved to the
     noise of the data at every level.
@@ -209,7 +259,7 @@ def given_rough(
     assert isinstance(family, Family)
     H, T = family.of(held), family.deviation
     own = replace(problem, H=H)
-    z, _ = given_data(D, C, own, sigma, noise)
+    z = given_data(D, C, own, sigma, noise).z
     J = H.seen(family.slope(z, held).flatten(0, 1)).unflatten(0, held.shape)
     along = lambda t: torch.einsum("bn,bn...->b...", t, J)
     back = lambda v: T**2 * torch.einsum("bn...,b...->bn", J, v)
@@ -220,8 +270,7 @@ def given_rough(
     S = lambda v: system(H, C, deviation, v) + along(back(v))
     w = solved(S, e, deviation, H.rank, iterations=PATIENCE)
     numbers = family.held(t + back(w))
-    z, _ = given_data(D, C, replace(problem, H=family.of(numbers)), sigma, noise)
-    return z, numbers
+    return given_data(D, C, replace(problem, H=family.of(numbers)), sigma, noise), numbers
 
 
 def gain(H: LinearOperator, v: Data) -> Tensor:
@@ -261,8 +310,8 @@ def change(
     return found.clamp(0.2, 5) ** (information / (information + DOUBT))
 
 
-def given_cells(D: Signal, C: Covariance, problem: Problem, noise: Noise) -> Signal:
-    """A draw of N(D, C) given the cells that hold its coefficients."""
+def given_cells(D: Signal, C: Covariance, problem: Problem, noise: Noise) -> Given:
+    """N(D, C) given the cells that hold its coefficients."""
     H, u = problem.H, C.draw(noise)
     assert isinstance(H, Quantiser)
     mean = H.linear(D)
@@ -276,8 +325,8 @@ def given_cells(D: Signal, C: Covariance, problem: Problem, noise: Noise) -> Sig
     e = (shift - there(u)) / error - like(mean, noise)
     S = lambda v: there(C.times(back(v / error))) / error + v
     near = lambda v: v / ((deviation / error) ** 2 + 1)
-    w = solved(S, e, 1.0, H.linear.rank, near) / error
-    return D + u + C.times(back(w))
+    towards = lambda e: C.times(back(solved(S, e, 1.0, H.linear.rank, near) / error))
+    return Given(D + u + towards(e), lambda: D + towards(shift / error))
 
 
 def datum_of(middle: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,6 @@
 """CT as a domain: how line integrals are put to a prior of slices, and where a walk starts."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +106,7 @@ class Tomography(Domain):
 
     def draws(self, folder: Path) -> PosteriorSamples:
         """Their file is in HU."""
-        samples = super().draws(folder)
-        return replace(samples, draws=samples.draws / 1000)
+        return super().draws(folder).mapped(lambda hu: hu / 1000)
 
     def truth(self, path: Path, shape: tuple[int, ...]) -> Tensor:
         return read_slices(path, shape)

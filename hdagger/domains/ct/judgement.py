@@ -10,6 +10,7 @@ from torch.nn.functional import max_pool2d
 
 from ...diagnostics import chi2_of, held
 from ...problem import Problem
+from ...samples import PosteriorSamples
 from ...scores import spread_and_error
 from .scan import Scan
 
@@ -68,12 +69,11 @@ def _grown(mask: Tensor, reach: int) -> Tensor:
     return max_pool2d(layers, 2 * reach + 1, 1, reach)
 
 
-def told(
-    draws: Float[Tensor, "samples 1 rows columns"], problem: Problem, scan: Scan
-) -> dict[str, Any]:
+def told(samples: PosteriorSamples, problem: Problem, scan: Scan) -> dict[str, Any]:
     """chi2 over N of samples and of their mean, their deviation, and that in the wedge unseen."""
+    draws = samples.draws
     of_mean, of_samples = chi2_of(draws.to(problem.y.dtype), problem)
-    inside = body(draws.mean(0)[0])
+    inside = body(samples.mean[0])
     spread = draws.std(0, correction=int(len(draws) > 1))[0]
     summary: dict[str, Any] = {
         "chi2_n_of_mean": of_mean,
@@ -93,13 +93,11 @@ def told(
     return summary
 
 
-def against(
-    draws: Float[Tensor, "samples 1 rows columns"], truth: Slice, scan: Scan
-) -> dict[str, float]:
+def against(samples: PosteriorSamples, truth: Slice, scan: Scan) -> dict[str, float]:
     """Scores of samples where the truth is known.
 
     Args:
-        draws: Samples, HU / 1000.
+        samples: Of a slice, HU / 1000.
         truth: The slice, HU / 1000.
         scan: The geometry.
 
@@ -112,12 +110,12 @@ def against(
         ``coverage_unseen``: Share of the Fourier coefficients in a wedge that no view measured
         that the intervals hold, where there is such a wedge.
     """
-    x, truth = draws[:, 0].double(), truth.double()
+    x, mean, truth = (v.double() for v in (samples.draws[:, 0], samples.mean[0], truth))
     inside = body(truth)
-    error = x.mean(0) - truth
+    error = mean - truth
     scores = {
         "rmse_hu": 1000 * _rms(error[inside]),
-        "psnr": psnr(x.mean(0), truth),
+        "psnr": psnr(mean, truth),
         "coverage": float(held(x, truth, LEVEL)[inside].double().mean()),
     }
     if len(x) > 1:

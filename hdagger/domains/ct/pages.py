@@ -1,7 +1,6 @@
 """What the commands on CT leave: volumes in HU, numbers, and a page in a radiologist's windows."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -54,15 +53,16 @@ def write_restoration(
     H, rows = Projector(reading.scan), []
     for place, (measurement, drawn) in enumerate(zip(reading.measurements, samples, strict=True)):
         problem = Problem.of(measurement.y, H, measurement.sigma_y)
-        row = {"slice": reading.numbers[place], **told(drawn.draws, problem, reading.scan)}
+        row = {"slice": reading.numbers[place], **told(drawn, problem, reading.scan)}
         if truth is not None:
-            row["truth"] = against(drawn.draws, truth[place], reading.scan)
+            row["truth"] = against(drawn, truth[place], reading.scan)
         rows.append(row)
     summary = {**samples[0].provenance, **_averaged(rows), "notes": reading.notes, "slices": rows}
     hu = torch.cat([1000 * drawn.draws for drawn in samples], dim=1)
-    whole = PosteriorSamples(hu, {**samples[0].provenance, "units": "HU"})
+    mean = torch.cat([1000 * drawn.mean for drawn in samples])
+    whole = PosteriorSamples(hu, {**samples[0].provenance, "units": "HU"}, expected=mean)
     whole.save(folder / SAMPLES)
-    slices = replace(whole, draws=hu / 1000)
+    slices = whole.mapped(lambda hu: hu / 1000)
     summary["shown"] = write_pictures(folder, slices, Before(FBP, plain(reading, len(rows) // 2)))
     _write_volume(folder, "mean", whole.mean, reading.affine)
     _write_volume(folder, "std", whole.std, reading.affine)

@@ -11,6 +11,7 @@ from torch import Tensor
 from ...diagnostics import held
 from ...operators.base import LinearOperator
 from ...operators.family import OneForEach
+from ...samples import PosteriorSamples
 
 ON_SOURCE = 0.05
 """Share of the peak from which on a pixel belongs to the source."""
@@ -84,9 +85,7 @@ def on_source(truth: Tensor) -> Tensor:
     return truth > ON_SOURCE * truth.max()
 
 
-def against(
-    draws: Float[Tensor, "samples 1 h w"], truth: Float[Tensor, "h w"]
-) -> dict[str, float]:
+def against(samples: PosteriorSamples, truth: Float[Tensor, "h w"]) -> dict[str, float]:
     """Scores of samples where the truth is known, on the source and in the sky around it.
 
     Returns:
@@ -95,9 +94,9 @@ def against(
         ``coverage_sky``: The same for the others.
         ``spread``: Root mean square deviation of the samples over that error: 1 if it is right.
     """
-    x, truth = draws[:, 0].double(), truth.double()
+    x, mean, truth = (v.double() for v in (samples.draws[:, 0], samples.mean[0], truth))
     on = on_source(truth)
-    error, spread = x.mean(0) - truth, x.std(0, correction=int(len(x) > 1))
+    error, spread = mean - truth, x.std(0, correction=int(len(x) > 1))
     inside = held(x, truth, LEVEL)
     rms = lambda v: float(v.square().mean().sqrt())
     return {

@@ -65,11 +65,11 @@ def write_restoration(
         view = replace(view, lens=view.lens.moved(found.mean(0).tolist()))
     summary["view"] = str(view)
     if truth is not None:
-        summary["truth"] = against(samples.draws, truth)
+        summary["truth"] = against(samples, truth)
         write_truth(folder, truth)
     x, about = samples.draws[:, 0], {"BUNIT": "as the image"}
     write_cube(folder / "samples.fits", x, view.source, about)
-    write_cube(folder / "mean.fits", x.mean(0), view.source, about)
+    write_cube(folder / "mean.fits", samples.mean[0], view.source, about)
     write_cube(folder / "std.fits", samples.std[0], view.source, about)
     write_cube(folder / "model.fits", fit.model, view.image, about)
     write_cube(folder / "residual.fits", fit.residual, view.image, {"BUNIT": "sigma"})

@@ -11,6 +11,7 @@ from torch import Tensor
 from ...diagnostics import chi2_of, held
 from ...operators.base import LinearOperator
 from ...problem import Problem
+from ...samples import PosteriorSamples
 from .kspace import image_of
 
 LEVEL = 0.9
@@ -66,7 +67,7 @@ def psnr(x: Float[Tensor, "rows columns"], truth: Float[Tensor, "rows columns"])
 
 
 def against(
-    draws: Draws,
+    samples: PosteriorSamples,
     truth: Truth,
     inside: Bool[Tensor, "rows columns"],
     amplified: Float[Tensor, "rows columns"] | None = None,
@@ -74,7 +75,7 @@ def against(
     """Scores of samples where the image is known, the intervals' inside of the object.
 
     Args:
-        draws: The samples.
+        samples: Of the image.
         truth: The image; a real one is a magnitude, of which the phase is not known.
         inside: The pixels of the object.
         amplified: By how much the encoding amplifies noise at each pixel.
@@ -87,12 +88,13 @@ def against(
         where noise is amplified least to most; ``spread``: deviation of the samples over the
         error of the mean, 1 if it is right.
     """
-    images = image_of(draws.double())
-    mean, known = images.mean(0), truth.to(torch.complex128)
-    size, error = known.abs(), images.mean(0).abs() - known.abs()
+    images = image_of(samples.draws.double())
+    (mean,) = image_of(samples.mean[None].double())
+    known = truth.to(torch.complex128)
+    size, error = known.abs(), mean.abs() - known.abs()
     nmse = lambda e, t: float(e.abs().square().sum() / t.abs().square().sum())
     found: dict[str, Any] = {
-        "psnr": psnr(images.mean(0).abs(), size),
+        "psnr": psnr(mean.abs(), size),
         "nmse": nmse(error, size),
         "ssim": _ssim(mean.abs(), size),
     }

@@ -86,7 +86,8 @@ def write_slice(
     measurement, scan = reading.measurement, reading.scan
     H, sigma_y = scan.operator(measurement.arrays), measurement.noise
     images = image_of(samples.draws)
-    mean, std = images.mean(0), images.abs().std(0, correction=int(len(images) > 1))
+    (mean,) = image_of(samples.mean[None])
+    std = images.abs().std(0, correction=int(len(images) > 1))
     fit = Fit.of(samples.draws, H, measurement.y, sigma_y)
     summary: dict[str, Any] = {
         "slice": reading.number,
@@ -99,7 +100,8 @@ def write_slice(
         if maps is not None and scan.sampling == "lines":
             lines, _ = reduced(measurement.y, maps, scan.mask(measurement.arrays)[0])
             amplified = middle(lines.amplification(sigma_y / summary["unit"]), *truth.shape)
-        shown, inside = middle(samples.draws, *truth.shape), object_in(truth.abs())
+        shown = samples.mapped(lambda x: middle(x, *truth.shape))
+        inside = object_in(truth.abs())
         summary["truth"] = against(shown, truth, inside, amplified)
         write_truth(folder, truth)
     samples.save(folder / SAMPLES)

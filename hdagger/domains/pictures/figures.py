@@ -32,9 +32,9 @@ def answer_words(samples: PosteriorSamples) -> str:
     """What the answer is, and how sure, in a sentence."""
     count = len(samples.draws)
     if count == 1:
-        return "The answer is one sample, which does not tell how sure it is."
+        return "The answer is from one sample, which does not tell how sure it is."
     off = deviation_words(samples, float(samples.std.square().mean().sqrt()))
-    return f"The answer is the mean of {count} samples, its standard deviation {off}."
+    return f"The answer is the mean, from {count} samples; its standard deviation is {off}."
 
 
 def spread_panel(samples: PosteriorSamples) -> Panel:

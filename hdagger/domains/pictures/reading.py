@@ -1,7 +1,7 @@
 """A file and what was said of it become a measurement, and a way back to such a file."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,7 @@ class Reading:
 
     def upright(self, samples: PosteriorSamples) -> PosteriorSamples:
         """The samples as the picture is looked at."""
-        return replace(samples, draws=self.turn(samples.draws))
+        return samples.mapped(self.turn)
 
     def write(self, path: Path, pixels: Tensor) -> None:
         """Writes a picture with the depth of the file that was given and what it carries."""
