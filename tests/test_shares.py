@@ -58,6 +58,20 @@ def test_the_first_of_each_is_done_in_any_case_and_no_more():
     assert sorted(kind for kind, *_ in log) == sorted(LONG)
 
 
+def test_what_has_begun_is_counted_before_it_is_done():
+    """Two processes take the first of two slow kinds, not two of one."""
+    shares = Shares([queue("slow", 9, done=1, spent=7.0), queue("slowest", 9)], 600, lambda: 0.0)
+    turns = iter(shares)
+    assert [next(turns) for _ in range(3)] == ["slowest", "slow", "slow"]
+    shares = Shares(
+        [queue("slow", 9, done=2, spent=14.0), queue("quick", 9, done=9, spent=16.0)],
+        600,
+        lambda: 0.0,
+    )
+    turns = iter(shares)
+    assert [next(turns) for _ in range(2)] == ["slow", "quick"]
+
+
 def test_one_kind_keeps_all_processes_busy():
     log = worked([queue("slow", 4)], 600)
     assert [begun for _, begun, _ in log] == [0, 0, 7, 7]

@@ -185,7 +185,7 @@ def run(
 
 def _queues(done: Mapping[Job, Row], todo: Sequence[Job]) -> list[Queue[Job]]:
     """The pictures of each contender and task, with what its rows took so far."""
-    queues: dict[tuple[str, str], Queue[Job]] = defaultdict(Queue)
+    queues: Mapping[tuple[str, str], Queue[Job]] = defaultdict(Queue[Job])
     for job in todo:
         queues[job[1:]].left.append(job)
     for job, row in done.items():
