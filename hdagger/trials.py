@@ -8,10 +8,10 @@ version of the protocol.
 
 import json
 import multiprocessing
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -61,12 +61,12 @@ def run_trials(
     with pool(workers) as each, progress("trials") as show:
         for key, jobs in todo.items():
             named = dict(zip(names, key, strict=True))
-            results = []
-            for result in each(work, jobs):
-                results.append(result)
+            results: dict[int, Result] = {}
+            for number, result in each(work, jobs):
+                results[number] = result
                 finished += 1
                 show(finished, total, ", ".join(map(str, key)))
-            rows += [named | row for row in summarise(key, results)]
+            rows += [named | row for row in summarise(key, [results[n] for n in sorted(results)])]
             _write(file, rows)
     place: dict[tuple[Any, ...], int] = {key: number for number, key in enumerate(trials)}
     return sorted((row for row in rows if of(row) in place), key=lambda row: place[of(row)])
@@ -84,11 +84,15 @@ def table_lines(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]
 
 
 @contextmanager
-def pool(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
-    """A map over argument tuples, in order, on so many processes of one thread each; 1 stays in
-    this one. Where it is left by an error or a stop, the processes end at once."""
+def pool(workers: int) -> Iterator[Callable[..., Iterator[tuple[int, Any]]]]:
+    """A map over argument tuples on so many processes of one thread each; 1 stays in this one.
+
+    It gives the number of a job and its result, once it is done. A job is taken from them only
+    when a process is free, so which is next may depend on the results so far. Where it is left by
+    an error or a stop, the processes end at once.
+    """
     if workers == 1:
-        yield lambda work, jobs: (work(*job) for job in jobs)
+        yield lambda work, jobs: enumerate(work(*job) for job in jobs)
         return
     others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(
@@ -98,10 +102,18 @@ def pool(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
         initargs=(1,),
     ) as executor:
 
-        def each(work: Callable[..., Any], jobs: Sequence[tuple[Any, ...]]) -> Iterator[Any]:
-            with kept_from_children():
-                begun = deque(executor.submit(work, *job) for job in jobs)
-            return (begun.popleft().result() for _ in range(len(begun)))
+        def each(
+            work: Callable[..., Any], jobs: Iterable[tuple[Any, ...]]
+        ) -> Iterator[tuple[int, Any]]:
+            waiting, begun = enumerate(jobs), dict[Future[Any], int]()
+            while True:
+                for number, job in islice(waiting, workers - len(begun)):
+                    with kept_from_children():
+                        begun[executor.submit(work, *job)] = number
+                if not begun:
+                    return
+                for future in wait(begun, return_when=FIRST_COMPLETED).done:
+                    yield begun.pop(future), future.result()
 
         try:
             yield each

@@ -259,8 +259,8 @@ SERVING_MUTATIONS = (
     Mutation(
         "stopping: processes hear Ctrl-C themselves",
         "trials.py",
-        "            with kept_from_children():\n",
-        "            if True:\n",
+        "                    with kept_from_children():\n",
+        "                    if True:\n",
         "test_stopping.py -k never_hear",
     ),
     Mutation(

@@ -162,7 +162,7 @@ def is_deaf(number):
 def test_processes_of_a_benchmark_never_hear_ctrl_c():
     """Not while they start either, when they would tell of it in many lines."""
     with pool(2) as each:
-        assert list(each(is_deaf, [(0,), (1,)])) == [True, True]
+        assert dict(each(is_deaf, [(0,), (1,)])) == {0: True, 1: True}
     assert not is_deaf(0)
 
 

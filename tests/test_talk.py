@@ -80,9 +80,24 @@ def rows_of(out):
     for path in files_of(out):
         row = json.loads(path.read_text())
         rows[path.relative_to(out).as_posix()] = {
-            key: value for key, value in row.items() if key not in ("seconds", "peak_mb")
+            key: value for key, value in row.items() if key not in ("seconds", "peak_mb", "took")
         }
     return rows
+
+
+def killed_after_three(words, out):
+    """The rows of a run that was killed when it had three of them."""
+    root = str(Path(__file__).parents[1])
+    with subprocess.Popen(
+        [sys.executable, "-m", "hdagger", *words],
+        env=os.environ | {"PYTHONPATH": root, "OMP_NUM_THREADS": str(torch.get_num_threads())},
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        deadline = time.monotonic() + 300
+        while len(files_of(out)) < 3 and time.monotonic() < deadline:
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+    return {path: path.read_bytes() for path in files_of(out)}
 
 
 def test_the_whole_command_killed_and_resumed(run, folder, prior, reader, tmp_path):
@@ -94,18 +109,7 @@ def test_the_whole_command_killed_and_resumed(run, folder, prior, reader, tmp_pa
     assert len(expected) == 4 * 2 * 3
 
     out = tmp_path / "killed"
-    command = [sys.executable, "-m", "hdagger", *arguments(folder, prior, out, *more)]
-    root = str(Path(__file__).parents[1])
-    with subprocess.Popen(
-        command,
-        env=os.environ | {"PYTHONPATH": root, "OMP_NUM_THREADS": str(torch.get_num_threads())},
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        deadline = time.monotonic() + 300
-        while len(files_of(out)) < 3 and time.monotonic() < deadline:
-            time.sleep(0.001)
-        process.send_signal(signal.SIGKILL)
-    before = {path: path.read_bytes() for path in files_of(out)}
+    before = killed_after_three(arguments(folder, prior, out, *more), out)
     assert 3 <= len(before) < 24
     assert not (out / "table.md").exists()
 
@@ -131,6 +135,23 @@ def test_the_whole_command_killed_and_resumed(run, folder, prior, reader, tmp_pa
     assert float(one["calls"]) == 2
     assert {"kid", "read", "crps", "covered"} <= set(one)
     assert "FID wants 2048 pictures; look at KID" in again
+
+
+def test_a_run_of_some_hours_is_killed_and_resumed(run, folder, prior, tmp_path):
+    methods = ("--tasks", TASKS_OF, "--methods", "ddrm steps=2,red steps=2")
+    run(*arguments(folder, prior, tmp_path / "whole", *methods))
+    out = tmp_path / "killed"
+    words = arguments(folder, prior, out, *methods, "--hours", 1)
+    before = killed_after_three(words, out)
+    code, printed, err = run(*words)
+    assert code == 0, err
+    assert all(path.read_bytes() == bytes_ for path, bytes_ in before.items())
+    expected, rows = rows_of(tmp_path / "whole"), rows_of(out)
+    assert rows.items() <= expected.items()
+    unable = [name for name, row in expected.items() if row.get("unable")]
+    assert len(unable) == 8  # what a method cannot do is tried once for each task
+    assert len(rows) == len(expected) - 6
+    assert "- ddrm steps=2, 1 picture: DDRM needs" in printed
 
 
 def test_a_row_is_done_again_when_what_made_it_changes(run, folder, prior, tmp_path):
@@ -164,6 +185,10 @@ def test_a_row_is_done_again_when_what_made_it_changes(run, folder, prior, tmp_p
         (("--samples", 1), "Wanted --samples of 2 or more, but got 1"),
         (("--seed", -1), "Wanted a seed of 0 or more, but got -1"),
         (("--most", 0), "Wanted --most of 1 or more"),
+        (("--hours", 0), "Wanted --hours of more than 0, but got 0. Try 3."),
+        (("--hours", -1), "Wanted --hours of more than 0, but got -1"),
+        (("--hours", "nan"), "Wanted --hours of more than 0, but got nan"),
+        (("--hours", "inf"), "Wanted --hours of more than 0, but got inf"),
         (("--side", 4), "Wanted pictures of 8 to 1024 pixels"),
         (("--features", "net.pt"), "net.pt does not exist"),
         (("--classifier", "nobody"), "Wanted a prior"),
@@ -389,3 +414,57 @@ def test_a_trained_contender_joins_by_its_file(monkeypatch, run, folder, prior, 
     assert contender(str(path), Prior.of(Recipe(prior=prior))).name == "gray"
     with pytest.raises(SettingError, match="Wanted a kind of contender"):
         contender(prior, Prior.of(Recipe(prior=prior)))
+
+
+class Sleeper(Gray):
+    """A contender that takes as long as its file says."""
+
+    @property
+    def name(self):
+        return self.path.stem
+
+    def restore(self, case, samples, seed):
+        time.sleep(float(self.path.stem))
+        return PosteriorSamples(torch.zeros(1, *case.measurement.signal_shape), {"nfe": 1})
+
+
+def test_each_has_as_many_seconds_of_the_hours(monkeypatch, run, folder, prior, reader, tmp_path):
+    monkeypatch.setitem(contenders.CONTENDERS._own, "sleeper", f"{__name__}:Sleeper")
+    for k in range(2, 200):
+        (folder / "a" / f"{k}.png").write_bytes((folder / "a/0.png").read_bytes())
+    files = [tmp_path / f"{seconds}.safetensors" for seconds in ("0.02", "0.3")]
+    for path in files:
+        checkpoint.write(path, "sleeper", {}, {"weight": torch.zeros(1)})
+    more = ("--tasks", "average4", "--methods", ",".join(map(str, files)), "--features", reader)
+    out, seconds = tmp_path / "out", 3.0
+    timed = arguments(folder, prior, out, *more, "--hours", seconds / 3600)
+    code, printed, err = run(*timed)
+    assert code == 0, err
+    took = lambda *files: [
+        row["took"]
+        for row in (json.loads(path.read_text()) for path in files_of(out))
+        if row["method"] in map(str, files)
+    ]
+    quick, slow = map(took, files)
+    assert len(quick) > len(slow) > 1
+    assert abs(sum(quick) - sum(slow)) <= 2 * max(slow + quick)
+    assert seconds - max(slow) <= sum(quick + slow) + 0.2 <= seconds + 0.4
+    pictures = {path.stem for path in files_of(out)}
+    assert pictures == {source.name for source in sources(folder, len(quick))}
+
+    assert f"# {len(slow)} to {len(quick)} pictures" in printed
+    assert "| method | pictures | PSNR of one |" in printed
+    assert f"| 0.3 | {len(slow)} | " in printed
+    table = {
+        row["method"]: row for row in csv.DictReader((out / "table.csv").read_text().splitlines())
+    }
+    assert table["0.3"]["kid"] == ""  # it would be lower for fewer pictures
+    assert table["0.02"]["kid"] != ""
+    assert table["0.02"]["pictures"] == str(len(quick))
+
+    before = rows_of(out)
+    run(*timed)
+    assert sum(took(*files)) < seconds + 0.2  # what was spent before counts
+    run(*arguments(folder, prior, out, *more, "--hours", 2 * seconds / 3600))
+    assert len(rows_of(out)) > len(before) + 3
+    assert before.items() <= rows_of(out).items()

@@ -1,5 +1,6 @@
 """``hdagger bench talk``: the talk's tables, with one's own prior and pictures."""
 
+import math
 import os
 from collections.abc import Collection
 from pathlib import Path
@@ -44,6 +45,10 @@ def talk(
     ] = None,
     samples: Annotated[int, typer.Option(help="Of each measurement, 2 or more.")] = 4,
     most: Annotated[int | None, typer.Option(help="The first so many pictures.")] = None,
+    hours: Annotated[
+        float | None,
+        typer.Option(help="How long it may take, runs before included; by default all rows."),
+    ] = None,
     names: Annotated[
         Path | None,
         typer.Option("--list", help="Text file of pictures: a path a line, and its label."),
@@ -70,7 +75,8 @@ def talk(
     """The talk's tables: many methods on many tasks, with your prior and your pictures.
 
     Writes table.md, table.csv and table.png, and a row and a picture for each picture, task and
-    method. It can be stopped at any time: the same command goes on where it was.
+    method. It can be stopped at any time: the same command goes on where it was. With --hours
+    each method has as much time for each task: a quick one does more pictures than a slow one.
 
     Examples:
 
@@ -79,6 +85,9 @@ def talk(
 
         hdagger bench talk --prior photo --pictures kodak --side 64 --methods ours,ddrm
         --tasks average4,jpeg10 -o photo-table
+
+        hdagger bench talk --prior digits --pictures data/digits/test --most 500 --hours 3
+        -o long-table
     """
     import torch
 
@@ -92,6 +101,8 @@ def talk(
     for name, value, least, mend in (("--samples", samples, 2, 4), ("--most", most, 1, 50)):
         if value is not None and value < least:
             raise SettingError(f"Wanted {name} of {least} or more, but got {value}. Try {mend}.")
+    if hours is not None and not 0 < hours < math.inf:
+        raise SettingError(f"Wanted --hours of more than 0, but got {hours:g}. Try 3.")
     check_seed(seed)
     card = zoo.card(prior)
     found = sources(pictures, most, names)
@@ -121,8 +132,8 @@ def talk(
     with whole_folder(out):
         pass  # refused before any work if it cannot be written
     alone = torch.cuda.is_available()  # one process uses a GPU
-    with progress("rows") as watch:
-        rows = run(plan, workers or (1 if alone else os.cpu_count() or 1), watch)
+    with progress("rows" if hours is None else "seconds") as watch:
+        rows = run(plan, workers or (1 if alone else os.cpu_count() or 1), watch, hours)
     table = write(plan, rows, features)
     if not as_json:
         print(table)

@@ -8,18 +8,20 @@ done again.
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import TypeAlias
 from urllib.parse import quote
 
 import torch
 from torch import Tensor
 
 from ...domains.pictures.writing import to_image
-from ...errors import HDaggerError, SettingError
+from ...errors import HDaggerError, OperatorAbilityError, SettingError
 from ...files import whole_file
 from ...recipe import Recipe
 from ...restoration import Prior
@@ -29,10 +31,14 @@ from . import models
 from .contenders import Case, Contender, contender
 from .pictures import Source, sha256_of
 from .scores import of_picture
+from .shares import Queue, Shares
 from .tasks import TASKS
 
 PROTOCOL = "talk 1"
 """Changes when rows are no longer to be compared with those of before."""
+
+Job: TypeAlias = tuple[Source, str, str]
+"""Picture, task and contender of a row."""
 
 PEAK = Path("/proc/self/status")
 FORGET = Path("/proc/self/clear_refs")
@@ -137,14 +143,21 @@ def fitting(tasks: Sequence[str], channels: int, side: int) -> tuple[str, ...]:
 
 
 def run(
-    plan: Plan, workers: int = 1, watch: Callable[[int, int], None] = lambda done, total: None
+    plan: Plan,
+    workers: int = 1,
+    watch: Callable[[int, int], None] = lambda done, total: None,
+    hours: float | None = None,
 ) -> list[Row]:
-    """All rows of a plan, those that are done already as they are.
+    """The rows of a plan, those that are done already as they are.
 
     Args:
         plan: What to do.
         workers: Processes; each does a picture, a task and a contender at a time.
-        watch: Called as (rows done now, rows to do now).
+        watch: Called as (rows done now, rows to do now), or as (seconds gone, seconds in all)
+            where there are hours.
+        hours: How long it may take, with what the rows took that are done; None for all rows.
+            Every contender has an equal share of it for every task, and does the first pictures
+            that fit in; it does one in any case, and no more of what it cannot do.
     """
     cells = [
         (source, task, method)
@@ -152,12 +165,32 @@ def run(
         for task in plan.tasks
         for method in plan.methods
     ]
-    todo = [(plan, *cell) for cell in cells if _done(plan, *cell) is None]
+    done = {cell: row for cell in cells if (row := _done(plan, *cell)) is not None}
+    todo = [cell for cell in cells if cell not in done]
     with pool(workers) as each:
-        for done, _ in enumerate(each(make, todo) if todo else (), 1):
-            watch(done, len(todo))
+        made = lambda turns: each(make, ((plan, *cell) for cell in turns))
+        if hours is None:
+            for count, _ in enumerate(made(todo), 1):
+                watch(count, len(todo))
+        else:
+            seconds = 3600 * hours
+            gone = sum(row.get("took", 0.0) for row in done.values()) / workers
+            shares = Shares(_queues(done, todo), seconds - gone)
+            for number, row in made(shares):
+                shares.ended(number, row["took"], closed="unable" in row)
+                watch(round(seconds - shares.remaining), round(seconds))
     rows = [_done(plan, *cell) for cell in cells]
     return [row for row in rows if row is not None]
+
+
+def _queues(done: Mapping[Job, Row], todo: Sequence[Job]) -> list[Queue[Job]]:
+    """The pictures of each contender and task, with what its rows took so far."""
+    queues: Mapping[tuple[str, str], Queue[Job]] = defaultdict(Queue[Job])
+    for job in todo:
+        queues[job[1:]].left.append(job)
+    for job, row in done.items():
+        queues[job[1:]].book(row.get("took", 0.0), "unable" in row)
+    return list(queues.values())
 
 
 def _done(plan: Plan, source: Source, task: str, method: str) -> Row | None:
@@ -177,12 +210,17 @@ def _with(place: Path, suffix: str) -> Path:
     return place.with_name(place.name + suffix)
 
 
-def make(plan: Plan, source: Source, task: str, method: str) -> None:
+def make(plan: Plan, source: Source, task: str, method: str) -> Row:
     """Restores a picture, and writes its row and the first of its samples.
 
     What a contender cannot do, and where it diverges, is a row that says so. The row is written
     last, so that a row that is there has its picture.
+
+    Returns:
+        The row: ``took`` is its seconds by the clock, ``seconds`` what a sample costs, and
+        ``unable`` says that the contender cannot do the task at all.
     """
+    started = time.perf_counter()
     its, contestant, x = TASKS[task], plan.contender(method), _read(plan, source)
     measurement = its.measured(x, source.item, plan.seed)
     row: Row = {
@@ -201,13 +239,17 @@ def make(plan: Plan, source: Source, task: str, method: str) -> None:
         scores = _scores(plan, drawn.draws, x, source.label)
     except HDaggerError as error:
         row["refused"] = str(error)
+        if isinstance(error, OperatorAbilityError):
+            row["unable"] = True
     else:
         row |= {"scores": scores, "calls": drawn.provenance["nfe"]}
         row |= {"seconds": cost["seconds"] / len(drawn.draws), "peak_mb": cost["peak_mb"]}
         with held_back(), whole_file(plan.picture(source, task, method)) as partial:
             to_image(drawn.draws[0]).save(partial)
+    row["took"] = time.perf_counter() - started
     with held_back(), whole_file(_with(place, ".json")) as partial:
         partial.write_text(json.dumps(row, indent=1) + "\n")
+    return row
 
 
 @torch.no_grad()

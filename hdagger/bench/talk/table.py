@@ -26,6 +26,7 @@ Cells: TypeAlias = dict[tuple[str, str], Cell]
 """(task, method) -> score -> its mean; no cell for what a contender cannot do."""
 
 COLUMNS: Mapping[str, tuple[str, float, str]] = {
+    "pictures": ("pictures", 1, ".0f"),
     "psnr": ("PSNR of one", 1, ".2f"),
     "psnr_mean": ("PSNR of the mean", 1, ".2f"),
     "ssim": ("SSIM of one", 1, ".3f"),
@@ -43,8 +44,8 @@ COLUMNS: Mapping[str, tuple[str, float, str]] = {
 """Score -> what a table calls it, in what unit, with how many digits."""
 
 FEWEST_FOR_KID = 100
-"""Pictures for which a figure shows KID: of fewer it says little, and is below 0, since each
-restored picture is near its own original."""
+"""Pictures of every row for which a figure shows KID: of fewer it says little, and is below 0,
+since each restored picture is near its own original."""
 
 APART = 1.04
 """The factor by which a figure moves contenders of as many calls apart."""
@@ -80,11 +81,23 @@ def cells_of(plan: Plan, rows: Sequence[Row], features: str = "") -> Cells:
     for row in rows:
         if "scores" in row:
             together[row["task"], row["method"]].append(row)
-    sets = Sets(plan, features) if features else None
-    return {
-        key: means(of) | ({} if sets is None else sets.scores(*key, of))
-        for key, of in together.items()
-    }
+    cells = {key: means(of) for key, of in together.items()}
+    if features:
+        sets, fewest = Sets(plan, features), fewest_for_kid(cells)
+        for key, of in together.items():
+            if len(of) >= fewest:
+                cells[key] |= sets.scores(*key, of)
+    return cells
+
+
+def counts(cells: Cells) -> list[int]:
+    """Of how many pictures the cells are: each number once, in order."""
+    return sorted({int(cell["pictures"].value) for cell in cells.values()})
+
+
+def fewest_for_kid(cells: Cells) -> int:
+    """Pictures for which a table shows KID: a hundred, or as many as any cell has."""
+    return max(3, min([FEWEST_FOR_KID, *counts(cells)[-1:]]))
 
 
 def means(rows: Sequence[Row]) -> Cell:
@@ -109,9 +122,7 @@ class Sets:
         self.real: dict[str, Tensor] = {}
 
     def scores(self, task: str, method: str, rows: Sequence[Row]) -> Cell:
-        """KID, and FID of enough pictures; nothing of fewer than three."""
-        if len(rows) < 3:
-            return {}
+        """KID of three pictures or more, and FID of enough."""
         sources = [self.sources[row["picture"]] for row in rows]
         for source in sources:
             if source.name not in self.real:
@@ -130,8 +141,9 @@ class Sets:
 
 
 def columns_of(cells: Cells) -> list[str]:
-    """Those scores that some cell has."""
-    return [name for name in COLUMNS if any(name in cell for cell in cells.values())]
+    """Those scores that some cell has, and how many pictures where that differs."""
+    found = [name for name in COLUMNS if any(name in cell for cell in cells.values())]
+    return found if len(counts(cells)) > 1 else [name for name in found if name != "pictures"]
 
 
 def shown(name: str, cell: Cell) -> str:
@@ -166,16 +178,25 @@ def write(plan: Plan, rows: Sequence[Row], features: str = "") -> str:
 
 def markdown(plan: Plan, rows: Sequence[Row], cells: Cells, features: str = "") -> str:
     """A table for each task, the published figures below it, and what every training cost."""
-    names, count = columns_of(cells), len(plan.pictures)
+    names, of = columns_of(cells), counts(cells) or [len(plan.pictures)]
+    uneven = len(of) > 1
+    many = f"{of[0]} to {of[-1]}" if uneven else of[0]
     lines = [
-        f"# {count} pictures of {plan.side} x {plan.side}, {plan.samples} samples each",
+        f"# {many} pictures of {plan.side} x {plan.side}, {plan.samples} samples each",
         "",
         f"Prior {plan.prior}, seed {plan.seed}. ± is half of a 95 % interval over pictures.",
     ]
+    if uneven:
+        lines.append("All rows are of the first pictures; the column pictures says how many.")
     if features:
-        few = count < FEWEST_FOR_FID
-        more = f" FID wants {FEWEST_FOR_FID} pictures; look at KID." if few else ""
-        lines.append(f"KID by the features of {features}, of one sample a picture.{more}")
+        lines.append(f"KID by the features of {features}, of one sample a picture.")
+        if uneven:
+            lines.append(
+                f"Fewer pictures have a lower KID, and fewer than {fewest_for_kid(cells)} none: "
+                "compare rows of as many."
+            )
+        if any("fid" not in cell for cell in cells.values()):
+            lines.append(f"FID wants {FEWEST_FOR_FID} pictures; look at KID.")
     for task in plan.tasks:
         lines += ["", f"## {TASKS[task].title}", "", f"`{task}`: {said(task)}", ""]
         table = []
@@ -204,7 +225,10 @@ def said(task: str) -> str:
 def _refusals(plan: Plan, rows: Sequence[Row]) -> list[str]:
     """Why cells are empty, or are of fewer pictures."""
     counted = Counter((plan.contender(row["method"]).name, row["refused"]) for row in rows)
-    lines = [f"- {name}, {count} pictures: {why}" for (name, why), count in counted.items()]
+    lines = [
+        f"- {name}, {count} picture{'s' * (count > 1)}: {why}"
+        for (name, why), count in counted.items()
+    ]
     return ["", *lines] if lines else []
 
 
@@ -225,7 +249,7 @@ def _published(task: str) -> list[str]:
 
 def table_csv(plan: Plan, cells: Cells) -> str:
     """A line for each task and contender: each score, and half of its 95 % interval."""
-    names = columns_of(cells)
+    names = [name for name in columns_of(cells) if name != "pictures"]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     heads = [head for name in names for head in (name, f"{name}_half")]
@@ -241,11 +265,11 @@ def table_csv(plan: Plan, cells: Cells) -> str:
 def figure(plan: Plan, cells: Cells, path: Path) -> None:
     """A panel for each task: what a contender costs, and how good it is. Left and low is good.
 
-    How good is told by KID where there are a hundred pictures and features, else by the ranked
-    score. Bars are 95 %; contenders of as many calls stand beside each other.
+    How good is told by KID where there are features and a hundred pictures of every row, else by
+    the ranked score. Bars are 95 %; contenders of as many calls stand beside each other.
     """
-    many = len(plan.pictures) >= FEWEST_FOR_KID
-    y = "kid" if many and any("kid" in cell for cell in cells.values()) else "crps"
+    many = counts(cells)[0] >= FEWEST_FOR_KID
+    y = "kid" if many and all("kid" in cell for cell in cells.values()) else "crps"
     title, unit, _ = COLUMNS[y]
     tasks = [task for task in plan.tasks if any(key[0] == task for key in cells)]
     rows = -(-len(tasks) // 2)
