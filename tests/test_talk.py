@@ -286,16 +286,17 @@ def test_fid_is_that_of_its_formula_and_refused_for_few(generator):
 def test_the_scores_of_a_picture(generator):
     truth = torch.zeros(1, 16, 16)
     draws = torch.randn(400, 1, 16, 16, generator=generator) * 0.1
-    found = of_picture(draws, truth)
+    found = of_picture(PosteriorSamples(draws, {}), truth)
     assert found["psnr"] == pytest.approx(10 * np.log10(4 / 0.01), abs=0.1)
     assert found["psnr_mean"] > found["psnr"] + 20
     assert found["crps"] == pytest.approx(0.1 * (2**0.5 - 1) / np.pi**0.5, rel=0.02)
     assert found["covered"] == 1
-    one = of_picture(draws[:1], truth)
+    one = of_picture(PosteriorSamples(draws[:1], {}), truth)
     assert one["psnr"] == one["psnr_mean"]
     assert one["crps"] == pytest.approx(float(draws[0].abs().mean()), rel=1e-6)
     assert one["covered"] == 0
-    beyond = of_picture(torch.full((2, 1, 16, 16), 3.0), torch.ones(1, 16, 16))
+    bright = PosteriorSamples(torch.full((2, 1, 16, 16), 3.0), {})
+    beyond = of_picture(bright, torch.ones(1, 16, 16))
     assert beyond["psnr"] == np.inf
 
 

@@ -25,6 +25,7 @@ from ...errors import HDaggerError, OperatorAbilityError, SettingError
 from ...files import whole_file
 from ...recipe import Recipe
 from ...restoration import Prior
+from ...samples import PosteriorSamples
 from ...stopping import held_back
 from ...trials import Row, pool
 from . import models
@@ -34,7 +35,7 @@ from .scores import of_picture
 from .shares import Queue, Shares
 from .tasks import TASKS
 
-PROTOCOL = "talk 1"
+PROTOCOL = "talk 2"
 """Changes when rows are no longer to be compared with those of before."""
 
 Job: TypeAlias = tuple[Source, str, str]
@@ -236,7 +237,7 @@ def make(plan: Plan, source: Source, task: str, method: str) -> Row:
             drawn = contestant.restore(
                 Case(measurement, source.item, source.label), plan.samples, plan.seed
             )
-        scores = _scores(plan, drawn.draws, x, source.label)
+        scores = _scores(plan, drawn, x, source.label)
     except HDaggerError as error:
         row["refused"] = str(error)
         if isinstance(error, OperatorAbilityError):
@@ -253,8 +254,8 @@ def make(plan: Plan, source: Source, task: str, method: str) -> Row:
 
 
 @torch.no_grad()
-def _scores(plan: Plan, draws: Tensor, x: Tensor, label: int | None) -> dict[str, float]:
-    scores = of_picture(draws, x)
+def _scores(plan: Plan, drawn: PosteriorSamples, x: Tensor, label: int | None) -> dict[str, float]:
+    scores, draws = of_picture(drawn, x), drawn.draws
     if plan.classifier:
         read = models.classifier(plan.classifier, plan.trusted)(draws).argmax(1)
         scores["read"] = float((read == label).double().mean())

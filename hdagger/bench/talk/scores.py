@@ -17,6 +17,7 @@ from ...diagnostics import interval, student
 from ...domains.pictures.metrics import psnr, ssim
 from ...errors import SettingError
 from ...judging import open_elements
+from ...samples import PosteriorSamples
 from ...scores import fair_crps
 
 Features = Float[Tensor, "n d"]
@@ -42,9 +43,7 @@ class Estimate:
         return cls(fmean(values), student(n - 1, 0.95) * stdev(values) / math.sqrt(n))
 
 
-def of_picture(
-    draws: Float[Tensor, "draws c h w"], truth: Float[Tensor, "c h w"]
-) -> dict[str, float]:
+def of_picture(samples: PosteriorSamples, truth: Float[Tensor, "c h w"]) -> dict[str, float]:
     """What arithmetic says of the samples of one picture.
 
     A single answer stands for as many equal samples: its ranked score is its mean absolute
@@ -55,10 +54,9 @@ def of_picture(
         ``ssim_mean`` of their mean; ``crps``, the fair ranked probability score of an element;
         ``covered``, the share of what the data leave open that lies in its 90 % interval.
     """
-    draws, truth = draws.double(), truth.double()
+    draws, mean, truth = (v.double() for v in (samples.draws, samples.mean, truth))
     if len(draws) == 1:
         draws = draws.expand(2, *truth.shape)
-    mean = draws.mean(0)
     low, high = interval(draws, 0.9)
     held = ((low <= truth) & (truth <= high))[open_elements(draws, truth)]
     return {
