@@ -7,7 +7,7 @@ import typer
 
 from . import completion
 from .errors import SettingError
-from .files import check_file
+from .files import check_file, check_name
 from .priors import cards
 from .recipe import CHOSEN
 from .samplers import METHODS
@@ -50,6 +50,7 @@ def check_steps(steps: int | None) -> None:
 def check_prior(name: str) -> None:
     """Refuses a name that no prior has, and a file that is not there; nothing is loaded."""
     if name.endswith(cards.WEIGHTS):
+        check_name(name, "a prior")
         check_file(Path(name), "a prior")
     else:
         cards.named(name)
