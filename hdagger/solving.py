@@ -130,7 +130,7 @@ def solve(
     parts, totals, known = zip(*(draw(numbers) for numbers in batches), strict=True)
     x = parts[0] if len(parts) == 1 else torch.cat(parts)
     del parts
-    expected = None if totals[0] is None else sum(totals) / samples
+    expected = None if totals[0] is None else torch.stack(totals).sum(0) / samples
     name = METHODS.name_of(method)
     if not x.abs().max() <= FAR * uncertainty.data_variance**0.5:
         steps = len(levels) - 1

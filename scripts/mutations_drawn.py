@@ -41,7 +41,7 @@ DRAWN_MUTATIONS = (
     Mutation(
         "solve: the mean is that of the last batch",
         "solving.py",
-        "sum(totals) / samples",
+        "torch.stack(totals).sum(0) / samples",
         "totals[-1] / samples",
         "test_drawn.py -k their_walks_expect",
     ),

@@ -102,7 +102,7 @@ HELD = 0.8
 """The share of the scale's logarithm that is held to the next level; all of it leaves grain in
 smooth pictures, .6 is as good."""
 
-ANSWERED = 0.2, 1.7
+ANSWERED = 0.2, 2.1
 """Levels, in deviations of a clean signal, of which E[x0 | x, y] is taken for the answer. Higher
 ones err more than they save, lower ones hold one sample's noise."""
 
