@@ -17,6 +17,7 @@ from typing import Any, TypeAlias, TypeVar
 import torch
 from torch import Tensor, nn
 
+from .answer import Walks
 from .covariance import Isotropic, Uncertainty
 from .diagnostics import residual_summary
 from .errors import SettingError
@@ -119,18 +120,19 @@ def solve(
         done += 1
         watch(done, total)
 
-    def draw(numbers: range) -> tuple[Signal, Tensor | None, dict[str, Tensor]]:
+    walks = Walks()
+
+    def draw(numbers: range) -> tuple[Signal, dict[str, Tensor]]:
         rows = problem.rows(len(numbers))
         noise = SampleNoise(seed, [(item, k) for k in numbers], y.device, _precision(y))
-        state = method.run(network, rows, levels, noise, count)
-        expected = method.expected(state, rows)
-        total = None if expected is None else expected.sum(0)
-        return method.finish(state, rows), total, method.known(state)
+        state = method.run(network, rows, levels, noise, count, expecting=samples > 1)
+        x = method.finish(state, rows)
+        walks.add(x, method.expected(state, rows))
+        return x, method.known(state)
 
-    parts, totals, known = zip(*(draw(numbers) for numbers in batches), strict=True)
+    parts, known = zip(*(draw(numbers) for numbers in batches), strict=True)
     x = parts[0] if len(parts) == 1 else torch.cat(parts)
     del parts
-    expected = None if totals[0] is None else torch.stack(totals).sum(0) / samples
     name = METHODS.name_of(method)
     if not x.abs().max() <= FAR * uncertainty.data_variance**0.5:
         steps = len(levels) - 1
@@ -155,7 +157,7 @@ def solve(
     }
     names = known[0]
     together = {n: torch.cat([k[n] for k in known]) for n in names}
-    return PosteriorSamples(x, provenance, together, expected)
+    return PosteriorSamples(x, provenance, together, walks.mean())
 
 
 class Network:

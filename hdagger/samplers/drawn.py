@@ -34,14 +34,10 @@ given the last ones, t_z, y = H_t x0 + w is y = H x0 + J (t - t_z) + w with J = 
 and x0 are Gaussian together: t is drawn by the same rule, with the signal's uncertainty in it, and
 x0 given t. Where H_t x0 is linear in both that is exact.
 
-The mean of K samples misses the posterior's by 1 / K of its variance. E[x0 | x, y], which is the
-draw z without its noise, varies less, and its mean over the walks is the posterior's too, as far
-as x0 is Gaussian given x. High up it is not, low down all is decided; the answer is the mean over
-the levels between.
+E[x0 | x, y] is the draw z without its noise, one system more. It is kept at the levels where it is
+neither rough nor decided, for the answer (hdagger/answer.py).
 
 References:
-    Rao-Blackwellisation: Casella and Robert, Biometrika 83, 1996.
-    https://doi.org/10.1093/biomet/83.1.81
     Matheron's rule: Journel and Huijbregts, Mining Geostatistics, 1978, section VII.A.
     Papandreou and Yuille, Gaussian Sampling by Local Perturbations, NeurIPS 2010.
     Minka, Expectation Propagation for Approximate Bayesian Inference, UAI 2001: a datum that
@@ -51,7 +47,7 @@ References:
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -102,9 +98,8 @@ HELD = 0.8
 """The share of the scale's logarithm that is held to the next level; all of it leaves grain in
 smooth pictures, .6 is as good."""
 
-ANSWERED = 0.2, 2.1
-"""Levels, in deviations of a clean signal, of which E[x0 | x, y] is taken for the answer. Higher
-ones err more than they save, lower ones hold one sample's noise."""
+EXPECTED = 0.2, 3.2
+"""Levels, in deviations of a clean signal, between which E[x0 | x, y] is kept."""
 
 EXACT = 1e-3
 """Deviation of the noise that data without any are taken to have, over that which sigma is in the
@@ -119,15 +114,13 @@ class Drawing:
         x: The noisy signals, ``(batch, *signal)``.
         scale: By how much each one's covariance is larger than was measured, ``(batch,)``.
         numbers: Of each one's operator, ``(batch, numbers)``, where it is known only roughly.
-        expected: The sum of E[x0 | x, y] over ``answers`` levels; None before the first.
-        answers: How many levels these are.
+        expected: Level -> E[x0 | x, y] there; None where nobody asks.
     """
 
     x: Signal
     scale: Float[Tensor, " batch"]
     numbers: Float[Tensor, "batch numbers"] | None = None
-    expected: Signal | None = None
-    answers: int = 0
+    expected: Mapping[float, Signal] | None = None
 
 
 @dataclass(frozen=True)
@@ -185,16 +178,15 @@ class Drawn(Sampler[Drawing]):
         else:
             given = given_data(D, C, problem, step.sigma, noise)
         scale = (given.change * at.scale).clamp(NARROWEST, WIDEST) ** HELD
-        expected, answers = at.expected, at.answers
-        if self._answers(step.sigma):
-            mean = given.mean()
-            expected, answers = mean if expected is None else expected + mean, answers + 1
-        return Drawing(step.move(given.z, at.x, noise), scale, numbers, expected, answers)
+        expected, sigma = at.expected, float(step.sigma)
+        if expected is not None and self._is_between(sigma):
+            expected = {**expected, sigma: given.mean()}
+        return Drawing(step.move(given.z, at.x, noise), scale, numbers, expected)
 
-    def _answers(self, sigma: Level) -> bool:
+    def _is_between(self, sigma: float) -> bool:
         assert self.uncertainty is not None, "fitted"
-        low, high = ANSWERED
-        return low <= float(sigma) / self.uncertainty.data_variance**0.5 <= high
+        low, high = EXPECTED
+        return low <= sigma / self.uncertainty.data_variance**0.5 <= high
 
     def _seen(self, prior: Denoiser, at: Drawing, sigma: Level) -> tuple[Signal, Covariance]:
         """Mean and covariance of x0 given x."""
@@ -205,8 +197,11 @@ class Drawn(Sampler[Drawing]):
     def finish(self, at: Drawing, /, problem: Problem) -> Signal:
         return _met(at.x, problem)
 
-    def expected(self, at: Drawing, /, problem: Problem) -> Signal | None:
-        return None if at.expected is None else _met(at.expected / at.answers, problem)
+    def expecting(self, at: Drawing, /) -> Drawing:
+        return replace(at, expected={})
+
+    def expected(self, at: Drawing, /, problem: Problem) -> Mapping[float, Signal]:
+        return {level: _met(mean, problem) for level, mean in (at.expected or {}).items()}
 
     def known(self, at: Drawing, /) -> dict[str, Tensor]:
         return {} if at.numbers is None else {"numbers": at.numbers}
