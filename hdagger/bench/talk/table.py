@@ -47,6 +47,9 @@ FEWEST_FOR_KID = 100
 """Pictures of every row for which a figure shows KID: of fewer it says little, and is below 0,
 since each restored picture is near its own original."""
 
+FEWEST_DRAWN = 5
+"""Pictures of a row that a figure draws: a bar of fewer is wider than all that it is beside."""
+
 APART = 1.04
 """The factor by which a figure moves contenders of as many calls apart."""
 
@@ -266,11 +269,13 @@ def figure(plan: Plan, cells: Cells, path: Path) -> None:
     """A panel for each task: what a contender costs, and how good it is. Left and low is good.
 
     How good is told by KID where there are features and a hundred pictures of every row, else by
-    the ranked score. Bars are 95 %; contenders of as many calls stand beside each other.
+    the ranked score. A row of fewer than five pictures is in the table alone. Bars are 95 %;
+    contenders of as many calls stand beside each other.
     """
     many = counts(cells)[0] >= FEWEST_FOR_KID
     y = "kid" if many and all("kid" in cell for cell in cells.values()) else "crps"
     title, unit, _ = COLUMNS[y]
+    fewest = min(FEWEST_DRAWN, counts(cells)[-1])
     tasks = [task for task in plan.tasks if any(key[0] == task for key in cells)]
     rows = -(-len(tasks) // 2)
     with axes_in(path, rows, min(2, len(tasks)), (7.6, 2.9 * rows)) as grid:
@@ -282,7 +287,7 @@ def figure(plan: Plan, cells: Cells, path: Path) -> None:
             beside = len(plan.methods) // 2
             for place, (method, colour) in enumerate(zip(plan.methods, cycle(PALETTE))):
                 cell, name = cells.get((task, method)), plan.contender(method).name
-                if cell is None:
+                if cell is None or cell["pictures"].value < fewest:
                     axes.plot([], [], "o", color=colour, label=name)
                     continue
                 at = cell["calls"].value * APART ** (place - beside), unit * cell[y].value
@@ -290,7 +295,8 @@ def figure(plan: Plan, cells: Cells, path: Path) -> None:
                 axes.errorbar(*at, bar, fmt="o", color=colour, elinewidth=0.8, label=name)
             axes.set(title=f"{TASKS[task].title}: {title}", xlabel="network calls a sample")
             axes.set_xscale("log")
-            calls = {cell["calls"].value for (of, _), cell in cells.items() if of == task}
+            drawn = [cell for (of, _), cell in cells.items() if of == task]
+            calls = {c["calls"].value for c in drawn if c["pictures"].value >= fewest}
             axes.set_xticks(sorted(calls))
             axes.xaxis.set_major_formatter("{x:g}")
             axes.minorticks_off()
