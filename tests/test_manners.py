@@ -69,7 +69,7 @@ def test_a_picture_goes_through_a_pipe(place, monkeypatch, capfdbinary):
     code, out, err = piped(monkeypatch, capfdbinary, content, "restore", "-", *said, "-o", "-")
     assert code == 0
     assert out == Path("out/mean.png").read_bytes()
-    assert b"mean of 2 samples" in err
+    assert b"the mean, from 2 samples" in err
     assert {path.name for path in place.iterdir()} == {"x.png", "tiny.safetensors", "out"}
     code, out, err = piped(
         monkeypatch, capfdbinary, content, "degrade", "-", "--upscale", 2, "-o", "-"
