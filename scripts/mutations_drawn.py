@@ -188,8 +188,8 @@ DRAWN_MUTATIONS = (
     Mutation(
         "drawn: the scale of C is not carried on",
         "samplers/drawn.py",
-        "(change * at.scale)",
-        "change",
+        "(given.change * at.scale)",
+        "given.change",
         "test_drawn.py -k widened_on_the_way",
     ),
     Mutation(

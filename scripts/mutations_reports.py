@@ -62,8 +62,8 @@ REPORT_MUTATIONS = (
     Mutation(
         "compare: CT in the units of its file",
         "domains/ct/domain.py",
-        "draws=samples.draws / 1000)",
-        "draws=samples.draws)",
+        ".mapped(lambda hu: hu / 1000)",
+        "",
         "test_compare.py -k 'units or every_domain'",
     ),
     Mutation(

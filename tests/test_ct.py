@@ -273,7 +273,7 @@ def test_what_the_wedge_leaves_open_is_told():
     draws = torch.fft.irfft2(torch.where(wedge, 3 * z, z), s=(64, 64), norm="ortho")[:, None]
     H = Projector(scan)
     problem = Problem.of(H(draws[:1])[0], H, 1e3)
-    found = told(draws, problem, scan)
+    found = told(PosteriorSamples(draws, {}), problem, scan)
     assert found["std_unseen_over_seen"] == pytest.approx(3, abs=0.15)
     assert found["unseen_degrees"] == pytest.approx(180 - math.degrees(59 * 0.02))
     assert found["chi2_n_of_mean"] < 1e-3

@@ -318,8 +318,10 @@ def test_samples_have_the_law_of_the_posterior(sampling):
     L, data = reduced(y, maps, lines)
     expected = v * L.pull(data[None], v, 0.05**2)[0]
     deviation = (0.05 * L.amplification(0.05 / v**0.5)).expand(2, 24, 24)
-    z = (drawn.mean.double() - expected) / (deviation / 40**0.5)
-    assert 0.85 < float(z.square().mean()) < 1.25
+    error = lambda mean: (mean.double() - expected) / (deviation / 40**0.5)
+    of_draws = float(error(drawn.draws.mean(0)).square().mean())
+    assert 0.85 < of_draws < 1.25
+    assert float(error(drawn.mean).square().mean()) < of_draws
     assert float((drawn.std / deviation).square().mean()) == pytest.approx(1, abs=0.06)
 
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from glob import glob
 from pathlib import Path
 
 import numpy as np
@@ -197,7 +198,7 @@ def test_a_table_that_is_stopped_keeps_its_rows(place):
         "bench", "talk", "--prior", "tiny.safetensors", "--pictures", "photos", "--side", 16,
         "--methods", "ddrm,ddrm steps=100", "--samples", 2, "--workers", 2, "-o", "table",
     )  # fmt: skip
-    done = lambda: list(Path("table").rglob("*.json"))
+    done = lambda: [Path(found) for found in glob("table/**/*.json", recursive=True)]
     assert stopped(command, done, signal.SIGTERM) == (143, "", LINE)
     assert all(path.with_suffix(".png").is_file() for path in done())
     assert not Path("table/table.md").exists()
