@@ -206,7 +206,9 @@ def draw(path: Path, peak: float, item: int, sources: int, prior: str, draws: in
     fit = Fit.of(x, H, y, shown.noise)
     noise, truth = torch.full_like(y[0], shown.noise), torch.from_numpy(shown.truth)
     others = [(f"inversion, {kind}", best.mean)]
-    write_figure(path, Shown(shown.view, y[0], noise, x[:, 0], fit, truth, others))
+    write_figure(
+        path, Shown(shown.view, y[0], noise, x[:, 0], x[:, 0].mean(0), fit, truth, others)
+    )
 
 
 def main() -> None:

@@ -79,16 +79,15 @@ class Walks:
         """The answer; None of one walk, which shows no error, or where nothing was expected."""
         if self.count < 2:
             return None
-        weights, means = [], []
-        for one in (self.samples, *self.levels.values()):
-            weights.append(self._error(one) ** -2)
-            means.append(one.total / self.count)
-        total = torch.zeros_like(means[0])
-        for weight, mean in zip(weights, means, strict=True):
-            total += weight / sum(weights) * mean
+        told = (self.samples, *self.levels.values())
+        errors = [self.error(one) for one in told]
+        weights = [(min(errors) / error) ** 2 for error in errors]
+        total = torch.zeros_like(self.samples.total)
+        for weight, one in zip(weights, told, strict=True):
+            total += weight / sum(weights) / self.count * one.total
         return total
 
-    def _error(self, one: Moments) -> float:
+    def error(self, one: Moments) -> float:
         """The squared error of a mean over the walks, above 0."""
         n, ends = self.count, self.samples.total
         of = lambda v: float(v.double().square().sum()) / n**2

@@ -55,9 +55,16 @@ DRAWN_MUTATIONS = (
     Mutation(
         "answer: all means weigh alike",
         "answer.py",
-        "self._error(one) ** -2",
+        "(min(errors) / error) ** 2",
         "1.0",
         "test_answer_of_walks.py -k is_wrong_does_not",
+    ),
+    Mutation(
+        "answer: a weight that no number holds",
+        "answer.py",
+        "(min(errors) / error) ** 2",
+        "error**-2",
+        "test_answer_of_walks.py -k to_nothing",
     ),
     Mutation(
         "answer: the last batch alone",

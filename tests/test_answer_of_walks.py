@@ -28,9 +28,9 @@ def error(v):
 def test_errors_are_told_without_the_truth():
     for bias in (0.0, 0.2, 1.0):
         found, draws, expected = walks(bias)
-        told = {name: found._error(one) / N for name, one in found.levels.items()}
+        told = {name: found.error(one) / N for name, one in found.levels.items()}
         assert abs(told[0.5] / error(expected) - 1) < 0.15
-        assert abs(found._error(found.samples) / N / error(draws) - 1) < 0.1
+        assert abs(found.error(found.samples) / N / error(draws) - 1) < 0.1
 
 
 def test_what_is_right_counts_and_what_is_wrong_does_not():
@@ -50,6 +50,12 @@ def test_batches_add_up_and_one_walk_has_no_answer():
     none = Walks()
     none.add(torch.stack([TRUE, FIRST]), {})
     assert none.mean() is None
+
+
+def test_walks_to_nothing_have_nothing_for_an_answer():
+    found, nothing = Walks(), torch.zeros(4, N, dtype=F64)
+    found.add(nothing, {0.5: nothing, 1.0: FIRST.expand(4, N)})
+    torch.testing.assert_close(found.mean(), nothing[0], rtol=0, atol=1e-6)
 
 
 def test_walks_that_agree_in_all_are_the_answer():

@@ -46,6 +46,7 @@ class Shown:
         y: The data, ``(rows, columns)``.
         noise: Their deviation, infinite where nothing was seen.
         draws: Samples of the source, ``(samples, h, w)``.
+        mean: The answer.
         fit: How well they explain the data.
         truth: The source, if it is known, ``(h, w)``.
         others: Sources that something else found, by name.
@@ -55,6 +56,7 @@ class Shown:
     y: Plane
     noise: Plane
     draws: Float[Tensor, "samples h w"]
+    mean: Float[Tensor, "h w"]
     fit: Fit
     truth: Float[Tensor, "h w"] | None = None
     others: Sequence[tuple[str, Tensor]] = ()
@@ -75,7 +77,7 @@ def write_figure(path: Path, shown: Shown) -> None:
             "Wanted matplotlib for the figure, but it is not installed. "
             "pip install 'hdagger[astro]'"
         ) from error
-    mean = shown.draws.mean(0)
+    mean = shown.mean
     named: list[tuple[str, Tensor | None]] = [("mean", mean), ("standard deviation", None)]
     if shown.truth is not None:
         named.insert(0, ("truth", shown.truth))

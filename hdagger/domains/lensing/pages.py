@@ -78,7 +78,7 @@ def write_restoration(
     measurement.save(folder / "measurement.npz")
     summary["words"] = [summary_words(summary)]
     recipe = Recipe(**samples.provenance["recipe"]).to_toml()
-    write_figure(folder / FIGURE, Shown(view, y[0], noise[0], x, fit, truth))
+    write_figure(folder / FIGURE, Shown(view, y[0], noise[0], x, samples.mean[0], fit, truth))
     write_saved(Saved(folder, samples, summary, recipe, truth), page_of)
     return summary
 
