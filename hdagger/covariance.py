@@ -147,12 +147,12 @@ class Bands(abc.ABC):
         """Coefficients z whose T' c^1/2 z is a draw of N(0, T' c T)."""
 
     @abc.abstractmethod
-    def product(self, u: Signal, v: Signal) -> Float[Tensor, "batch bands"]:
-        """The mean product of two signals' coefficients in each band."""
-
-    def power(self, e: Signal) -> Float[Tensor, "batch bands"]:
+    def power(self, x: Signal) -> Float[Tensor, "batch bands"]:
         """The mean square of the coefficients in each band."""
-        return self.product(e, e)
+
+    @abc.abstractmethod
+    def products(self, u: Signal, v: Signal) -> tuple[Tensor, Tensor, Tensor]:
+        """The mean of u^2, of u v and of v^2 in each band, of two signals' coefficients."""
 
     @abc.abstractmethod
     def around(self, variance: Signal) -> Tensor:
@@ -253,8 +253,8 @@ class LocalSpectra(Covariance):
             return None
         probe = noise(tuple(e.shape))
         least, made = torch.as_tensor(least).reshape(-1, 1).to(e), system(probe)
-        sent, answer = bands.power(probe), bands.product(probe, made)
-        floor = (sent * bands.power(made)).sqrt() / 4  # a band of few may say < 0
+        sent, answer, back = bands.products(probe, made)
+        floor = (sent * back).sqrt() / 4  # a band of few may say < 0
         variance = torch.maximum(answer, floor) / sent
         return DataBands(bands, variance.to(e).clamp(min=least), least)
 

@@ -104,9 +104,14 @@ class Posed:
 
 
 def levels_within(
-    problem: Problem, steps: int, card: Card, lowest: float, highest: float
+    problem: Problem,
+    steps: int,
+    card: Card,
+    lowest: float,
+    highest: float,
+    share: float = 0.25,
 ) -> Tensor:
-    """Levels down to a quarter of the noise as the signal sees it, sigma_y / |H|.
+    """Levels down to a share of the noise as the signal sees it, sigma_y / |H|.
 
     Args:
         problem: What is solved.
@@ -114,8 +119,9 @@ def levels_within(
         card: Of the prior, beyond whose levels none lies.
         lowest: Where to stop, unless the noise is less.
         highest: Where to begin.
+        share: Of the noise.
     """
-    low = min(lowest, problem.sigma_y / largest_gain(problem.H) / 4)
+    low = min(lowest, share * problem.sigma_y / largest_gain(problem.H))
     return karras_levels(steps, max(low, card.sigma_min), min(highest, card.sigma_max))
 
 

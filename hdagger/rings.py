@@ -4,7 +4,7 @@ import math
 from functools import cached_property, lru_cache
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
@@ -43,19 +43,18 @@ class Rings(Bands):
         self.torus = fast_length(height + MARGIN), fast_length(width + MARGIN)
         self.count = components * RINGS
         rows, columns = torch.fft.fftfreq(self.torus[0]), torch.fft.rfftfreq(self.torus[1])
-        self.band = self._banded(2 * rows.abs(), 2 * columns)
+        first = RINGS * torch.arange(components, dtype=torch.int32)
+        self.band = self._rings(2 * rows.abs(), 2 * columns) + first[:, None, None]
 
     def turned(self, components: int) -> Float[Tensor, "components components"]:
         """Rows: the orthonormal mixtures of components that are about independent."""
         return torch.eye(components, dtype=torch.float64)
 
-    def _banded(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Bands of the frequencies along both sides, the highest being 1."""
+    def _rings(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """Rings of the frequencies along both sides, the highest being 1."""
         edges = torch.logspace(math.log10(LOWEST), math.log10(2**0.5), RINGS)[:-1]
         far = (rows[:, None].square() + columns.square()).sqrt()
-        ring = torch.bucketize(far, edges, out_int32=True)
-        first = RINGS * torch.arange(self.shape[0], dtype=torch.int32)
-        return ring + first[:, None, None]
+        return torch.bucketize(far, edges, out_int32=True)
 
     def mixed(self, x: Signal) -> Signal:
         return (self.turn.to(x) @ x.flatten(2)).view_as(x)
@@ -73,10 +72,12 @@ class Rings(Bands):
     def white(self, noise: Noise, rows: int) -> Tensor:
         return torch.fft.rfft2(noise((rows, self.shape[0], *self.torus)), norm="ortho")
 
-    def _of_cosines(self) -> Tensor:
-        """The bands of the coefficients of the cosine transform."""
+    @cached_property
+    def _of_cosines(self) -> UInt8[Tensor, " coefficients"]:
+        """The ring of each coefficient of a component's cosine transform, laid out flat."""
         _, height, width = self.shape
-        return self._banded(torch.arange(height) / height, torch.arange(width) / width)
+        rows, columns = torch.arange(height) / height, torch.arange(width) / width
+        return self._rings(rows, columns).flatten().to(torch.uint8)
 
     @property
     def held(self) -> Int[Tensor, " bands"]:
@@ -84,19 +85,27 @@ class Rings(Bands):
 
     @cached_property
     def _held(self) -> Int[Tensor, " bands"]:
-        return torch.bincount(self._of_cosines().flatten(), minlength=self.count)
+        return torch.bincount(self._of_cosines, minlength=RINGS).repeat(self.shape[0])
 
-    def product(self, u: Signal, v: Signal) -> Float[Tensor, "batch bands"]:
-        held = self.held
-        a = dct2(self.mixed(u.cpu()))
-        b = a if v is u else dct2(self.mixed(v.cpu()))
-        band = self._of_cosines().flatten()
-        rows = (a * b).double().flatten(1)
-        total = torch.stack([torch.bincount(band, row, self.count) for row in rows]).to(a)
+    def _cosines(self, x: Signal) -> Tensor:
+        return dct2(self.mixed(x.cpu()))
+
+    def _mean(self, products: Tensor) -> Float[Tensor, "batch bands"]:
+        """Of numbers that belong to coefficients of the cosine transform, in each band."""
+        rows = products.double().flatten(2).flatten(0, 1)
+        sums = torch.stack([torch.bincount(self._of_cosines, row, RINGS) for row in rows])
+        total, held = sums.view(len(products), -1).to(products), self.held
         full = held.nonzero()[:, 0]
         below = (torch.searchsorted(full, torch.arange(self.count), right=True) - 1).clamp(min=0)
         nearest = full[below]  # a small grid has no frequency in some rings
         return total[:, nearest] / held[nearest]
+
+    def power(self, x: Signal) -> Float[Tensor, "batch bands"]:
+        return self._mean(self._cosines(x).square())
+
+    def products(self, u: Signal, v: Signal) -> tuple[Tensor, Tensor, Tensor]:
+        a, b = self._cosines(u), self._cosines(v)
+        return self._mean(a.square()), self._mean(a * b), self._mean(b.square())
 
     def around(self, variance: Signal) -> Tensor:
         reach = math.ceil(3 * AROUND)

@@ -2,25 +2,31 @@
 
 NAME is photo by default.
 
-Copies the weights and writes their sha256 into the card; the card's words and figures are yours.
+Writes the weights in eight bits (hdagger/priors/eight_bits.py), and the file's sha256 into the
+card; the card's words and figures are yours.
 Verdicts on other weights go: make new ones with hdagger check --prior photo --store, and copy them
 from hdagger/verdicts in the user's data folder to photo.verdicts.json beside the card.
 """
 
 import hashlib
 import re
-import shutil
 import sys
 from pathlib import Path
+
+from hdagger.priors import checkpoint
+from hdagger.priors.eight_bits import packed
 
 BUNDLED = Path(__file__).parents[1] / "hdagger/priors/bundled"
 
 
 def main(weights: Path, name: str = "photo") -> None:
-    shutil.copyfile(weights, BUNDLED / f"{name}.safetensors")
+    bundled = BUNDLED / f"{name}.safetensors"
+    checkpoint.write(
+        bundled, *checkpoint.read_kind(weights), packed(checkpoint.read_state(weights))
+    )
     card = BUNDLED / f"{name}.toml"
     card.with_suffix(".verdicts.json").unlink(missing_ok=True)
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    digest = hashlib.sha256(bundled.read_bytes()).hexdigest()
     card.write_text(re.sub(r'sha256 = "\w*"', f'sha256 = "{digest}"', card.read_text()))
 
 

@@ -171,4 +171,11 @@ MRI_MUTATIONS = (
         "nmse = lambda e, t: float(e.abs().square().mean() / t.abs().square().max())",
         "test_mri.py -k scores",
     ),
+    Mutation(
+        "mri: a walk that ends far below the noise",
+        "domains/mri/domain.py",
+        "SHARE = 2.0",
+        "SHARE = 0.25",
+        "test_mri.py -k walk_ends",
+    ),
 )

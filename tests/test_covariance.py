@@ -111,6 +111,11 @@ def test_a_picture_comes_back_from_its_coefficients(shape):
     torch.testing.assert_close(inner, (x * uniform(2, *shape, seed=1)).flatten(1).sum(1))
     power = (bands.power(x) * bands.held).sum(1)
     torch.testing.assert_close(power, x.square().flatten(1).sum(1))
+    y = uniform(2, *shape, seed=2)
+    found = bands.products(x, y)
+    half = (bands.power(x + y) - bands.power(x - y)) / 4
+    for product, expected in zip(found, (bands.power(x), half, bands.power(y)), strict=True):
+        torch.testing.assert_close(product, expected)
 
 
 def test_bands_are_the_same_frequencies_whatever_the_size():
@@ -135,7 +140,7 @@ def test_bands_are_the_same_frequencies_whatever_the_size():
 def test_a_ring_without_a_frequency_has_the_power_of_the_nearest_one():
     small = PictureBands((1, 4, 4))
     power = small.power(uniform(1, 1, 4, 4))[0]
-    held = small._of_cosines().flatten().bincount(minlength=RINGS) > 0
+    held = small.held > 0
     assert not held.all()
     assert set(power.tolist()) == set(power[held].tolist())
 
@@ -188,11 +193,18 @@ def test_places_are_told_by_their_variance_and_where_nothing_is_told_all_are_ali
     assert alone.at(SIGMA, D, told).shares.flatten().tolist() == [1]
 
 
+def of_cosines(bands):
+    """The band of each coefficient of the cosine transform."""
+    components, height, width = bands.shape
+    ring = bands._of_cosines.view(height, width).int()
+    return ring + RINGS * torch.arange(components)[:, None, None]
+
+
 class Coloured:
     """x0 whose cosine coefficients have one variance in each band, with its exact denoiser."""
 
     def __init__(self, bands, power):
-        self.bands, self.power = bands, power[bands._of_cosines()]
+        self.bands, self.power = bands, power[of_cosines(bands)]
 
     def forward(self, x):
         return dct2(self.bands.mixed(x))
@@ -216,7 +228,7 @@ def test_what_is_measured_of_a_gaussian_prior_is_its_covariance():
     assert seen[-1] == (70, 70)
     assert (float(table.levels[0]), float(table.levels[-1])) == pytest.approx((0.05, 20))
     assert table.data_variance == pytest.approx(float(truths.var()))
-    band = bands._of_cosines()
+    band = of_cosines(bands)
     held = band.flatten().bincount(minlength=bands.count)
     chance = (2 / (40 * held)).sqrt()
     for level, measured in zip(table.levels, table.spectra, strict=True):
@@ -333,7 +345,7 @@ def test_a_file_of_something_else_is_refused_in_one_line(tmp_path):
 def test_what_data_are_by_band_belongs_to_its_row_and_inverts_a_system_that_bands_make_diagonal():
     bands = PictureBands((3, 12, 12))
     v = torch.randn(3, 3, 12, 12, generator=seeded(), dtype=F64)
-    gain = (0.1 + uniform(3, bands.count))[:, bands._of_cosines()].view(3, 3, 12, 12)
+    gain = (0.1 + uniform(3, bands.count))[:, of_cosines(bands)].view(3, 3, 12, 12)
     prior = Coloured(bands, torch.ones(bands.count))
     system = lambda v: prior.inverse(gain[: len(v)] * prior.forward(v))
     C = whole(bands, 3)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import FileError
 from ..files import brief, check_file
+from .eight_bits import unpacked
 
 LARGEST_HEADER = 20_000_000
 """Bytes of what stands before the tensors of a safetensors file: names, shapes, metadata."""
@@ -133,13 +134,13 @@ def write(path: Path, kind: str, build: dict[str, Any], state: dict[str, Tensor]
 
 
 def read(path: Path) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
-    """What ``write`` wrote: kind, build, state.
+    """What ``write`` wrote: kind, build, state; weights in eight bits are unpacked.
 
     Raises:
         FileError: It is not such a file.
     """
     kind, build = read_kind(path)
-    return kind, build, read_state(path)
+    return kind, build, unpacked(read_state(path))
 
 
 def read_kind(path: Path) -> tuple[str, dict[str, Any]]:

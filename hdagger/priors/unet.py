@@ -40,6 +40,7 @@ class UNetShape:
         widths: Channels of each level, from half the resolution down.
         down: Residual blocks at each level on the way down.
         up: Residual blocks at each level on the way up.
+        finest: How many more there are at half the resolution, where texture is decided.
         embedding: Width of the embedding of the noise level.
         attended: The level with the attention: 1 for the lowest, 2 for that above it.
         heads: Heads of the attention.
@@ -56,6 +57,7 @@ class UNetShape:
     widths: tuple[int, ...] = (64, 96, 160, 192)
     down: int = 1
     up: int = 2
+    finest: int = 0
     embedding: int = 160
     heads: int = 4
     sigma_data: float = 0.5
@@ -184,7 +186,10 @@ class UNet(Encoder):
         widths, embedding = shape.widths, shape.embedding
         self.attention = Attention(widths[-shape.attended], shape.heads)
         self.enlarge = nn.ModuleList(nn.Conv2d(b, 4 * a, 1) for a, b in itertools.pairwise(widths))
-        self.up = nn.ModuleList(Stage(w, shape.up, embedding) for w in widths)
+        self.up = nn.ModuleList(
+            Stage(width, shape.up + (0 if depth else shape.finest), embedding)
+            for depth, width in enumerate(widths)
+        )
         self.head = nn.Conv2d(widths[0], 4 * shape.channels, 3, padding=1)
         self.label = nn.Embedding(shape.classes + 1, embedding) if shape.classes else None
         self.spread = Spread(shape) if shape.spread else None
@@ -266,7 +271,7 @@ class OfPictures(nn.Module):
             shape["widths"] = tuple(shape["widths"])
             made = UNetShape(**shape)
             _check_shape(made)
-            if len(made.widths) * (made.down + made.up) > len(weights):
+            if len(made.widths) * (made.down + made.up) + made.finest > len(weights):
                 raise ValueError(f"{len(weights)} tensors are too few for its shape")
             with torch.device("meta"):
                 wanted = cls(made).net.state_dict()
