@@ -60,8 +60,8 @@ def is_red(tests: str, planted: Mutation | None = None) -> bool:
     """Whether these tests fail in a copy of the repository, perhaps with a bug in it."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
-        shutil.copytree(ROOT / "hdagger", copy / "hdagger")
-        shutil.copytree(ROOT / "tests", copy / "tests")
+        for part in ("hdagger", "scripts", "tests"):
+            shutil.copytree(ROOT / part, copy / part)
         shutil.copy(ROOT / "pyproject.toml", copy)
         if planted is not None:
             file = copy / "hdagger" / planted.file
