@@ -8,15 +8,14 @@ Verdicts on other weights go: make new ones with hdagger check --prior photo --s
 from hdagger/verdicts in the user's data folder to photo.verdicts.json beside the card.
 """
 
-import hashlib
 import re
 import sys
 from pathlib import Path
 
+from hdagger.files import fingerprint
 from hdagger.priors import checkpoint
+from hdagger.priors.cards import BUNDLED
 from hdagger.priors.eight_bits import packed
-
-BUNDLED = Path(__file__).parents[1] / "hdagger/priors/bundled"
 
 
 def main(weights: Path, name: str = "photo") -> None:
@@ -26,8 +25,8 @@ def main(weights: Path, name: str = "photo") -> None:
     )
     card = BUNDLED / f"{name}.toml"
     card.with_suffix(".verdicts.json").unlink(missing_ok=True)
-    digest = hashlib.sha256(bundled.read_bytes()).hexdigest()
-    card.write_text(re.sub(r'sha256 = "\w*"', f'sha256 = "{digest}"', card.read_text()))
+    told = f'sha256 = "{fingerprint(bundled)}"'
+    card.write_text(re.sub(r'sha256 = "\w*"', told, card.read_text()))
 
 
 if __name__ == "__main__":

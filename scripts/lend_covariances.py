@@ -7,19 +7,17 @@ of them, and calibrated on that one by hdagger priors calibrate: TABLE is what c
 are those on a subject that it has not seen, which a network that saw all cannot tell of itself.
 """
 
-import hashlib
 import sys
 from pathlib import Path
 
+from hdagger.files import fingerprint
 from hdagger.priors import checkpoint
-
-BUNDLED = Path(__file__).parents[1] / "hdagger/priors/bundled"
+from hdagger.priors.cards import BUNDLED
 
 
 def main(table: Path, name: str) -> None:
     kind, build, tensors = checkpoint.read(table)
-    weights = BUNDLED / f"{name}.safetensors"
-    build["prior_sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
+    build["prior_sha256"] = fingerprint(BUNDLED / f"{name}.safetensors")
     checkpoint.write(BUNDLED / f"{name}.covariance.safetensors", kind, build, tensors)
 
 

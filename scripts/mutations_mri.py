@@ -174,8 +174,15 @@ MRI_MUTATIONS = (
     Mutation(
         "mri: a walk that ends far below the noise",
         "domains/mri/domain.py",
-        "SHARE = 2.0",
-        "SHARE = 0.25",
+        "LAST_DRAW = 0.03, 2.0",
+        "LAST_DRAW = 0.03, 0.25",
+        "test_mri.py -k walk_ends",
+    ),
+    Mutation(
+        "mri: walks without a draw that end at the noise too",
+        "domains/mri/domain.py",
+        "if isinstance(method, Drawn):",
+        "if method:",
         "test_mri.py -k walk_ends",
     ),
 )

@@ -52,9 +52,7 @@ def test_small_tensors_keep_every_bit_and_weights_may_be_packed_twice():
     assert all(torch.equal(once[name], value) for name, value in twice.items())
 
 
-def test_a_bundled_prior_is_little_more_than_half_as_large_and_denoises_alike(
-    tmp_path, monkeypatch
-):
+def test_a_bundled_prior_is_little_more_than_half_as_large_and_denoises_alike(tmp_path):
     before = network()
     before.save(tmp_path / "prior.safetensors")
     home = tmp_path / "hdagger/priors/bundled"

@@ -336,6 +336,8 @@ def test_the_walk_ends_at_the_noise_and_a_prior_of_pictures_is_refused():
     clear = replace(posed.problem, sigma_y=posed.problem.sigma_y / 4)
     levels = SCANS.levels(clear, Recipe("drawn").sampler(), 10, WHITE.card)
     assert float(levels[-2]) == pytest.approx(2 * seen / 4)
+    levels = SCANS.levels(posed.problem, Recipe("ddrm").sampler(), 10, WHITE.card)
+    assert float(levels[-2]) == pytest.approx(max(min(0.01, seen / 4), WHITE.card.sigma_min))
     with pytest.raises(ShapeError, match="two channels"):
         SCANS.posed(measured(), Card("photo", Path("photo")), WHITE.network)
     dark = Measurement(0 * measured().y, *list(vars(measured()).values())[1:])

@@ -20,6 +20,7 @@ from ...problem import Problem
 from ...report import Page
 from ...rings import Rings
 from ...samplers.base import Sampler
+from ...samplers.drawn import Drawn
 from ...saved import Saved
 from ...tensors import Signal
 from .coils import birdcage
@@ -33,12 +34,13 @@ from .pages import page_of
 from .reading import PICTURES, complex_tensor, read_array
 from .scan import Scan, random_lines
 
-LOWEST = 0.03
+LOWEST = 0.01
 """The lowest noise level of a walk, unless the data ask for a lower one; most is below 1."""
 
-SHARE = 2.0
-"""Of the noise as the image sees it, where a walk ends. What is finer the data know better than a
-prior of few heads, and the last draw leaves it to them; docs/mri.md has the figures."""
+LAST_DRAW = 0.03, 2.0
+"""The lowest level of a walk of drawn steps, and that over the noise as the image sees it. What is
+finer the data know better than a prior of few heads, and the last draw, unlike a prediction,
+leaves it to them; docs/mri.md has the figures."""
 
 HIGHEST = 10.0
 """The highest: some tens of deviations of an image, of which nothing is seen there."""
@@ -110,8 +112,11 @@ class MRI(Domain):
         return job_of(source, said)
 
     def levels(self, problem: Problem, method: Sampler[Any], steps: int, card: Card) -> Tensor:
-        """Down to twice the noise as the image sees it, but not below the prior's."""
-        return levels_within(problem, steps, card, LOWEST, HIGHEST, SHARE)
+        """Down to a quarter of the noise as the image sees it, or twice it if steps are drawn."""
+        if isinstance(method, Drawn):
+            lowest, share = LAST_DRAW
+            return levels_within(problem, steps, card, lowest, HIGHEST, share)
+        return levels_within(problem, steps, card, LOWEST, HIGHEST)
 
     def truth_shape(self, card: Card, side: int | None) -> tuple[int, ...]:
         side = side or card.size or 128
