@@ -283,4 +283,11 @@ TALK_MUTATIONS = (
         "yield len(begun) - 1, (begun.pop(future), future.result())[1]",
         "test_shares.py -k process_is_free",
     ),
+    Mutation(
+        "talk: what an earlier run has spent does not count",
+        "bench/talk/run.py",
+        "shares = Shares(_queues(done, todo), seconds - gone)",
+        "shares = Shares(_queues(done, todo), seconds)",
+        "test_talk.py -k as_many_seconds",
+    ),
 )

@@ -8,7 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
+from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ from hdagger.bench.talk import contenders, models
 from hdagger.bench.talk.contenders import PUBLISHED, Case, Contender, contender
 from hdagger.bench.talk.pictures import centre_crop, sources
 from hdagger.bench.talk.scores import Estimate, fid, kid, of_picture
+from hdagger.bench.talk.shares import Shares
 from hdagger.bench.talk.tasks import TASKS, Task, centre, freeform
 from hdagger.errors import FileError, OperatorAbilityError, SettingError
 from hdagger.priors import checkpoint
@@ -417,6 +421,16 @@ def test_a_trained_contender_joins_by_its_file(monkeypatch, run, folder, prior, 
         contender(prior, Prior.of(Recipe(prior=prior)))
 
 
+class Clock:
+    """Moves when a sleeper works and at no other time, whatever else the machine does."""
+
+    now = 0.0
+
+    @classmethod
+    def told(cls):
+        return cls.now
+
+
 class Sleeper(Gray):
     """A contender that takes as long as its file says."""
 
@@ -425,12 +439,16 @@ class Sleeper(Gray):
         return self.path.stem
 
     def restore(self, case, samples, seed):
-        time.sleep(float(self.path.stem))
+        Clock.now += float(self.path.stem)
         return PosteriorSamples(torch.zeros(1, *case.measurement.signal_shape), {"nfe": 1})
 
 
 def test_each_has_as_many_seconds_of_the_hours(monkeypatch, run, folder, prior, reader, tmp_path):
     monkeypatch.setitem(contenders.CONTENDERS._own, "sleeper", f"{__name__}:Sleeper")
+    work = import_module("hdagger.bench.talk.run")
+    told = SimpleNamespace(perf_counter=Clock.told, process_time=Clock.told)
+    monkeypatch.setattr(work, "time", told)
+    monkeypatch.setattr(work, "Shares", partial(Shares, clock=Clock.told))
     for k in range(2, 200):
         (folder / "a" / f"{k}.png").write_bytes((folder / "a/0.png").read_bytes())
     files = [tmp_path / f"{seconds}.safetensors" for seconds in ("0.02", "0.3")]
