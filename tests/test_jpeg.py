@@ -240,6 +240,40 @@ def test_a_file_is_restored_to_a_picture_it_could_have_come_from(tmp_path, run, 
     assert same.double().mean() >= 0.998
 
 
+@pytest.mark.parametrize("kind", ["4:4:4", "4:2:2", "4:2:0", "rgb", "gray"])
+def test_an_encoder_errs_by_its_last_rounding_and_what_is_said_of_the_others(tmp_path, kind):
+    """With steps of 1; the last rounding has a variance of 1/12."""
+    size, channels = (61, 75), 1 if kind == "gray" else 3
+    options = {"keep_rgb": True} if kind == "rgb" else {"subsampling": kind} if ":" in kind else {}
+    factors = [SAMPLINGS.get(kind, (1, 1)), (1, 1), (1, 1)][:channels]
+    colours = torch.eye(3, dtype=torch.float64) if kind == "rgb" else None
+    H = Jpeg((channels, *size), torch.ones(channels, 8, 8).int(), factors, colours)
+    values = np.random.default_rng(0).integers(256, size=(10, *size, channels), dtype=np.uint8)
+    errors = []
+    for picture in values:
+        image = Image.fromarray(picture.squeeze())
+        image.save(tmp_path / "a.jpg", qtables=[[1] * 64] * 2, **options)
+        errors.append(H.outside(pixels(image), numbers(tmp_path / "a.jpg")[None])[0])
+    counts = [64 * rows * columns for rows, columns in H.transform.grids]
+    measured = torch.stack(errors).square().mean(0).split(counts)
+    expected = (1 / 12 + H.encoder_error.square()).split(counts)
+    for k in range(channels):
+        assert float(measured[k].mean() / expected[k].mean()) == pytest.approx(1, abs=0.04)
+
+
+def test_a_snapped_picture_is_encoded_to_the_same_numbers(tmp_path):
+    """Numbers anywhere in their cells, the chroma's as fine as the luma's."""
+    size = 64, 96
+    path = save(tmp_path / "a.jpg", photograph(*size), qtables=[[9] * 64] * 2)
+    H = Jpeg((3, *size), torch.full((3, 8, 8), 9))
+    y = numbers(path)[None]
+    anywhere = torch.rand(y.shape, generator=torch.Generator().manual_seed(0)).double() - 0.5
+    x = H.as_stored(H.snap(H.linear.pinv(y - H.shift + anywhere), y))
+    image = Image.fromarray(((x[0] + 1) * 127.5).round().byte().permute(1, 2, 0).numpy())
+    image.save(tmp_path / "again.jpg", qtables=[[9] * 64] * 2)
+    assert (numbers(tmp_path / "again.jpg") == y[0]).double().mean() >= 0.9995
+
+
 def test_gray_files_stay_gray(tmp_path, run):
     path = save(tmp_path / "a.jpg", photograph(24, 24).convert("L"), quality=20)
     out = tmp_path / "out"

@@ -64,10 +64,13 @@ class Quantiser(Operator):
     Attributes:
         linear: The map to the coefficients, in units of their steps.
         stored: The values that a file of signals can hold; None for any.
+        encoder_error: Deviation that an encoder's rounding on the way to the coefficients gives
+            each of them, in steps, ``(*data)`` of the linear map.
     """
 
     linear: LinearOperator
     stored: Grid | None = None
+    encoder_error: Tensor
     differentiable = False
 
     @abc.abstractmethod
@@ -112,11 +115,12 @@ class Quantiser(Operator):
         """The signal moved by a little, so that as a file stores it, it lies in the cells of y.
 
         Each round moves the coefficients that are outside, or so near the border that the file's
-        own rounding may take them out (five deviations of it and of an encoder's rounding of
-        colours, as large; at most two fifths of a step), back in.
+        rounding and an encoder's may take them out (five deviations of both; at most two fifths
+        of a step), back in.
         """
         step = self.stored.step if self.stored else 0.0
-        reach = 0.5 - (5 * 2**0.5 * DEVIATION * step * self.gain).clamp(max=0.4)
+        error = torch.hypot(DEVIATION * step * self.gain, self.encoder_error)
+        reach = 0.5 - (5 * error).clamp(max=0.4)
         for k in range(rounds):
             away = self.outside(self.as_stored(x), y)
             if k > 0 and (away.abs() <= 0.5).all():
@@ -147,14 +151,23 @@ class Rounded(Quantiser):
         linear: L, its data in units of the step.
         shift: Added before rounding, ``(*data)``.
         stored: The values that a file of signals can hold; None for any.
+        encoder_error: See :class:`Quantiser`; None for an encoder that rounds at the end alone.
     """
 
     shift: Tensor
 
-    def __init__(self, linear: LinearOperator, shift: Tensor, stored: Grid | None = None) -> None:
+    def __init__(
+        self,
+        linear: LinearOperator,
+        shift: Tensor,
+        stored: Grid | None = None,
+        encoder_error: Tensor | None = None,
+    ) -> None:
         super().__init__()
         self.linear, self.stored = linear, stored
         self.register_buffer("shift", shift)
+        error = torch.zeros_like(shift) if encoder_error is None else encoder_error
+        self.register_buffer("encoder_error", error)
         self.signal_shape, self.data_shape = linear.signal_shape, linear.data_shape
 
     def forward(self, x: Signal) -> Data:
@@ -163,7 +176,8 @@ class Rounded(Quantiser):
     def after(self, inner: LinearOperator) -> "Rounded":
         linear = self.linear @ inner
         assert isinstance(linear, LinearOperator)
-        return (Quantised if linear.onto else Rounded)(linear, self.shift, self.stored)
+        kind = Quantised if linear.onto else Rounded
+        return kind(linear, self.shift, self.stored, self.encoder_error)
 
     def middle(self, coefficients: Coefficients, y: Data) -> Coefficients:
         return y - self.shift

@@ -56,7 +56,8 @@ class Jpeg(Quantised):
             sampling = [SAMPLINGS[sampling], (1, 1), (1, 1)][:channels]
         transform = JpegTransform(signal_shape, quality, sampling, colours)
         grey = torch.full((1, *signal_shape), -1 / 255, dtype=torch.float64)
-        super().__init__(transform, transform.coefficients(grey)[0], BYTES)
+        shift = transform.coefficients(grey)[0]
+        super().__init__(transform, shift, BYTES, transform.encoder_error())
         self.transform = transform
 
     def seen_by(self, outer: Operator) -> Operator | None:

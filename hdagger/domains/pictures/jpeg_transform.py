@@ -39,6 +39,9 @@ SAMPLINGS: dict[str, tuple[int, int]] = {
 }
 """Luma's sampling factors, chroma having (1, 1), by the usual names."""
 
+PROBES = 256
+"""Random units that an encoder's rounding is measured on: to about 4 %."""
+
 MOST_SAMPLES = 4
 """Luma samples for one of chroma, at most; beyond, the matrices grow large."""
 
@@ -87,6 +90,7 @@ class Units(nn.Module):
         pixels: Places of each unit's pixels in the flat picture, ``(units, n)``.
         rows: Places of its coefficients in the flat data, ``(units, m)``.
         u, s, vt: The decomposition of the ``(m, n)`` matrix.
+        error: Deviation that an encoder's rounding of samples gives each coefficient, ``(m,)``.
     """
 
     pixels: Tensor
@@ -94,13 +98,13 @@ class Units(nn.Module):
     u: Tensor
     s: Tensor
     vt: Tensor
+    error: Tensor
 
-    def __init__(self, pixels: Tensor, rows: Tensor, matrix: Tensor) -> None:
+    def __init__(self, pixels: Tensor, rows: Tensor, matrix: Tensor, error: Tensor) -> None:
         super().__init__()
         u, s, vt = torch.linalg.svd(matrix, full_matrices=True)
-        for name, value in zip(
-            ("pixels", "rows", "u", "s", "vt"), (pixels, rows, u, s, vt), strict=True
-        ):
+        names = ("pixels", "rows", "u", "s", "vt", "error")
+        for name, value in zip(names, (pixels, rows, u, s, vt, error), strict=True):
             self.register_buffer(name, value)
 
 
@@ -257,6 +261,7 @@ class JpegTransform(SVDOperator):
 
     def _all_units(self) -> Iterator[Units]:
         """The units that are whole, cut on the right, cut below, cut at the corner."""
+        generator = torch.Generator().manual_seed(0)
         channels, height, width = self.signal_shape
         high, wide = 8 * self.most[1], 8 * self.most[0]
         places = torch.arange(channels * height * width).view(self.signal_shape)
@@ -280,16 +285,34 @@ class JpegTransform(SVDOperator):
                     blocks = blocks.transpose(1, 2).reshape(-1, down * across, 1)
                     rows.append((offsets[k] + 64 * blocks + torch.arange(64)).flatten(1))
                 basis = torch.eye(count, dtype=torch.float64).view(count, channels, *size)
+                probes = torch.randint(256, (PROBES, channels, *size), generator=generator)
+                probes = probes.double() / 127.5 - 1
+                error = self.coefficients(probes, whole=True) - self.coefficients(probes)
                 yield Units(
                     pixels.permute(1, 3, 0, 2, 4).reshape(-1, count),
                     torch.cat(rows, dim=1),
                     self.coefficients(basis).T,
+                    error.square().mean(0).sqrt(),
                 )
 
     @property
     def units(self) -> list[Units]:
         """All units, by size."""
         return cast("list[Units]", list(self._units))
+
+    def encoder_error(self) -> Tensor:
+        """Deviation of each coefficient by the rounding of samples on an encoder's way, in steps.
+
+        Root mean square over random units: of colours, and again where chroma is averaged. The
+        last is as large as the first, and not averaged away.
+
+        Returns:
+            ``(*data)``.
+        """
+        error = self.units[0].error.new_empty(self.data_shape)
+        for part in self.units:
+            error[part.rows] = part.error
+        return error
 
     @property
     def singular_values(self) -> Tensor:

@@ -47,6 +47,7 @@ class SeenJpeg(Quantiser):
         super().__init__()
         self.transform, self.mask, self.stored = transform, mask, stored
         self.register_buffer("shift", shift)
+        self.register_buffer("encoder_error", transform.encoder_error())
         linear = transform if inner is None else transform @ inner
         assert isinstance(linear, LinearOperator)
         self.linear = linear
