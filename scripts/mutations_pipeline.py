@@ -53,6 +53,27 @@ PIPELINE_MUTATIONS = (
         "test_pipeline.py -k jpeg",
     ),
     Mutation(
+        "pipeline: an encoder's rounding as small as the file's",
+        "operators/quantisation.py",
+        "torch.hypot(DEVIATION * step * self.gain, self.encoder_error)",
+        "2**0.5 * DEVIATION * step * self.gain",
+        "test_jpeg.py -k snapped_picture",
+    ),
+    Mutation(
+        "pipeline: an encoder's variance for its deviation",
+        "domains/pictures/jpeg_transform.py",
+        "error.square().mean(0).sqrt()",
+        "error.square().mean(0)",
+        "test_jpeg.py -k errs_by",
+    ),
+    Mutation(
+        "pipeline: an encoder's rounding lost in a composition",
+        "operators/quantisation.py",
+        "return kind(linear, self.shift, self.stored, self.encoder_error)",
+        "return kind(linear, self.shift, self.stored)",
+        "test_jpeg.py -k average_before",
+    ),
+    Mutation(
         "pipeline: sigma_max ignored",
         "domains/pictures/hints.py",
         "min(HIGHEST, highest)",

@@ -242,7 +242,8 @@ def test_a_file_is_restored_to_a_picture_it_could_have_come_from(tmp_path, run, 
 
 @pytest.mark.parametrize("kind", ["4:4:4", "4:2:2", "4:2:0", "rgb", "gray"])
 def test_an_encoder_errs_by_its_last_rounding_and_what_is_said_of_the_others(tmp_path, kind):
-    """With steps of 1; the last rounding has a variance of 1/12."""
+    """With steps of 1: the last rounding has a variance of 1/12, libjpeg's whole numbers in the
+    transform 5 % of that."""
     size, channels = (61, 75), 1 if kind == "gray" else 3
     options = {"keep_rgb": True} if kind == "rgb" else {"subsampling": kind} if ":" in kind else {}
     factors = [SAMPLINGS.get(kind, (1, 1)), (1, 1), (1, 1)][:channels]
@@ -258,7 +259,7 @@ def test_an_encoder_errs_by_its_last_rounding_and_what_is_said_of_the_others(tmp
     measured = torch.stack(errors).square().mean(0).split(counts)
     expected = (1 / 12 + H.encoder_error.square()).split(counts)
     for k in range(channels):
-        assert float(measured[k].mean() / expected[k].mean()) == pytest.approx(1, abs=0.04)
+        assert float(measured[k].mean() / expected[k].mean()) == pytest.approx(1, abs=0.06)
 
 
 def test_a_snapped_picture_is_encoded_to_the_same_numbers(tmp_path):
@@ -368,9 +369,11 @@ def test_mutated_files_give_a_measurement_or_one_error(tmp_path):
 
 
 def test_average_before_jpeg_keeps_the_laws():
-    H = Jpeg((3, 16, 16), 10) @ BlockAverage((3, 64, 64), 4)
+    jpeg = Jpeg((3, 16, 16), 10)
+    H = jpeg @ BlockAverage((3, 64, 64), 4)
     x = torch.rand(2, 3, 64, 64, dtype=torch.float64) * 2 - 1
     assert torch.equal(H(H.pinv(H(x))), H(x))
+    assert torch.equal(H.encoder_error, jpeg.encoder_error)
     assert checks.pinv_gap(H.linear, x) < 1e-12
 
 

@@ -115,12 +115,12 @@ class Quantiser(Operator):
         """The signal moved by a little, so that as a file stores it, it lies in the cells of y.
 
         Each round moves the coefficients that are outside, or so near the border that the file's
-        rounding and an encoder's may take them out (five deviations of both; at most two fifths
+        rounding and an encoder's may take them out (four deviations of both; at most two fifths
         of a step), back in.
         """
         step = self.stored.step if self.stored else 0.0
         error = torch.hypot(DEVIATION * step * self.gain, self.encoder_error)
-        reach = 0.5 - (5 * error).clamp(max=0.4)
+        reach = 0.5 - (4 * error).clamp(max=0.4)
         for k in range(rounds):
             away = self.outside(self.as_stored(x), y)
             if k > 0 and (away.abs() <= 0.5).all():
