@@ -303,8 +303,8 @@ class JpegTransform(SVDOperator):
     def encoder_error(self) -> Tensor:
         """Deviation of each coefficient by the rounding of samples on an encoder's way, in steps.
 
-        Root mean square over random units: of colours, and again where chroma is averaged. The
-        last is as large as the first, and not averaged away.
+        Root mean square over random units: of colours, and again after chroma is averaged, which
+        makes the first small and not the second.
 
         Returns:
             ``(*data)``.
