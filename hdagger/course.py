@@ -199,7 +199,11 @@ class Course(abc.ABC, Generic[Report]):
     @property
     def seed(self) -> int:
         """Of this update."""
-        return self._plan.seed * 1_000_003 + self.step
+        return self.seed_of(self.step)
+
+    def seed_of(self, step: int) -> int:
+        """Of an update."""
+        return self._plan.seed * 1_000_003 + step
 
     def run(
         self,

@@ -11,14 +11,17 @@ References:
 import abc
 import itertools
 import math
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, cast, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from .course import Course, Plan
 from .files import whole_file
@@ -84,16 +87,17 @@ class DenoisingCourse(Course[Progress]):
         folder: Where ``state.pt``, ``prior.safetensors`` and ``samples.png`` go. A state that is
             already there is taken up.
         network: What is trained.
-        device: Where it is.
+        device: Where to compute; by default a GPU if there is one.
     """
 
     warm_up = 20
     stored_as = "denoiser"
 
     def __init__(
-        self, plan: DenoisingPlan, folder: Path, network: OfPictures, device: str
+        self, plan: DenoisingPlan, folder: Path, network: OfPictures, device: str | None = None
     ) -> None:
-        self._denoising, self.device, self.denoiser = plan, device, network
+        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self._denoising, self.denoiser = plan, network.to(self.device)
         if plan.start and isinstance(network, UNetDenoiser):
             network.grow(UNetDenoiser.load(plan.start))
         inner = [
@@ -110,7 +114,23 @@ class DenoisingCourse(Course[Progress]):
 
     @abc.abstractmethod
     def examples(self, generator: torch.Generator) -> tuple[Signal, Label]:
-        """Clean signals for the next update, and their labels."""
+        """Clean signals for the next update, and their labels, on the device."""
+
+    def ahead(self, draw: Callable[[int], tuple[Signal, Label]]) -> Iterator[tuple[Signal, Label]]:
+        """What ``draw`` makes of the seeds of this update and of those that follow.
+
+        A GPU learns faster than one process draws: there, others draw for updates to come.
+        """
+        gpu = self.device != "cpu"
+        loader = DataLoader(
+            _BySeed(draw, self.seed_of),
+            batch_size=None,
+            sampler=cast("Any", itertools.count(self.step)),
+            num_workers=max(1, (os.cpu_count() or 1) - 2) if gpu else 0,
+            pin_memory=gpu,
+        )
+        for x0, label in loader:
+            yield x0.to(self.device, non_blocking=True), label.to(self.device)
 
     @property
     @abc.abstractmethod
@@ -127,10 +147,10 @@ class DenoisingCourse(Course[Progress]):
             self.ema.save(path)
         if isinstance(self.ema, UNetDenoiser):
             with whole_file(self.folder / "samples.png") as path:
-                self.picture(self.drawn(self.ema, self.side)).save(path)
+                self.picture(self.drawn(self.ema, self.side).cpu()).save(path)
 
     def loss(self) -> Tensor:
-        generator = torch.Generator().manual_seed(self.seed)
+        generator = torch.Generator(self.device).manual_seed(self.seed)
         half = self._denoising.bfloat16
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, half):
             return self.lesson(generator)
@@ -139,14 +159,14 @@ class DenoisingCourse(Course[Progress]):
         """The loss of an update, all of whose chance is the generator's."""
         x0, label = self.examples(generator)
         sigma = self._levels(len(x0), generator)
-        noise = torch.randn(x0.shape, generator=generator)
+        noise = torch.randn(x0.shape, generator=generator, device=self.device)
         assert isinstance(self.denoiser, UNetDenoiser | NoisyClassifier)
-        return self.denoiser.loss(*(part.to(self.device) for part in (x0, sigma, noise, label)))
+        return self.denoiser.loss(x0, sigma, noise, label)
 
     def _levels(self, count: int, generator: torch.Generator) -> Tensor:
         plan = self._denoising
-        z = torch.randn(count, generator=generator)
-        u, chance = torch.rand(2, count, generator=generator)
+        z = torch.randn(count, generator=generator, device=self.device)
+        u, chance = torch.rand(2, count, generator=generator, device=self.device)
         low, high = math.log(plan.unet.sigma_data), math.log(TRAINED[1])
         fine = z * plan.log_sigma_std + plan.log_sigma_mean
         coarse = low + (high - low) * u
@@ -177,6 +197,18 @@ class DenoisingCourse(Course[Progress]):
         return tiles.reshape(shape.channels, grid * side, grid * side)
 
 
+class _BySeed(Dataset[tuple[Signal, Label]]):
+    """The examples of an update by its number."""
+
+    def __init__(
+        self, draw: Callable[[int], tuple[Signal, Label]], seed_of: Callable[[int], int]
+    ) -> None:
+        self.draw, self.seed_of = draw, seed_of
+
+    def __getitem__(self, index: int) -> tuple[Signal, Label]:
+        return self.draw(self.seed_of(index))
+
+
 @runtime_checkable
 class Source(Protocol):
     """Where clean signals come from."""
@@ -198,7 +230,7 @@ class SourcePlan(DenoisingPlan):
 
 
 class SourceCourse(DenoisingCourse):
-    """A training on signals that a source draws, on the CPU.
+    """A training on signals that a source draws.
 
     Args:
         plan: What to do.
@@ -208,18 +240,19 @@ class SourceCourse(DenoisingCourse):
     def __init__(self, plan: SourcePlan, folder: Path) -> None:
         self.plan = plan
         torch.manual_seed(plan.seed)
-        super().__init__(plan, folder, UNetDenoiser(plan.unet), "cpu")
+        super().__init__(plan, folder, UNetDenoiser(plan.unet))
 
     @abc.abstractmethod
     def source(self) -> Source:
         """Opens where the signals come from."""
 
     def prepare(self) -> None:
-        self.signals = self.source()
+        signals, count = self.source(), self.plan.batch
+        label = torch.zeros(count, dtype=torch.long)
+        self._ahead = self.ahead(lambda seed: (signals.draw(count, seed), label))
 
     def examples(self, generator: torch.Generator) -> tuple[Signal, Label]:
-        count = self.plan.batch
-        return self.signals.draw(count, self.seed), torch.zeros(count, dtype=torch.long)
+        return next(self._ahead)
 
     @property
     def side(self) -> int:

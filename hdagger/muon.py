@@ -68,7 +68,7 @@ def orthogonalise(matrices: Tensor, iterations: int = 5) -> Tensor:
     tall = x.shape[1] > x.shape[2]
     x = x.mT if tall else x
     gram = torch.stack([rows @ rows.T for rows in x])  # one by one is twice as fast on a CPU
-    whole = torch.eye(x.shape[1]).to(x)
+    whole = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
     for _ in range(iterations):
         step = torch.baddbmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
         step.diagonal(dim1=1, dim2=2).add_(3.4445)

@@ -55,7 +55,7 @@ class Conditional(Specialist, UNetDenoiser):
         sigma: Float[Tensor, " batch"],
         generator: torch.Generator,
     ) -> Tensor:
-        noise = torch.randn(x0.shape, generator=generator).to(x0)
+        noise = torch.randn(x0.shape, generator=generator, device=generator.device).to(x0)
         return self.loss(x0, sigma, noise, unlabelled(x0), given)
 
     def restored(self, problem: Problem, noise: Noise) -> tuple[Signal, int]:

@@ -117,7 +117,9 @@ class GAN(Coded):
     ) -> Tensor:
         """The critic's loss and the generator's, which do not teach each other's weights."""
         critic = self.net.critic
-        code = torch.randn(len(x0), self.shape.embedding, generator=generator).to(x0)
+        code = torch.randn(
+            len(x0), self.shape.embedding, generator=generator, device=generator.device
+        ).to(x0)
         made = self.net.generator(code)
         real = x0.detach().requires_grad_()
         verdict = critic(real)

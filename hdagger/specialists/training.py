@@ -87,13 +87,12 @@ class SpecialistTraining(Training):
     def measured(self, x0: Signal, generator: torch.Generator) -> Problem:
         """Data of clean pictures."""
         y = self.H(x0)
-        noise = torch.randn(y.shape, generator=generator).to(y)
+        noise = torch.randn(y.shape, generator=generator, device=generator.device).to(y)
         return Problem(self.H.seen(y + self.task.sigma_y * noise), self.H, self.task.sigma_y)
 
     def lesson(self, generator: torch.Generator) -> Tensor:
         x0, _ = self.examples(generator)
-        x0 = x0.to(self.device)
-        sigma = self._levels(len(x0), generator).to(self.device)
+        sigma = self._levels(len(x0), generator)
         with torch.autocast(torch.device(self.device).type, enabled=False):
             given = in_frame(self.measured(x0, generator))
         assert isinstance(self.denoiser, Specialist)
@@ -112,7 +111,7 @@ class SpecialistTraining(Training):
         }
         with whole_file(self.folder / FILE) as path:
             specialist.save(path)
-        generator = torch.Generator().manual_seed(plan.seed)
+        generator = torch.Generator(self.device).manual_seed(plan.seed)
         x0 = self.stages[0].draw(10, plan.seed).to(self.device)
         problem = self.measured(x0, generator)
         noise = SampleNoise(plan.seed, [(i,) for i in range(len(x0))], self.device)

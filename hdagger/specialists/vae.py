@@ -77,7 +77,7 @@ class VAE(Coded):
     ) -> Tensor:
         """Minus the bound on log p(x0), over the number of pixels."""
         mean, log_spread = self.net.encoder(x0).chunk(2, dim=1)
-        z = torch.randn(mean.shape, generator=generator).to(mean)
+        z = torch.randn(mean.shape, generator=generator, device=generator.device).to(mean)
         off = x0 - self.net.generator(mean + (log_spread / 2).exp() * z)
         log_v = self.net.log_variance
         likelihood = (off.square() * (-log_v).exp() + log_v).mean() / 2

@@ -16,10 +16,10 @@ from .writing import to_image
 
 
 class Photographs:
-    """Random crops of the pictures in a folder, at full size, a half, a quarter, and so on.
+    """Random crops of the pictures in a folder, at full size, .71 of it, a half, and so on.
 
     A picture is drawn in proportion to the square root of its area. The pyramid is held in
-    memory, 4 bytes for each pixel of the files.
+    memory, 6 bytes for each pixel of the files.
 
     Args:
         folder: Where the pictures are, in it or in its folders; one for each label, if there are
@@ -41,7 +41,7 @@ class Photographs:
         channels: int = 3,
         classes: int = 0,
         mirror: bool = True,
-        scales: int = 4,
+        scales: int = 7,
     ) -> None:
         self.folder, self.crop = folder, crop
         self.channels = channels
@@ -127,7 +127,10 @@ def _pixels(crops: np.ndarray) -> Tensor:
 
 def _pyramid(image: Image.Image, smallest: int, scales: int) -> list[np.ndarray]:
     levels: list[np.ndarray] = []
-    while min(image.size) >= smallest and len(levels) < scales:
-        levels.append(np.asarray(image).reshape(image.height, image.width, -1))
-        image = image.resize((image.width // 2, image.height // 2), Image.Resampling.LANCZOS)
+    for level in range(scales):
+        width, height = (int(side * 2 ** (-level / 2)) for side in image.size)
+        if min(width, height) < smallest:
+            break
+        small = image.resize((width, height), Image.Resampling.LANCZOS)
+        levels.append(np.asarray(small).reshape(height, width, -1))
     return levels

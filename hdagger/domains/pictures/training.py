@@ -66,10 +66,8 @@ class Training(DenoisingCourse):
 
     def __init__(self, plan: TrainingPlan, folder: Path, device: str | None = None) -> None:
         self.plan = plan
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(plan.seed)
-        network = plan.networks[plan.network](plan.unet).to(device)
-        super().__init__(plan, folder, network, device)
+        super().__init__(plan, folder, plan.networks[plan.network](plan.unet), device)
 
     def prepare(self) -> None:
         plan = self.plan
@@ -77,13 +75,18 @@ class Training(DenoisingCourse):
             plan.photographs, min(plan.crops), plan.unet.channels, plan.unet.classes, plan.mirror
         )
         self.stages = [photographs.cut(crop) for crop in plan.crops]
+        self._stage = -1
 
     def examples(self, generator: torch.Generator) -> tuple[Signal, Label]:
         plan = self.plan
-        photographs = self.stages[min(int(self.spent * len(self.stages)), len(self.stages) - 1)]
-        count = max(1, round(plan.batch * (plan.crops[0] / photographs.crop) ** 2))
-        x0, label = photographs.draw_labelled(count, self.seed)
-        hidden = torch.rand(len(x0), generator=generator) < plan.label_dropout
+        stage = min(int(self.spent * len(self.stages)), len(self.stages) - 1)
+        if stage != self._stage:
+            photographs = self.stages[stage]
+            count = max(1, round(plan.batch * (plan.crops[0] / photographs.crop) ** 2))
+            self._stage = stage
+            self._ahead = self.ahead(lambda seed: photographs.draw_labelled(count, seed))
+        x0, label = next(self._ahead)
+        hidden = torch.rand(len(x0), generator=generator, device=self.device) < plan.label_dropout
         return x0, torch.where(hidden, plan.unet.classes, label)
 
     @property
