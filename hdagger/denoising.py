@@ -12,6 +12,7 @@ import abc
 import itertools
 import math
 import os
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,9 @@ from .tensors import Label, SampleNoise, Signal
 AT_THE_SIGNAL = {"stem", "head", "spread", "critic"}
 """Parts of a network that AdamW moves: what touches the signal, and a critic, which must not run
 ahead of the generator that it teaches."""
+
+DRAWING = {"cpu": 0, "cuda": max(1, (os.cpu_count() or 1) - 2)}
+"""Processes that draw examples ahead, by the device that learns from them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,13 +125,14 @@ class DenoisingCourse(Course[Progress]):
 
         A GPU learns faster than one process draws: there, others draw for updates to come.
         """
-        gpu = self.device != "cpu"
+        kind = torch.device(self.device).type
         loader = DataLoader(
             _BySeed(draw, self.seed_of),
             batch_size=None,
             sampler=cast("Any", itertools.count(self.step)),
-            num_workers=max(1, (os.cpu_count() or 1) - 2) if gpu else 0,
-            pin_memory=gpu,
+            num_workers=DRAWING[kind],
+            worker_init_fn=_deaf,
+            pin_memory=kind == "cuda",
         )
         for x0, label in loader:
             yield x0.to(self.device, non_blocking=True), label.to(self.device)
@@ -207,6 +212,12 @@ class _BySeed(Dataset[tuple[Signal, Label]]):
 
     def __getitem__(self, index: int) -> tuple[Signal, Label]:
         return self.draw(self.seed_of(index))
+
+
+def _deaf(worker: int) -> None:
+    """Ctrl-C stops the training, which then lets go of those that draw."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @runtime_checkable

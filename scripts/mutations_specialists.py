@@ -118,6 +118,20 @@ SPECIALIST_MUTATIONS = (
         f"{TESTS} -k unbroken",
     ),
     Mutation(
+        "course: examples are drawn from the first again",
+        "denoising.py",
+        "itertools.count(self.step)",
+        "itertools.count(0)",
+        f"{TESTS} -k unbroken",
+    ),
+    Mutation(
+        "course: pictures in whole octaves",
+        "domains/pictures/dataset.py",
+        "2 ** (-level / 2)",
+        "2**-level",
+        "test_training.py -k larger_crops",
+    ),
+    Mutation(
         "course: the optimiser forgets",
         "course.py",
         '            "adam": self.adam,\n',

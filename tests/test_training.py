@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from hdagger import denoising
 from hdagger.domains.pictures.dataset import Photographs
 from hdagger.domains.pictures.training import Training, TrainingPlan
 from hdagger.errors import FileError, SettingError
@@ -48,7 +49,7 @@ def test_larger_crops_come_from_the_pictures_that_have_room(photographs):
     pictures = Photographs(photographs, crop=32)
     larger = pictures.cut(200)
     assert larger.draw(2, seed=0).shape == (2, 3, 200, 200)
-    assert len(larger.pictures) == 3  # both at full size, the coffee at half
+    assert len(larger.pictures) == 5  # both at full size and .71 of it, the coffee at half
     assert pictures.draw(1, seed=0).shape == (1, 3, 32, 32)
     with pytest.raises(FileError, match="at least 900 x 900"):
         pictures.cut(900)
@@ -123,6 +124,17 @@ def test_a_pause_is_not_trained_time(photographs, tmp_path, monkeypatch):
     training = Training(plan(photographs, seconds=35.0), tmp_path, "cpu")
     training.run(lambda progress: None)
     assert training.step == 4
+
+
+def test_examples_drawn_ahead_by_others_are_the_same(photographs, tmp_path, monkeypatch):
+    made = []
+    for others in (0, 2):
+        monkeypatch.setitem(denoising.DRAWING, "cpu", others)
+        folder = tmp_path / str(others)
+        chosen = plan(photographs, seconds=1.0, updates=4, crops=(16, 32), label_dropout=0.5)
+        Training(chosen, folder, "cpu").run(lambda progress: None)
+        made.append(UNetDenoiser.load(folder / "prior.safetensors").state_dict())
+    assert all(torch.equal(weight, made[1][name]) for name, weight in made[0].items())
 
 
 def test_bfloat16_learns_too(photographs, tmp_path):
