@@ -211,7 +211,8 @@ class _BySeed(Dataset[tuple[Signal, Label]]):
         self.draw, self.seed_of = draw, seed_of
 
     def __getitem__(self, index: int) -> tuple[Signal, Label]:
-        return self.draw(self.seed_of(index))
+        with torch.autocast("cpu", enabled=False):  # which this process may be in, and others not
+            return self.draw(self.seed_of(index))
 
 
 def _deaf(worker: int) -> None:

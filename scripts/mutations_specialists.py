@@ -125,6 +125,13 @@ SPECIALIST_MUTATIONS = (
         f"{TESTS} -k unbroken",
     ),
     Mutation(
+        "course: examples are drawn in sixteen bits",
+        "denoising.py",
+        'torch.autocast("cpu", enabled=False)',
+        'torch.autocast("cpu", torch.bfloat16)',
+        "test_training.py -k full_precision",
+    ),
+    Mutation(
         "course: pictures in whole octaves",
         "domains/pictures/dataset.py",
         "2 ** (-level / 2)",

@@ -128,13 +128,21 @@ def test_a_pause_is_not_trained_time(photographs, tmp_path, monkeypatch):
 
 def test_examples_drawn_ahead_by_others_are_the_same(photographs, tmp_path, monkeypatch):
     made = []
-    for others in (0, 2):
+    for others in (0, 1):
         monkeypatch.setitem(denoising.DRAWING, "cpu", others)
         folder = tmp_path / str(others)
         chosen = plan(photographs, seconds=1.0, updates=4, crops=(16, 32), label_dropout=0.5)
         Training(chosen, folder, "cpu").run(lambda progress: None)
         made.append(UNetDenoiser.load(folder / "prior.safetensors").state_dict())
     assert all(torch.equal(weight, made[1][name]) for name, weight in made[0].items())
+
+
+def test_examples_are_drawn_in_full_precision(photographs, tmp_path):
+    training = Training(plan(photographs, seconds=1.0, bfloat16=True), tmp_path, "cpu")
+    third = torch.full((2, 2), 1 / 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        x0, _ = next(training.ahead(lambda seed: (third @ third, torch.zeros(2, dtype=int))))
+    assert torch.equal(x0, third @ third)
 
 
 def test_bfloat16_learns_too(photographs, tmp_path):
