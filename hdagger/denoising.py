@@ -127,10 +127,10 @@ class DenoisingCourse(Course[Progress]):
         """
         kind = torch.device(self.device).type
         loader = DataLoader(
-            _BySeed(draw, self.seed_of),
+            _BySeed(draw),
             batch_size=None,
-            sampler=cast("Any", itertools.count(self.step)),
-            num_workers=DRAWING[kind],
+            sampler=cast("Any", map(self.seed_of, itertools.count(self.step))),
+            num_workers=DRAWING.get(kind, 0),
             worker_init_fn=_deaf,
             pin_memory=kind == "cuda",
         )
@@ -203,16 +203,14 @@ class DenoisingCourse(Course[Progress]):
 
 
 class _BySeed(Dataset[tuple[Signal, Label]]):
-    """The examples of an update by its number."""
+    """The examples of an update by its seed."""
 
-    def __init__(
-        self, draw: Callable[[int], tuple[Signal, Label]], seed_of: Callable[[int], int]
-    ) -> None:
-        self.draw, self.seed_of = draw, seed_of
+    def __init__(self, draw: Callable[[int], tuple[Signal, Label]]) -> None:
+        self.draw = draw
 
-    def __getitem__(self, index: int) -> tuple[Signal, Label]:
+    def __getitem__(self, seed: int) -> tuple[Signal, Label]:
         with torch.autocast("cpu", enabled=False):  # which this process may be in, and others not
-            return self.draw(self.seed_of(index))
+            return self.draw(seed)
 
 
 def _deaf(worker: int) -> None:

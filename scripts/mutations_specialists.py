@@ -125,6 +125,13 @@ SPECIALIST_MUTATIONS = (
         f"{TESTS} -k unbroken",
     ),
     Mutation(
+        "course: every update sees the same examples",
+        "denoising.py",
+        "map(self.seed_of, itertools.count(self.step))",
+        "map(self.seed_of, itertools.repeat(0))",
+        "test_training.py -k other_examples",
+    ),
+    Mutation(
         "course: examples are drawn in sixteen bits",
         "denoising.py",
         'torch.autocast("cpu", enabled=False)',

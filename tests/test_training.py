@@ -137,6 +137,13 @@ def test_examples_drawn_ahead_by_others_are_the_same(photographs, tmp_path, monk
     assert all(torch.equal(weight, made[1][name]) for name, weight in made[0].items())
 
 
+def test_each_update_sees_other_examples(photographs, tmp_path):
+    training = Training(plan(photographs, seconds=1.0), tmp_path, "cpu")
+    training.step = 5
+    seeds = training.ahead(lambda seed: (torch.tensor([float(seed)]), torch.zeros(1, dtype=int)))
+    assert [int(next(seeds)[0]) for _ in range(3)] == [training.seed_of(k) for k in (5, 6, 7)]
+
+
 def test_examples_are_drawn_in_full_precision(photographs, tmp_path):
     training = Training(plan(photographs, seconds=1.0, bfloat16=True), tmp_path, "cpu")
     third = torch.full((2, 2), 1 / 3)
