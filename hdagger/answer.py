@@ -1,22 +1,22 @@
-"""The posterior's mean, from where walks ended and from what they expected on their way.
+"""The posterior's mean, from walks of which it is known what chance did to them.
 
-The mean of K samples x_k misses the posterior's by V / K, V being their variance. A walk may also
-tell E_k = E[x0 | x, y] at some of its levels. That varies less than the samples, and its mean over
-the walks is the posterior's too, so far as the method's idea of x0 given x and y is right: high up
-it is not. How wrong it is shows in the walks themselves, for E and x should have one mean:
+The mean of K samples x misses the posterior's by V / K, V being their variance. But a method
+draws its noise itself. A signal r that a walk makes of its noise, and that is 0 in the mean, is a
+control variate: whatever else it is, what is expected of the samples' mean is kept by
 
-    error of the mean of E = Var(E) / K + b^2,    b^2 = |mean of (x - E)|^2 - Var(x - E) / K.
+    mean of x  -  sum over j of  b_j  mean of r_j,
 
-The answer is the mean of these means and of the samples', weighted by the inverse square of their
-errors, since the errors of neighbouring levels are alike.
+and with b from the least squares of x on r, over walks and elements, what r explains of V / K is
+gone. A sampler's r are by how much its noise moved E[x0 | x, y], step for step: a martingale, of
+which the sample is the end.
 
 References:
-    Rao-Blackwellisation: Casella and Robert, Biometrika 83, 1996.
-    https://doi.org/10.1093/biomet/83.1.81
+    Glasserman, Monte Carlo Methods in Financial Engineering, 2003, section 4.1.
+    Henderson and Glynn, Approximating Martingales for Variance Reduction in Markov Process
+    Simulation, 2002. https://doi.org/10.1287/moor.27.2.253.329
 """
 
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -25,26 +25,11 @@ from torch import Tensor
 
 from .tensors import Signal
 
+FEWEST = 50
+"""Numbers in the walks for each control; of fewer its share would be a guess."""
 
-@dataclass
-class Moments:
-    """Sums over walks of a signal v that each has, beside the sample x at its end.
-
-    Attributes:
-        total: Of v.
-        square: Of |v|^2.
-        gap: Of |x - v|^2.
-    """
-
-    total: Tensor = field(default_factory=lambda: torch.zeros(()))
-    square: float = 0.0
-    gap: float = 0.0
-
-    def add(self, v: Signal, x: Signal) -> None:
-        """A batch more of walks."""
-        self.total = self.total + v.sum(0)
-        self.square += float(v.double().square().sum())
-        self.gap += float((x - v).double().square().sum())
+SAME = 1e-9
+"""Of a control's variance, below which it says what others said."""
 
 
 @dataclass
@@ -53,45 +38,45 @@ class Walks:
 
     Attributes:
         count: How many these are.
-        samples: The moments of where they ended.
-        levels: Level -> those of what they expected there.
+        totals: The sums of their samples, and of each control.
+        products: The sums of the inner products of these, ``(1 + controls, 1 + controls)``.
     """
 
     count: int = 0
-    samples: Moments = field(default_factory=Moments)
-    levels: dict[float, Moments] = field(default_factory=lambda: defaultdict(Moments))
+    totals: list[Tensor] = field(default_factory=list)
+    products: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.float64))
 
-    def add(self, x: Signal, expected: Mapping[float, Signal]) -> None:
+    def add(self, x: Signal, controls: Sequence[Signal]) -> None:
         """A batch of walks that ended.
 
         Args:
             x: The samples.
-            expected: Level -> E[x0 | x, y] of each walk there.
+            controls: What chance did to each: signals that are 0 in the mean.
         """
-        if not expected:
-            return
+        each = (x, *controls)
+        sums = [v.sum(0) for v in each]
         self.count += len(x)
-        self.samples.add(x, x)
-        for level, mean in expected.items():
-            self.levels[level].add(mean, x)
+        self.products = self.products + products(each)
+        self.totals = [a + b for a, b in zip(self.totals or [0.0] * len(each), sums, strict=True)]
 
     def mean(self) -> Float[Tensor, "*signal"] | None:
-        """The answer; None of one walk, which shows no error, or where nothing was expected."""
-        if self.count < 2:
+        """The answer; None of one walk, or where too little is known of chance."""
+        total, *controls = self.totals
+        if not controls or (self.count - 1) * total.numel() < FEWEST * len(controls):
             return None
-        told = (self.samples, *self.levels.values())
-        errors = [self.error(one) for one in told]
-        weights = [(min(errors) / error) ** 2 for error in errors]
-        total = torch.zeros_like(self.samples.total)
-        for weight, one in zip(weights, told, strict=True):
-            total += weight / sum(weights) / self.count * one.total
-        return total
+        for share, control in zip(self.shares(), controls, strict=True):
+            total = total - float(share) * control
+        return total / self.count
 
-    def error(self, one: Moments) -> float:
-        """The squared error of a mean over the walks, above 0."""
-        n, ends = self.count, self.samples.total
-        of = lambda v: float(v.double().square().sum()) / n**2
-        variance = (one.square / n - of(one.total)) / (n - 1)
-        off = of(ends - one.total)
-        bias = off - (one.gap / n - off) / (n - 1)
-        return max(variance, 0.0) + max(bias, 0.0) + 1e-12 * one.square / n + 1e-300
+    def shares(self) -> Float[Tensor, " controls"]:
+        """b, the least squares of the samples on the controls, both less their means."""
+        S = self.products - products([v[None] for v in self.totals]) / self.count
+        size = S.diagonal()[1:].clamp(min=1e-300).sqrt()
+        inverse = torch.linalg.pinv(S[1:, 1:] / size / size[:, None], rtol=SAME, hermitian=True)
+        return inverse @ (S[1:, 0] / size) / size
+
+
+def products(each: Sequence[Signal]) -> Float[Tensor, "n n"]:
+    """Inner products of n signals, summed over their rows."""
+    rows = [[float((u.double() * v).sum()) for v in each] for u in each]
+    return torch.tensor(rows, dtype=torch.float64)

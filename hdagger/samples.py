@@ -26,8 +26,8 @@ class PosteriorSamples:
             residuals.
         known: What the method knows of each sample beyond the signal, ``(samples, ...)`` each:
             ancestors and evidence of a cloud, parameters of the operator.
-        expected: What the method found of the posterior's mean, if that errs less than the mean
-            of so many draws.
+        expected: The posterior's mean, if the method tells what chance did to its draws: nearer
+            than their own mean (hdagger/answer.py).
     """
 
     draws: Float[Tensor, "samples *signal"]

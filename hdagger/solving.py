@@ -125,9 +125,9 @@ def solve(
     def draw(numbers: range) -> tuple[Signal, dict[str, Tensor]]:
         rows = problem.rows(len(numbers))
         noise = SampleNoise(seed, [(item, k) for k in numbers], y.device, _precision(y))
-        state = method.run(network, rows, levels, noise, count, expecting=samples > 1)
+        state = method.run(network, rows, levels, noise, count, controlled=samples > 1)
         x = method.finish(state, rows)
-        walks.add(x, method.expected(state, rows))
+        walks.add(x, method.controls(state, rows))
         return x, method.known(state)
 
     parts, known = zip(*(draw(numbers) for numbers in batches), strict=True)

@@ -5,7 +5,7 @@ recipe, the help), and one line in ``samplers/__init__.py``.
 """
 
 import abc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
@@ -111,13 +111,13 @@ class Sampler(abc.ABC, Generic[State]):
     def finish(self, x: State, /, problem: Problem) -> Signal:
         """The signal that the last state stands for."""
 
-    def expecting(self, x: State, /) -> State:
-        """The state of a walk that is to keep what it expects, where a method can."""
+    def controlled(self, x: State, /) -> State:
+        """The state of a walk that is to tell what chance did to it, where a method can."""
         return x
 
-    def expected(self, x: State, /, problem: Problem) -> Mapping[float, Signal]:
-        """Level -> E[x0 | x, y] there, ``(batch, *signal)`` as ``finish`` leaves a signal."""
-        return {}
+    def controls(self, x: State, /, problem: Problem) -> tuple[Signal, ...]:
+        """What chance did to each sample: signals, ``(batch, *signal)``, 0 in the mean."""
+        return ()
 
     def known(self, x: State, /) -> dict[str, Tensor]:
         """What the last state says of each sample beyond the signal, ``(batch, ...)`` each."""
@@ -131,7 +131,7 @@ class Sampler(abc.ABC, Generic[State]):
         levels: Tensor,
         noise: Noise,
         watch: Callable[[Step], None] = lambda step: None,
-        expecting: bool = False,
+        controlled: bool = False,
     ) -> State:
         """The state at the end of the walk: the samples, and what else the sampler remembers.
 
@@ -143,7 +143,7 @@ class Sampler(abc.ABC, Generic[State]):
             levels: Noise levels, decreasing, the last one 0.
             noise: Draws the standard normals; its precision is that of the state.
             watch: Called after every step.
-            expecting: Whether it is to remember what it expects: see ``expected``.
+            controlled: Whether it is to tell what chance did to it: see ``controls``.
 
         Raises:
             OperatorAbilityError: The operator stands below the rung that the method needs.
@@ -152,7 +152,7 @@ class Sampler(abc.ABC, Generic[State]):
         method = self.fitted(problem, Isotropic())
         levels = method.grid(levels)
         state = method.start(problem, levels[0], noise)
-        state = method.expecting(state) if expecting else state
+        state = method.controlled(state) if controlled else state
         for step in steps(levels, method.eta, Spread.given(problem, method.variance)):
             state = method.advance(state, prior, problem, step, noise)
             watch(step)

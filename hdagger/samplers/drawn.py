@@ -34,8 +34,11 @@ given the last ones, t_z, y = H_t x0 + w is y = H x0 + J (t - t_z) + w with J = 
 and x0 are Gaussian together: t is drawn by the same rule, with the signal's uncertainty in it, and
 x0 given t. Where H_t x0 is linear in both that is exact.
 
-E[x0 | x, y] is the draw z without its noise, one system more. It is kept at the levels where it is
-neither rough nor decided, for the answer (hdagger/answer.py).
+What chance did to a walk is known too. A step's noise is that of z, which one system more tells,
+and the fresh one: together r, by which x' parts from what it would have been without. By it
+E[x0 | x', y] moves by about Cov[x0 | x, y] r / lower^2, a system more. These moves are 0 in the
+mean, however roughly these two systems are solved, and explain more than half of the samples'
+variance; added up by parts of the walk, they serve the answer (hdagger/answer.py).
 
 References:
     Matheron's rule: Journel and Huijbregts, Mining Geostatistics, 1978, section VII.A.
@@ -47,7 +50,7 @@ References:
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -75,6 +78,11 @@ ITERATIONS = 60
 PATIENCE = 200
 """Iterations where it matters that the system is solved."""
 
+ROUGH = 0.3
+"""Of the residual where a rough solution will do, in a few ``ROUNDS``."""
+
+ROUNDS = 3
+
 PROBES = 8
 """Draws from which the deviation of a coefficient is estimated, to about a quarter."""
 
@@ -98,8 +106,8 @@ HELD = 0.8
 """The share of the scale's logarithm that is held to the next level; all of it leaves grain in
 smooth pictures, .6 is as good."""
 
-EXPECTED = 0.2, 3.2
-"""Levels, in deviations of a clean signal, between which E[x0 | x, y] is kept."""
+PARTS = 4
+"""Of a walk, of which it is told apart what chance did; six tell hardly more."""
 
 EXACT = 1e-3
 """Deviation of the noise that data without any are taken to have, over that which sigma is in the
@@ -114,13 +122,14 @@ class Drawing:
         x: The noisy signals, ``(batch, *signal)``.
         scale: By how much each one's covariance is larger than was measured, ``(batch,)``.
         numbers: Of each one's operator, ``(batch, numbers)``, where it is known only roughly.
-        expected: Level -> E[x0 | x, y] there; None where nobody asks.
+        controls: By how much noise moved E[x0 | x, y] in each part of the walk; none where
+            nobody asks.
     """
 
     x: Signal
     scale: Float[Tensor, " batch"]
     numbers: Float[Tensor, "batch numbers"] | None = None
-    expected: Mapping[float, Signal] | None = None
+    controls: tuple[Signal, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,12 +138,14 @@ class Given:
 
     Attributes:
         z: A draw of it.
-        mean: Finds its mean, by one more linear system.
+        chance: Finds by how much z parts from its mean, by one more linear system.
+        left: What the data leave of a change of x0: v -> v - C H' S^-1 H v, by one more.
         change: By how much C should be larger, ``(batch,)``, or 1 where nothing tells.
     """
 
     z: Signal
-    mean: Callable[[], Signal]
+    chance: Callable[[], Signal]
+    left: Callable[[Signal], Signal]
     change: float | Float[Tensor, " batch"] = 1.0
 
 
@@ -178,15 +189,14 @@ class Drawn(Sampler[Drawing]):
         else:
             given = given_data(D, C, problem, step.sigma, noise)
         scale = (given.change * at.scale).clamp(NARROWEST, WIDEST) ** HELD
-        expected, sigma = at.expected, float(step.sigma)
-        if expected is not None and self._is_between(sigma):
-            expected = {**expected, sigma: given.mean()}
-        return Drawing(step.move(given.z, at.x, noise), scale, numbers, expected)
-
-    def _is_between(self, sigma: float) -> bool:
-        assert self.uncertainty is not None, "fitted"
-        low, high = EXPECTED
-        return low <= sigma / self.uncertainty.data_variance**0.5 <= high
+        x = step.move(given.z, at.x, noise)
+        controls = at.controls
+        if controls:
+            r = x - step.settle(given.z - given.chance(), at.x)
+            moved = given.left(C.times(r) / step.lower**2) if step.lower > 0 else r
+            part = len(controls) * step.index // step.count
+            controls = (*controls[:part], controls[part] + moved, *controls[part + 1 :])
+        return Drawing(x, scale, numbers, controls)
 
     def _seen(self, prior: Denoiser, at: Drawing, sigma: Level) -> tuple[Signal, Covariance]:
         """Mean and covariance of x0 given x."""
@@ -197,11 +207,12 @@ class Drawn(Sampler[Drawing]):
     def finish(self, at: Drawing, /, problem: Problem) -> Signal:
         return _met(at.x, problem)
 
-    def expecting(self, at: Drawing, /) -> Drawing:
-        return replace(at, expected={})
+    def controlled(self, at: Drawing, /) -> Drawing:
+        return replace(at, controls=(torch.zeros_like(at.x),) * PARTS)
 
-    def expected(self, at: Drawing, /, problem: Problem) -> Mapping[float, Signal]:
-        return {level: _met(mean, problem) for level, mean in (at.expected or {}).items()}
+    def controls(self, at: Drawing, /, problem: Problem) -> tuple[Signal, ...]:
+        met = _met(torch.zeros_like(at.x), problem)
+        return tuple(_met(moved, problem) - met for moved in at.controls)
 
     def known(self, at: Drawing, /) -> dict[str, Tensor]:
         return {} if at.numbers is None else {"numbers": at.numbers}
@@ -222,17 +233,20 @@ def given_data(D: Signal, C: Covariance, problem: Problem, sigma: Level, noise: 
     e = problem.residual(D)
     seen = sigma * gain(H, e)
     deviation = problem.sigma_y or EXACT * seen
-    e = e - H.seen(H(u) + deviation * like(problem.y, noise))
+    own = H.seen(H(u) + deviation * like(problem.y, noise))
+    e = e - own
     usual = C.typical()
     bands = C.in_data(partial(system, H, usual, deviation), deviation**2, e, noise)
     S, near = partial(system, H, C, deviation), bands.inverse if bands else None
     near = near or H.data_preconditioner(usual.times, deviation**2, len(e))
     solution = lambda e: solved(S, e, (deviation**2 + (seen / 3) ** 2).sqrt(), H.rank, near)
+    towards = lambda e: C.times(H.adjoint(roughly(S, e, near)))
     w = solution(e)
     both = 2 * problem.residual(D) - e  # not held meanwhile: it is as large as the data
     return Given(
         D + u + C.times(H.adjoint(w)),
-        lambda: D + C.times(H.adjoint(solution(problem.residual(D)))),
+        lambda: u - towards(own),
+        lambda v: v - towards(H.seen(H(v))),
         change(both, e, w, deviation, H.seen_size, bands),
     )
 
@@ -317,11 +331,14 @@ def given_cells(D: Signal, C: Covariance, problem: Problem, noise: Noise) -> Giv
         power += there(C.draw(noise)).square()
     deviation = (power / PROBES).sqrt().clamp(min=1e-6)
     shift, error = datum_of(H.middle(mean, problem.y) - mean, deviation)
-    e = (shift - there(u)) / error - like(mean, noise)
+    own = there(u) / error + like(mean, noise)
+    e = shift / error - own
     S = lambda v: there(C.times(back(v / error))) / error + v
     near = lambda v: v / ((deviation / error) ** 2 + 1)
-    towards = lambda e: C.times(back(solved(S, e, 1.0, H.linear.rank, near) / error))
-    return Given(D + u + towards(e), lambda: D + towards(shift / error))
+    w = solved(S, e, 1.0, H.linear.rank, near)
+    towards = lambda e: C.times(back(roughly(S, e, near) / error))
+    left = lambda v: v - towards(there(v) / error)
+    return Given(D + u + C.times(back(w / error)), lambda: u - towards(own), left)
 
 
 def datum_of(middle: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
@@ -379,6 +396,11 @@ def solved(
     goal, length = ACCURACY * deviation * numbers**0.5, inner(e, e).sqrt()
     share = goal / length.clamp(min=torch.finfo(length.dtype).tiny)
     return conjugate_gradients(S, e, iterations, share, near=near)
+
+
+def roughly(S: Callable[[Data], Data], e: Data, near: Callable[[Data], Data] | None) -> Data:
+    """About S^-1 e, and -e gives the opposite."""
+    return conjugate_gradients(S, e, ROUNDS, ROUGH, near=near)
 
 
 def system(H: LinearOperator, C: Covariance, deviation: float | Tensor, v: Data) -> Data:
