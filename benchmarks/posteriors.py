@@ -27,8 +27,9 @@ from torch import Tensor
 
 from hdagger import Recipe, read_picture
 from hdagger.diagnostics import residual_summary
+from hdagger.domains.pictures.arguments import BLURS
 from hdagger.domains.pictures.domain import PICTURES
-from hdagger.domains.pictures.words import BLURS, DAMAGES, parse, signal_shape_for
+from hdagger.domains.pictures.words import DAMAGES, parse, signal_shape_for
 from hdagger.errors import OperatorAbilityError, SettingError
 from hdagger.judging import Judged, Scores, judge
 from hdagger.restoration import Prior, Restoration, prepare

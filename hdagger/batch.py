@@ -26,10 +26,11 @@ from typing import Any
 import torch
 
 from .domain import DOMAINS
-from .errors import FileError, SettingError
+from .errors import FileError
 from .files import fingerprint, line_of
 from .items import Item
 from .manifest import Row, write_tables
+from .options import check_workers
 from .outputs import Output
 from .priors import zoo
 from .recipe import Recipe
@@ -179,8 +180,7 @@ def run_batch(
         FileError: The output cannot be written, or what is needed is not installed.
     """
     DOMAINS.check(plan.domain)
-    if not 1 <= workers <= 10_000:
-        raise SettingError(f"Wanted 1 to 10000 workers, but got {workers}. Try 2.")
+    check_workers(workers)
     plan = replace(plan, out=plan.out.absolute())  # a worker may be elsewhere
     items = [replace(item, source=item.source.absolute()) for item in items]
     about, todo, tally = about_prior(plan.recipe), [], Tally(total=len(items))

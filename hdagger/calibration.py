@@ -24,6 +24,7 @@ from .measurement import Measurement
 from .operators.quantisation import Quantiser
 from .priors import zoo
 from .priors.analytic import GaussianField
+from .priors.cards import FIELD
 from .recipe import Recipe
 from .restoration import Prior, Restoration, prepare
 from .samplers.ddim import DDIM
@@ -43,9 +44,6 @@ TRUTHS_ITEM = 2**31
 
 MOST = 100_000
 """Simulations in one check."""
-
-FIELD = "field"
-"""The name of the prior that is a Gaussian random field, whose denoiser is exact."""
 
 
 @dataclass(frozen=True)

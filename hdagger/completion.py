@@ -1,13 +1,9 @@
 """The words that a shell completes. Names alone are looked at, so that it is quick."""
 
-from importlib.metadata import entry_points
-from pathlib import Path
-
 from .priors import cards
 from .recipe import CHOSEN
 from .samplers import METHODS
-
-HERE = Path(__file__).parent
+from .signals import DOMAINS
 
 
 def methods(incomplete: str) -> list[str]:
@@ -23,8 +19,7 @@ def priors(incomplete: str) -> list[str]:
 
 def domains(incomplete: str) -> list[str]:
     """Kinds of signals."""
-    own = [path.parent.name for path in HERE.glob("domains/*/domain.py")]
-    return _begun(incomplete, [*own, *(p.name for p in entry_points(group="hdagger.domains"))])
+    return _begun(incomplete, [*DOMAINS])
 
 
 def _begun(incomplete: str, names: list[str]) -> list[str]:

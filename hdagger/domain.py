@@ -1,7 +1,7 @@
 """What a domain is: all that knows what a signal means, behind one small interface.
 
-A domain is a folder of ``hdagger/domains`` and one line in ``DOMAINS`` below, or a package of its
-own with an entry point of the group ``hdagger.domains``. The core sees signals as tensors; a
+A domain is a folder of ``hdagger/domains`` and one line in ``hdagger/signals.py``, or a package of
+its own with an entry point of the group ``hdagger.domains``. The core sees signals as tensors; a
 domain reads files, builds operators from their text form, says where a walk starts, and draws.
 """
 
@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from . import signals
 from .covariance import Bands
 from .errors import FileError, HDaggerError, SettingError
 from .files import brief, whole_file
@@ -388,17 +389,7 @@ class Domain(abc.ABC):
         return f"{value:.3g}"
 
 
-DOMAINS: Registry[Domain] = Registry(
-    "a domain",
-    "hdagger.domains",
-    {
-        "pictures": "hdagger.domains.pictures.domain:PICTURES",
-        "ct": "hdagger.domains.ct.domain:CT",
-        "lensing": "hdagger.domains.lensing.domain:LENSING",
-        "motion": "hdagger.domains.motion.domain:MOTION",
-        "mri": "hdagger.domains.mri.domain:SCANS",
-    },
-)
+DOMAINS: Registry[Domain] = signals.DOMAINS
 """Name -> the domain."""
 
 

@@ -93,6 +93,16 @@ def check_file(path: Path, what: str) -> None:
         ) from error
 
 
+def check_folder(path: Path, what: str) -> None:
+    """Refuses what is no folder.
+
+    Raises:
+        FileError: It is none, or cannot be looked at.
+    """
+    if not path.is_dir():
+        raise FileError(f"Wanted {what}, but {path} has none: it is no folder. Check the name.")
+
+
 def fingerprint(path: Path) -> str:
     """SHA-256 of a file; computed again only when the file is another or has changed."""
     about = path.stat()

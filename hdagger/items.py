@@ -144,6 +144,17 @@ def shard_of(items: Sequence[Item], text: str) -> list[Item]:
     return list(items[int(i) - 1 :: int(n)])
 
 
+def check_input(text: str) -> None:
+    """Refuses the name of a file that is not there; of a folder or a glob nothing is listed.
+
+    Raises:
+        FileError: It does not exist, or is empty.
+    """
+    path = Path(text)
+    if not path.is_dir() and (path.exists() or not glob.has_magic(text)):
+        check_file(path, "a file to restore")
+
+
 def _items_of(text: str, suffixes: tuple[str, ...]) -> Iterator[Item]:
     path = Path(text)
     if path.is_dir():
@@ -157,7 +168,7 @@ def _items_of(text: str, suffixes: tuple[str, ...]) -> Iterator[Item]:
             if Path(file).is_file():
                 yield Item(_name([Path(file).name]), Path(file))
         return
-    check_file(path, "a file to restore")
+    check_input(text)
     try:
         if path.suffix == ".csv":
             with path.open(newline="", encoding="utf-8-sig") as file:

@@ -9,8 +9,9 @@ from . import completion
 from .errors import SettingError
 from .files import check_file, check_name
 from .priors import cards
-from .recipe import CHOSEN
+from .recipe import CHOSEN, read_toml
 from .samplers import METHODS
+from .signals import DOMAINS
 
 Method = Annotated[
     str,
@@ -47,13 +48,32 @@ def check_steps(steps: int | None) -> None:
         raise SettingError("Wanted 1 step or more, but got --steps 0. Leave it out.")
 
 
-def check_prior(name: str) -> None:
-    """Refuses a name that no prior has, and a file that is not there; nothing is loaded."""
+def check_prior(name: str, label: int | str | None = None) -> None:
+    """Refuses a name that no prior has, a file that is not there, and a label that the prior's
+    card does not know; nothing is loaded."""
     if name.endswith(cards.WEIGHTS):
         check_name(name, "a prior")
         check_file(Path(name), "a prior")
     else:
-        cards.named(name)
+        card = cards.named(name)
+        if label is not None:
+            card.checked(label)
+
+
+def check_workers(count: int) -> None:
+    """Refuses a number of processes that none can be."""
+    if not 1 <= count <= 10_000:
+        raise SettingError(f"Wanted 1 to 10000 workers, but got {count}. Try 2.")
+
+
+def check_domain(name: str) -> None:
+    """Refuses a kind of signals that there is not; nothing of them is imported."""
+    DOMAINS.check(name)
+
+
+def check_plan(path: Path) -> None:
+    """Refuses what is no TOML; what the plan says is looked at by what trains."""
+    read_toml(path, "a training plan")
 
 
 def check_seed(seed: int) -> None:

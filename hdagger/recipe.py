@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import FileError, SettingError
 from .files import brief, check_file, toml_string
 from .samplers import METHODS, Plain
+from .samplers.declared import declared
 
 if TYPE_CHECKING:
     from .samplers.base import Sampler
@@ -72,6 +73,8 @@ class Recipe:
                     f"{self.method!r}. Leave it out for the best one."
                 )
             if self.settings:
+                if found := declared(self.method):
+                    found.check(self.method, self.settings)
                 self.sampler()
         elif self.settings:
             raise SettingError(

@@ -35,7 +35,7 @@ class Registry(Collection[str], Generic[Entry]):
 
     def __getitem__(self, name: str) -> Entry:
         if name not in self._loaded:
-            module, _, attribute = self._homes[name].partition(":")
+            module, _, attribute = self.home(name).partition(":")
             self._loaded[name] = self._made(getattr(import_module(module), attribute))
         return self._loaded[name]
 
@@ -50,6 +50,10 @@ class Registry(Collection[str], Generic[Entry]):
 
     def __len__(self) -> int:
         return len(self._homes)
+
+    def home(self, name: str) -> str:
+        """Where an entry is, ``"module:attribute"``."""
+        return self._homes[name]
 
     def keys(self) -> KeysView[str]:
         """The names."""

@@ -28,6 +28,7 @@ from .samplers.base import Sampler
 from .samplers.drawn import Drawn
 from .samples import PosteriorSamples
 from .settings import settings_of
+from .signals import check_truths
 from .solving import BFLOAT16, Network, Watch, solve, unwatched
 from .spectra import SpectralTable
 from .verdicts import Subject, found_on
@@ -107,9 +108,6 @@ def how_to_check(subject: Subject, settings: Mapping[str, Plain], prior: str) ->
     )
 
 
-MOST_TRUTHS = 1000
-"""Signals on which a prior is calibrated."""
-
 LARGE = 3 * 2**20
 """Numbers of a signal above which the state of the walk is in float32, half of the memory. Data
 without noise are then met to 1e-6 instead of 1e-12; the samples' file has float32 anyway. Rounded
@@ -184,10 +182,7 @@ class Prior:
             SettingError: The covariances of this prior cannot be told by frequency.
             FileError: There are no such signals, or the file cannot be written.
         """
-        if not 2 <= count <= MOST_TRUTHS:
-            raise SettingError(
-                f"Wanted 2 to {MOST_TRUTHS} signals to measure, but got {count}. Try 32."
-            )
+        check_truths(count)
         DOMAINS.check(domain)
         kind, card = DOMAINS[domain], self.card
         if isinstance(self.network, LatentDenoiser):

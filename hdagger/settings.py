@@ -4,14 +4,14 @@ A setting is a field of the method's dataclass. Where a field is a method itself
 the setting, and its own fields follow a dot: ``twist = "tmpd"``, ``twist.eta = 1.0``.
 """
 
-import types
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, get_origin
 
 from .errors import SettingError
 from .samplers import METHODS, Plain
-from .samplers.base import Sampler
+from .samplers.base import Sampler, settings_in
+from .samplers.declared import unknown, valued
 
 
 def settings_of(method: Sampler[Any]) -> dict[str, Plain]:
@@ -49,20 +49,18 @@ def with_settings(method: Sampler[Any], settings: Mapping[str, Plain]) -> Sample
     """
     changes: dict[str, Any] = {}
     inner: dict[str, dict[str, Plain]] = {}
-    hints = _kinds(method)
+    hints = settings_in(type(method))
     for name, value in settings.items():
         first, dot, rest = name.partition(".")
         if first not in hints or (dot and not isinstance(getattr(method, first), Sampler)):
-            known = ", ".join([*hints, *(n for n in settings_of(method) if "." in n)])
-            raise SettingError(
-                f"Wanted a setting of {METHODS.name_of(method)}, one of {known}, but got {name!r}."
-            )
+            known = [*hints, *(n for n in settings_of(method) if "." in n)]
+            raise unknown(METHODS.name_of(method), known, name)
         if dot:
             inner.setdefault(first, {})[rest] = value
         elif isinstance(getattr(method, first), Sampler):
             changes[first] = _named(first, hints[first], str(value))
         else:
-            changes[first] = _valued(first, hints[first], value)
+            changes[first] = valued(first, hints[first], value)
     for name, own in inner.items():
         changes[name] = with_settings(changes.get(name, getattr(method, name)), own)
     return replace(method, **changes)
@@ -79,46 +77,3 @@ def _named(name: str, kind: Any, value: str) -> Sampler[Any]:
             f"{value!r}. Choose one of these."
         )
     return METHODS[value]
-
-
-def _kinds(method: Sampler[Any]) -> dict[str, Any]:
-    """Name -> type of each setting."""
-    hints = get_type_hints(type(method))
-    return {field.name: hints[field.name] for field in fields(method) if field.init}
-
-
-def _valued(name: str, kind: Any, value: Plain) -> Any:
-    """A value of the kind that a setting has."""
-    options = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
-    for option in options:
-        try:
-            return _as(option, value)
-        except (ValueError, TypeError):
-            continue
-    wanted = " or ".join(_words(option) for option in options)
-    raise SettingError(f"Wanted {wanted} for {name}, but got {value!r}.")
-
-
-def _as(kind: Any, value: Plain) -> Any:
-    if get_origin(kind) is Literal:
-        if value in get_args(kind):
-            return value
-    elif kind is bool:
-        if str(value).lower() in ("true", "false"):
-            return str(value).lower() == "true"
-    elif kind in (int, float) and not isinstance(value, bool):
-        number = kind(value)
-        if number == float(value):
-            return number
-    elif kind is types.NoneType and value == "open":
-        return None
-    elif kind is str and isinstance(value, str):
-        return value
-    raise ValueError
-
-
-def _words(kind: Any) -> str:
-    if get_origin(kind) is Literal:
-        return " or ".join(map(str, get_args(kind)))
-    names = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
-    return names.get(kind, "open" if kind is types.NoneType else "an array, in Python")

@@ -8,11 +8,15 @@ Names alone are looked at here, so that a wrong one is refused at once.
 from collections.abc import Collection
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from typing import Literal
 
 from .errors import SettingError
 
 GROUP = "hdagger.operators"
 """The entry points by which packages add words."""
+
+Boundary = Literal["unknown", "mirror", "circular"]
+"""What lies around a signal that was blurred."""
 
 
 @dataclass(frozen=True)

@@ -162,4 +162,32 @@ FACE_MUTATIONS = (
         "",
         "test_manners.py -k pipe",
     ),
+    Mutation(
+        "words: nobody reads the number behind a word before torch is there",
+        "domains/pictures/arguments.py",
+        "            ARGUMENTS[stage.name](said)",
+        "            ARGUMENTS[stage.name]",
+        "test_command_line.py -k heavy",
+    ),
+    Mutation(
+        "settings: wrong ones are refused by the method alone, after torch",
+        "recipe.py",
+        "found.check(self.method, self.settings)",
+        "pass",
+        "test_command_line.py -k heavy",
+    ),
+    Mutation(
+        "settings: the range that is written down is not read",
+        "samplers/declared.py",
+        "for each in ranges_of(kind):",
+        "for each in ():",
+        "test_command_line.py -k heavy",
+    ),
+    Mutation(
+        "settings: what a method makes of its settings is not in their ranges",
+        "samplers/base.py",
+        "for each in ranges_of(kind):",
+        "for each in ():",
+        "test_samplers.py -k settings",
+    ),
 )

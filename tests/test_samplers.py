@@ -23,7 +23,8 @@ from hdagger.samplers.ddrm import DDRM
 from hdagger.samplers.diffpir import DiffPIR
 from hdagger.samplers.guidance import DPS, ReconstructionGuidance
 from hdagger.samplers.pigdm import NUDGE, PiGDM
-from hdagger.samplers.projection import Projected, Projection, Schedule
+from hdagger.samplers.projection import Projected, Projection
+from hdagger.samplers.ranges import Schedule
 from hdagger.samplers.red import RED
 from hdagger.samplers.reddiff import REDDiff
 from hdagger.samplers.smc import SMC

@@ -7,6 +7,9 @@ import pytest
 
 from hdagger.errors import SettingError
 from hdagger.samplers import METHODS
+from hdagger.samplers.base import settings_in
+from hdagger.samplers.declared import declared
+from hdagger.samplers.ranges import ranges_of
 from hdagger.settings import settings_of, with_settings
 
 SETTINGS = [(name, key) for name in METHODS for key in settings_of(METHODS[name])]
@@ -17,6 +20,17 @@ def test_every_setting_is_reachable_as_text(name, key):
     method = METHODS[name]
     value = settings_of(method)[key]
     assert settings_of(with_settings(method, {key: str(value)}))[key] == value
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_is_declared_is_what_the_method_has(name):
+    method, written = METHODS[name], declared(name)
+    assert written is not None
+    own = settings_in(type(method))
+    assert list(written.kinds) == list(own)
+    for setting, kind in own.items():
+        assert [*ranges_of(written.kinds[setting])] == [*ranges_of(kind)]
+    written.check(name, {setting: str(v) for setting, v in settings_of(method).items()})
 
 
 @pytest.mark.parametrize("name", METHODS)

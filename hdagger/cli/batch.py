@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import SettingError
-from ..options import AsJson, DomainName
+from ..items import check_input, items_of, shard_of
+from ..options import AsJson, DomainName, check_domain, check_prior, check_workers
 from ..progress import progress
 from ..recipe import Recipe, read_toml
 from ..telling import Exit, tell
@@ -71,14 +72,19 @@ def batch(
     damage = {} if recipe is None else read_toml(recipe, "a recipe").get("damage", {})
     if not isinstance(damage, dict):
         raise SettingError(f"Wanted a table [damage] in {recipe}, but got {damage!r}. Mend it.")
+    check_domain(domain)
+    check_prior(plan.prior, plan.label)
+    check_workers(workers)
+    for text in inputs:
+        check_input(text)
+    if shard is not None:
+        shard_of((), shard)
 
     from ..batch import Plan, run_batch
     from ..domain import DOMAINS
-    from ..items import items_of, shard_of
     from ..manifest import write_samples
     from ..outputs import output_of
 
-    DOMAINS.check(domain)
     items = items_of(inputs, DOMAINS[domain].suffixes)
     if shard is not None:
         items = shard_of(items, shard)

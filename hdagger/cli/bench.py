@@ -11,6 +11,7 @@ import typer
 from ..errors import SettingError
 from ..options import AsJson, check_seed
 from ..progress import progress
+from ..samplers.ranges import Schedule
 from ..telling import tell
 
 bench = typer.Typer(
@@ -52,19 +53,20 @@ def mixture(
 
         hdagger bench mixture --steps 20 --method "smc tmpd, gaussian step" --seed 1
     """
-    from ..bench.mixture import CONTENDERS, markdown, run
-
     if dim is not None and (dim < 2 or dim % 2):
         raise SettingError(f"Wanted an even number of dimensions, but got {dim}. Try --dim 8.")
     if observed is not None and not 1 <= observed <= (dim or 8):
         raise SettingError(f"Wanted 1 to {dim or 8} data, but got {observed}. Try --observed 1.")
+    if problems < 1:
+        raise SettingError(f"Wanted 1 problem or more, but got {problems}. Try --problems 20.")
+    check_seed(seed)
+
+    from ..bench.mixture import CONTENDERS, markdown, run
+
     if method is not None and method not in CONTENDERS:
         raise SettingError(
             f"Wanted a sampler, one of {', '.join(CONTENDERS)}, but got {method!r}."
         )
-    if problems < 1:
-        raise SettingError(f"Wanted 1 problem or more, but got {problems}. Try --problems 20.")
-    check_seed(seed)
     rows = run(
         dims=(8, 80, 800) if dim is None else (dim,),
         observed=(1, 2, 4) if observed is None else (observed,),
@@ -99,16 +101,17 @@ def field(
 
         hdagger bench field --rows rows.json --plot budget.png
     """
+    if nfe is not None and nfe < 2:
+        raise SettingError(f"Wanted 2 evaluations or more, but got {nfe}. Try --nfe 100.")
+    _check_samples(samples)
+    check_seed(seed)
+
     from ..bench import field as protocol
     from ..bench.figures import budget
 
     tasks = list(protocol.operators())
     if task is not None and task not in tasks:
         raise SettingError(f"Wanted a task, one of {', '.join(tasks)}, but got {task!r}.")
-    if nfe is not None and nfe < 2:
-        raise SettingError(f"Wanted 2 evaluations or more, but got {nfe}. Try --nfe 100.")
-    _check_samples(samples)
-    check_seed(seed)
     rows = protocol.run(
         tasks=tasks if task is None else [task],
         nfes=protocol.NFES if nfe is None else [nfe],
@@ -139,9 +142,7 @@ def conditioning(
 
         hdagger bench conditioning --plot conditioning.png
     """
-    from ..bench import figures
-
-    _sweep("conditioning", figures.conditioning, samples, seed, kept, plot, workers, as_json)
+    _sweep("conditioning", samples, seed, kept, plot, workers, as_json)
 
 
 @bench.command()
@@ -161,14 +162,11 @@ def sparsity(
 
         hdagger bench sparsity --plot sparsity.png
     """
-    from ..bench import figures
-
-    _sweep("sparsity", figures.sparsity, samples, seed, kept, plot, workers, as_json)
+    _sweep("sparsity", samples, seed, kept, plot, workers, as_json)
 
 
 def _sweep(
     name: str,
-    draw: Callable[[list[dict[str, Any]], Path], None],
     samples: int,
     seed: int,
     kept: Path | None,
@@ -176,10 +174,13 @@ def _sweep(
     workers: int | None,
     as_json: bool,
 ) -> None:
-    from ..bench.sweeps import markdown, run
-
     _check_samples(samples)
     check_seed(seed)
+
+    from ..bench import figures
+    from ..bench.sweeps import markdown, run
+
+    draw = {"conditioning": figures.conditioning, "sparsity": figures.sparsity}[name]
     workers = workers or os.cpu_count() or 1
     rows = run(name, kept, samples=samples, seed=seed, workers=workers)
     if plot is not None:
@@ -231,16 +232,20 @@ def motion(
 
         hdagger bench motion --clips data/motion/held_out
     """
+    if not 2 <= samples <= 1000:
+        raise SettingError(f"Wanted 2 to 1000 samples, but got {samples}. Try --samples 200.")
+    if clips is not None and frechet is not None:
+        raise SettingError("Wanted schedules or completion, but got --frechet and --clips.")
+    if schedule not in (None, "none"):
+        Schedule(schedule)
+
     from ..domains.motion import benchmark as protocol
     from ..domains.motion.frechet import from_clips
     from ..domains.motion.simulator import require_mujoco
     from ..files import whole_file
 
     require_mujoco()
-    if not 2 <= samples <= 1000:
-        raise SettingError(f"Wanted 2 to 1000 samples, but got {samples}. Try --samples 200.")
-    if clips is not None and frechet is not None:
-        raise SettingError("Wanted schedules or completion, but got --frechet and --clips.")
+
     if clips is not None:
         rows = protocol.complete(clips)
         if kept is not None:
@@ -249,10 +254,6 @@ def motion(
         _tell(rows, protocol.completion_markdown, as_json)
         return
     schedules = protocol.SCHEDULES if schedule is None else (schedule,)
-    if schedule not in (None, "none"):
-        from ..samplers.projection import Schedule
-
-        Schedule(schedule)
     distance = None
     if frechet is not None:
         with progress("autoencoder") as watch:

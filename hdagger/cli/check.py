@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import completion
+from ..domains.pictures.arguments import check_text
 from ..domains.pictures.options import complete
 from ..errors import FileError, SettingError
-from ..files import whole_file
-from ..options import AsJson, DomainName
+from ..files import check_folder, whole_file
+from ..options import AsJson, DomainName, check_domain, check_prior
+from ..priors.cards import FIELD
 from ..progress import progress
 from ..recipe import CHOSEN, Recipe, settings_said
 from ..telling import Exit, tell
@@ -49,7 +51,7 @@ def check(
             help="field (a Gaussian random field), one of hdagger priors, or a file.",
             autocompletion=completion.priors,
         ),
-    ] = "field",
+    ] = FIELD,
     pictures: Annotated[
         Path | None,
         typer.Option(
@@ -111,6 +113,19 @@ def check(
     """
     operators = operator or ["average:4"]
     _refuse(operators, sigma_y, size, simulations, draws, steps, prior, store, plot)
+    check_domain(domain)
+    if domain == "pictures":
+        for text in operators:
+            check_text(text)
+    if prior != FIELD:
+        check_prior(prior, label)
+    elif pictures is not None:
+        raise SettingError(
+            "Wanted the field's own draws, for which its denoiser is exact, but got a folder. "
+            "Try --prior photo."
+        )
+    if pictures is not None:
+        check_folder(pictures, "what is to be measured")
     recipe = Recipe(
         method=method,
         settings=settings_said(setting or ()),
@@ -175,7 +190,7 @@ def _refuse(
     ):
         if value is not None and value < least:
             raise SettingError(f"Wanted {least} or more, but got {name} {value}. Try {mend}.")
-    if prior == "field" and store:
+    if prior == FIELD and store:
         raise SettingError(
             "Wanted a prior to keep a verdict on, but got the field. Try --prior photo."
         )

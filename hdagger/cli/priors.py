@@ -10,8 +10,11 @@ from rich.table import Table
 
 from .. import completion
 from ..errors import SettingError
-from ..options import AsJson, DomainName
+from ..files import check_folder
+from ..options import AsJson, DomainName, check_domain, check_prior
+from ..priors import cards
 from ..progress import progress
+from ..signals import check_truths
 from ..telling import Exit, tell
 
 priors = typer.Typer(invoke_without_command=True)
@@ -40,8 +43,6 @@ def show(context: typer.Context, as_json: AsJson = False) -> None:
         hdagger priors calibrate celeba --pictures faces/
     """
     if context.invoked_subcommand is None:
-        from ..priors import cards
-
         console = Console(highlight=False)
         for card in cards.known():
             tell(_facts(card)) if as_json else _print(console, card)
@@ -128,6 +129,11 @@ def add(
 
         hdagger priors add cifar --from edm-cifar10-32x32-cond-vp.pkl --trust-pickle ~/edm
     """
+    cards.check_new(name)
+    cards.checked_source(source, trusted=trust_pickle is not None)
+    if classifier:
+        cards.named(classifier)
+
     from ..priors import zoo
 
     added = zoo.add(name, source, licence, trust_pickle, prompt, any_label, classifier)
@@ -165,6 +171,10 @@ def check(
 
         hdagger priors check imagenet256 --pictures photographs --count 2
     """
+    check_prior(name)
+    if pictures is not None:
+        check_folder(pictures, "clean pictures")
+
     from dataclasses import asdict
 
     from ..domains.pictures import prior_checks as checks
@@ -237,6 +247,11 @@ def calibrate(
     """
     if size is not None and size < 8:
         raise SettingError(f"Wanted crops of 8 pixels or more, but got --size {size}. Try 96.")
+    check_prior(name)
+    check_domain(domain)
+    check_folder(pictures, "clean files")
+    check_truths(count)
+
     from ..recipe import Recipe
     from ..restoration import Prior
 

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from ..errors import HDaggerError
-from ..files import brief, whole_folder
+from ..errors import HDaggerError, SettingError
+from ..files import brief, check_file, check_folder, whole_folder
 from ..options import AsJson, Folder
 from ..telling import Exit, note, tell
 
@@ -28,6 +28,9 @@ def report(
 
         hdagger report restored/of-a-batch --json
     """
+    for folder in folders:
+        check_folder(folder, "restorations")
+
     from ..domain import write_report
     from ..saved import restorations_in
 
@@ -71,6 +74,16 @@ def compare(
 
         hdagger compare by-drawn by-ddrm by-pigdm -o compared
     """
+    if len(set(folders)) < 2:
+        raise SettingError(
+            f"Wanted two restorations or more, but got {len(set(folders))}. "
+            "Name the folders that restore wrote."
+        )
+    for folder in folders:
+        check_folder(folder, "restorations")
+    if truth is not None:
+        check_file(truth, "what was measured")
+
     from ..comparison import Comparison
 
     found = Comparison.of(folders, truth)

@@ -11,7 +11,7 @@ import typer
 
 from ..errors import FileError, SettingError
 from ..files import whole_folder
-from ..options import AsJson
+from ..options import AsJson, check_prior
 from ..serving.limits import Limits, is_loopback
 from ..telling import tell
 
@@ -67,6 +67,8 @@ def serve(
     if not 1 <= at_once <= 64:
         raise SettingError(f"Wanted 1 to 64 jobs at once, but got {at_once}. Try --at-once 1.")
     limits = Limits.said(limit or [])
+    if prior is not None:
+        check_prior(prior)
     try:
         import uvicorn
 
@@ -76,10 +78,6 @@ def serve(
             "Wanted FastAPI, uvicorn and python-multipart, for the page, but they are not "
             "installed. pip install 'hdagger[app]'"
         ) from error
-    from ..priors import zoo
-
-    if prior is not None:
-        zoo.card(prior)
     with ExitStack() as stack:
         if folder is not None:
             with whole_folder(folder):  # refused at once where it cannot be written

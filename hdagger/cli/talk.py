@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from ..errors import SettingError
-from ..files import whole_folder
-from ..options import AsJson, check_seed
+from ..files import check_folder, whole_folder
+from ..options import AsJson, check_prior, check_seed
 from ..progress import progress
 from ..telling import tell
 from .bench import Seed, Workers
@@ -89,6 +89,15 @@ def talk(
         hdagger bench talk --prior digits --pictures data/digits/test --most 500 --hours 3
         -o long-table
     """
+    for name, value, least, mend in (("--samples", samples, 2, 4), ("--most", most, 1, 50)):
+        if value is not None and value < least:
+            raise SettingError(f"Wanted {name} of {least} or more, but got {value}. Try {mend}.")
+    if hours is not None and not 0 < hours < math.inf:
+        raise SettingError(f"Wanted --hours of more than 0, but got {hours:g}. Try 3.")
+    check_seed(seed)
+    check_prior(prior)
+    check_folder(pictures, "pictures")
+
     import torch
 
     from ..bench.talk.contenders import PUBLISHED, specialists_in
@@ -98,12 +107,6 @@ def talk(
     from ..bench.talk.tasks import TASKS
     from ..priors import zoo
 
-    for name, value, least, mend in (("--samples", samples, 2, 4), ("--most", most, 1, 50)):
-        if value is not None and value < least:
-            raise SettingError(f"Wanted {name} of {least} or more, but got {value}. Try {mend}.")
-    if hours is not None and not 0 < hours < math.inf:
-        raise SettingError(f"Wanted --hours of more than 0, but got {hours:g}. Try 3.")
-    check_seed(seed)
     card = zoo.card(prior)
     found = sources(pictures, most, names)
     square = side or card.size or own_side(found)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ..options import AsJson
+from ..options import AsJson, check_plan
 
 
 def train(
@@ -30,6 +30,8 @@ def train(
 
         hdagger train training/specialists/digits-palette-x4.toml -o runs/palette-x4
     """
+    check_plan(plan)
+
     from ..specialists.training import training_of
 
     training = training_of(plan, out)

@@ -17,7 +17,7 @@ they are applied as a convolution, turned by half a turn, as ``scipy.ndimage.con
 """
 
 from collections.abc import Callable
-from typing import Literal, TypeAlias, get_args
+from typing import TypeAlias, get_args
 
 import torch
 from jaxtyping import Float
@@ -25,11 +25,11 @@ from torch import Tensor
 
 from ..errors import SettingError, ShapeError
 from ..linalg import conjugate_gradients, dct2, fast_length, hartley, idct2
+from ..stages import Boundary
 from ..tensors import Data, Signal, Spectrum
 from .base import LinearOperator, SVDOperator
 
 Kernel: TypeAlias = Float[Tensor, "rows columns"]
-Boundary = Literal["unknown", "mirror", "circular"]
 BOUNDARIES: tuple[str, ...] = get_args(Boundary)
 
 FLOOR = 1e-4

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any, get_origin
 
 from ..errors import FileError, SettingError
-from ..files import brief, check_name, toml_string, user_data
+from ..files import brief, check_file, check_name, toml_string, user_data
 
 BUNDLED = Path(__file__).with_name("bundled")
 LARGEST_CARD = 100_000
+
+FIELD = "field"
+"""What stands for a prior that is a Gaussian random field, whose denoiser is exact."""
 
 WEIGHTS = ".safetensors"
 """How the name of a file of weights ends, which needs no card."""
@@ -78,6 +81,24 @@ class Card:
             if name not in ("name", "weights") and value not in ("", (), [])
         )
 
+    def checked(self, label: int | str) -> int:
+        """The number of a label that the prior can be told, or be guided to.
+
+        Raises:
+            SettingError: It knows no labels, or not this one.
+        """
+        if not self.classes and not self.classifier:
+            raise SettingError(
+                f"Wanted a prior with classes for label {label}, but {self.name} has none, and no "
+                "classifier. Leave --label out."
+            )
+        label = self.number(label)
+        if not 0 <= label < (self.classes or label + 1):
+            raise SettingError(
+                f"Wanted a label of 0 to {self.classes - 1}, but got {label}. See hdagger priors."
+            )
+        return label
+
     def number(self, label: int | str) -> int:
         """The number of a label, which may be given by its name.
 
@@ -120,6 +141,53 @@ def named(name: str) -> Card:
         f"Wanted a prior, {' or '.join(card.name for card in known())}, or a {WEIGHTS} file, but "
         f"got {brief(repr(name))}. See hdagger priors."
     )
+
+
+def check_new(name: str) -> None:
+    """Refuses what a prior that is added cannot be called.
+
+    Raises:
+        SettingError: It is no plain name, or another prior has it.
+    """
+    if not re.fullmatch(r"\w[\w.-]{,99}", name) or name.endswith(WEIGHTS):
+        raise SettingError(
+            f"Wanted a name of letters, digits, dots and dashes, but got {name!r}. Try my-prior."
+        )
+    if name in {card.name for card in known()}:
+        raise SettingError(
+            f"Wanted a new name, but there is a prior {name} already. Choose another, or remove "
+            f"{home() / name}.toml and {WEIGHTS}."
+        )
+
+
+def checked_source(source: str, trusted: bool) -> Path:
+    """Where a checkpoint lies: a file, a folder, or no path at all but a hub id.
+
+    Args:
+        source: As it was said.
+        trusted: Whether the code in a pickle may be run.
+
+    Raises:
+        SettingError: It is a pickle that nobody trusts.
+        FileError: It is not there, and is no hub id.
+    """
+    check_name(source, "a source")
+    path = Path(source).expanduser()
+    if path.suffix == ".pkl" and not trusted:
+        raise SettingError(
+            f"Wanted weights without code, but {path} is a pickle, which can do anything. If you "
+            "trust it: --trust-pickle CLONE, the folder of the authors' code."
+        )
+    if not path.is_dir() and not is_hub_id(source):
+        check_file(path, "a checkpoint")
+    return path
+
+
+def is_hub_id(source: str) -> bool:
+    """Whether a source that lies nowhere is ``owner/name`` on a hub."""
+    path = Path(source).expanduser()
+    plain = re.fullmatch(r"[\w.-]+/[\w.-]+", source)
+    return not path.exists() and plain is not None and not path.suffix
 
 
 def _read(path: Path) -> Card:

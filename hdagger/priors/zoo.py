@@ -3,7 +3,6 @@
 What is known of them without their networks is in hdagger/priors/cards.py.
 """
 
-import re
 import shlex
 from collections import OrderedDict
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from ..registry import Registry
 from . import adm, checkpoint, edm, huggingface, latent
 from .adm import ADMClassifier
 from .base import Denoiser, LabelledDenoiser
-from .cards import WEIGHTS, Card, home, known, named
+from .cards import WEIGHTS, Card, check_new, checked_source, home, is_hub_id, named
 from .classes import Classifier, ClassifierFree, ClassifierGuided
 from .classifier import NoisyClassifier
 from .latent import LatentDenoiser
@@ -140,16 +139,7 @@ def towards(
         )
     if label is None:
         return prior
-    if not card.classes and not card.classifier:
-        raise SettingError(
-            f"Wanted a prior with classes for label {label}, but {card.name} has none, and no "
-            "classifier. Leave --label out."
-        )
-    label = card.number(label)
-    if not 0 <= label < (card.classes or label + 1):
-        raise SettingError(
-            f"Wanted a label of 0 to {card.classes - 1}, but got {label}. See hdagger priors."
-        )
+    label = card.checked(label)
     if not card.classifier:
         return ClassifierFree(prior, label, guidance)
     guide = load_classifier(card.classifier, device)
@@ -190,16 +180,7 @@ def add(
     Raises:
         HDaggerError: The name is taken, or the checkpoint is nothing that hdagger reads.
     """
-    check_name(source, "a source")
-    if not re.fullmatch(r"\w[\w.-]{,99}", name) or name.endswith(".safetensors"):
-        raise SettingError(
-            f"Wanted a name of letters, digits, dots and dashes, but got {name!r}. Try my-prior."
-        )
-    if name in {card.name for card in known()}:
-        raise SettingError(
-            f"Wanted a new name, but there is a prior {name} already. Choose another, or remove "
-            f"{home() / name}.toml and .safetensors."
-        )
+    check_new(name)
     if classifier:
         card(classifier)
     network = _convert(source, clone, prompt, any_label)
@@ -220,15 +201,10 @@ def add(
 
 
 def _convert(source: str, clone: Path | None, prompt: str, any_label: int | None) -> Any:
-    path = Path(source).expanduser()
+    path = checked_source(source, trusted=clone is not None)
     if clone is not None:
         return edm.convert(path, clone)
-    if path.suffix == ".pkl":
-        raise SettingError(
-            f"Wanted weights without code, but {path} is a pickle, which can do anything. If you "
-            "trust it: --trust-pickle CLONE, the folder of the authors' code."
-        )
-    if not path.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", source) and not path.suffix:
+    if is_hub_id(source):
         path = huggingface.fetched(source)
     if path.is_dir():
         latents = (path / "vae").is_dir()

@@ -5,9 +5,10 @@ recipe, the help), and one line in ``samplers/__init__.py``.
 """
 
 import abc
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from typing import Any, ClassVar, Generic, Literal, TypeVar, get_type_hints
 
 import torch
 from jaxtyping import Float
@@ -19,6 +20,7 @@ from ..operators.base import LinearOperator, Operator, PinvOperator, SVDOperator
 from ..priors.base import Denoiser
 from ..problem import Problem
 from ..tensors import Level, Noise, Signal
+from .ranges import Share, ranges_of
 from .solvers import SOLVERS, Trail
 from .walk import Spread, Step, steps
 
@@ -53,18 +55,21 @@ class Sampler(abc.ABC, Generic[State]):
     rough_calls: ClassVar[bool] = False
     """Whether the network may compute in bfloat16, no difference or gradient being taken of it."""
 
-    eta: float = 1.0
+    eta: Share = 1.0
 
     def __post_init__(self) -> None:
         self.check()
 
     def check(self) -> None:
-        """Are the settings in range? A subclass with more of them adds to it.
+        """Are the settings in the ranges that their types note? A subclass adds what they must
+        be together.
 
         Raises:
             SettingError: One is not.
         """
-        within(0, self.eta, 1, "eta", "a share of the noise", 1)
+        for name, kind in settings_in(type(self)).items():
+            for each in ranges_of(kind):
+                each.check(name, getattr(self, name))
 
     def fitted(self, problem: Problem, uncertainty: Uncertainty) -> "Sampler[State]":
         """The same method, its open settings (None) set for a problem and a prior.
@@ -168,6 +173,13 @@ class Sampler(abc.ABC, Generic[State]):
     ) -> Signal:
         """One posterior sample for each row of the data, ``(batch, *signal)``: see ``run``."""
         return self.finish(self.run(prior, problem, levels, noise, watch), problem)
+
+
+@cache
+def settings_in(method: type[Sampler[Any]]) -> Mapping[str, Any]:
+    """Name -> type of each setting of a method, with what is noted on it."""
+    hints = get_type_hints(method, include_extras=True)
+    return {field.name: hints[field.name] for field in fields(method) if field.init}
 
 
 @dataclass(frozen=True)
@@ -274,20 +286,6 @@ def descent(D: Signal, problem: Problem, loss: Callable[[Tensor], Tensor]) -> Si
         D = D.requires_grad_()
         (gradient,) = torch.autograd.grad(loss(problem.residual(D)), D)
     return -gradient
-
-
-def within(low: float, value: Any, high: float, name: str, what: str, mend: float) -> None:
-    """Raises SettingError where a setting is outside [low, high]."""
-    if not low <= value <= high:
-        raise SettingError(
-            f"{name} is {what} in [{low:g}, {high:g}], but got {value}. Try {mend:g}."
-        )
-
-
-def above_zero(value: float | None, name: str, mend: float = 1) -> None:
-    """Raises SettingError where a setting is not above 0; None is left open."""
-    if value is not None and not value > 0:
-        raise SettingError(f"{name} is above 0, but got {value}. Try {mend:g}.")
 
 
 def on_rung(operator: Operator, rung: type[Operator], sampler: str, instead: str) -> None:

@@ -13,13 +13,14 @@ References:
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from ..operators.base import LinearOperator
 from ..priors.base import Denoiser
 from ..problem import Problem
 from ..tensors import Level, Noise, Signal, like
-from .base import Sampler, within
+from .base import Sampler
+from .ranges import Within
 from .walk import Step, karras_levels
 
 LOWEST = 0.01
@@ -44,10 +45,7 @@ class DAPS(Sampler[Signal]):
     enough = 200
 
     eta: ClassVar[float] = 0.0  # pyright: ignore[reportIncompatibleVariableOverride]
-    inner: int = 5
-
-    def check(self) -> None:
-        within(1, self.inner, 1000, "inner", "a number of steps", 5)
+    inner: Annotated[int, Within(1, 1000, "a number of steps", 5)] = 5
 
     def caveat(self, problem: Problem) -> str:
         return "DAPS's error bars are too wide: up to twice the variance where data say nothing."

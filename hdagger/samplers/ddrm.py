@@ -15,6 +15,7 @@ References:
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -24,7 +25,8 @@ from ..operators.base import SVDOperator
 from ..priors.base import Denoiser
 from ..problem import Problem
 from ..tensors import Level, Noise, Signal, Spectrum
-from .base import Sampler, within
+from .base import Sampler
+from .ranges import Within
 from .walk import Step
 
 AT_ONCE = 2**20
@@ -52,13 +54,8 @@ class DDRM(Sampler[Tensor]):
     instead = "PiGDM, or DPS for an operator that is only differentiable"
     anchored = True
 
-    eta: float | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
-    eta_b: float = 1.0
-
-    def check(self) -> None:
-        if self.eta is not None:
-            super().check()
-        within(0, self.eta_b, 1, "eta_b", "a share", 1)
+    eta: Annotated[float | None, Within(0, 1, "a share of the noise", 1)] = None  # pyright: ignore[reportIncompatibleVariableOverride]
+    eta_b: Annotated[float, Within(0, 1, "a share", 1)] = 1.0
 
     def fitted(self, problem: Problem, uncertainty: Uncertainty) -> "DDRM":
         own = self.eta is None

@@ -14,13 +14,14 @@ References:
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from ..operators.base import LinearOperator
 from ..priors.base import Denoiser
 from ..problem import Problem
 from ..tensors import Level, Noise, Signal
-from .base import Sampler, above_zero, within
+from .base import Sampler
+from .ranges import AboveZero, Within
 from .walk import Step
 
 
@@ -41,12 +42,8 @@ class DiffPIR(Sampler[Signal]):
     enough = 100
 
     eta: ClassVar[float] = 0.0  # pyright: ignore[reportIncompatibleVariableOverride]
-    zeta: float = 0.1
-    strength: float = 1.0
-
-    def check(self) -> None:
-        within(0, self.zeta, 1, "zeta", "a share of the variance", 0.1)
-        above_zero(self.strength, "strength", 1)
+    zeta: Annotated[float, Within(0, 1, "a share of the variance", 0.1)] = 0.1
+    strength: Annotated[float, AboveZero()] = 1.0
 
     def caveat(self, problem: Problem) -> str:
         return "DiffPIR's error bars are too narrow, and more so the larger zeta is."

@@ -1,6 +1,7 @@
 """Guidance by the gradient of the squared or plain misfit, for any differentiable operator."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -8,7 +9,8 @@ from torch import Tensor
 from ..priors.base import Denoiser
 from ..problem import Problem
 from ..tensors import Signal
-from .base import CorrectedSampler, above_zero, denoise_and_pull_back, descent
+from .base import CorrectedSampler, denoise_and_pull_back, descent
+from .ranges import AboveZero
 from .walk import Step
 
 
@@ -28,11 +30,7 @@ class ReconstructionGuidance(CorrectedSampler):
 
     enough = 100
 
-    strength: float = 1.0
-
-    def check(self) -> None:
-        super().check()
-        above_zero(self.strength, "strength")
+    strength: Annotated[float, AboveZero()] = 1.0
 
     def correct(self, prior: Denoiser, x: Signal, problem: Problem, step: Step) -> Signal:
         def squared(e: Tensor) -> Tensor:
@@ -63,11 +61,7 @@ class DPS(CorrectedSampler):
     any_solver = False
     enough = 200
 
-    strength: float = 1.0
-
-    def check(self) -> None:
-        super().check()
-        above_zero(self.strength, "strength")
+    strength: Annotated[float, AboveZero()] = 1.0
 
     def correct(self, prior: Denoiser, x: Signal, problem: Problem, step: Step) -> Signal:
         def norms(e: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ References:
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -30,7 +30,8 @@ from ..operators.base import LinearOperator, PinvOperator, SVDOperator
 from ..priors.base import Denoiser
 from ..problem import Problem
 from ..tensors import Level, Signal
-from .base import Guidance, GuidedSampler, above_zero, denoise_and_pull_back
+from .base import Guidance, GuidedSampler, denoise_and_pull_back
+from .ranges import AboveZero
 from .walk import Step
 
 NUDGE = 0.001
@@ -72,13 +73,12 @@ class PiGDM(GuidedSampler):
     enough = 50
 
     weighting: Literal["score", "paper"] = "score"
-    data_variance: float | None = None
+    data_variance: Annotated[float | None, AboveZero()] = None
     jacobian: Literal["difference", "vjp", "jvp"] = "difference"
     step_variance: float | Tensor = 0.0
 
     def check(self) -> None:
         super().check()
-        above_zero(self.data_variance, "data_variance")
         if self.weighting == "paper" and self.solver != "euler":
             raise SettingError(
                 "The paper's weighting solves no equation, but got solver = "

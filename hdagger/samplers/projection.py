@@ -13,7 +13,7 @@ References:
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Annotated, Any, Protocol, TypeAlias, runtime_checkable
 
 from torch import Tensor
 
@@ -24,6 +24,7 @@ from ..priors.base import Denoiser
 from ..problem import Problem
 from ..tensors import Signal
 from .base import CorrectedSampler, Sampler
+from .ranges import Schedule, Scheduled, Share
 from .solvers import Trail
 from .walk import Step
 
@@ -42,49 +43,9 @@ class Telling(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """At which steps to project.
-
-    Attributes:
-        text: ``all``; ``last:K``, which PhysDiff calls ``end:K``; ``start:K``; ``uniform:K``,
-            whose last projection is at the last step; ``below:SIGMA``, where the noise is at
-            most that.
-
-    Example:
-        >>> Schedule("last:4").fires(index=16, count=20, sigma=0.1)
-        True
-    """
-
-    text: str = "all"
-
-    def __post_init__(self) -> None:
-        try:
-            self.fires(0, 1, 0.0)
-        except (ValueError, KeyError) as error:
-            raise SettingError(
-                "A schedule is all, last:K (or end:K), start:K, uniform:K or below:SIGMA, but got "
-                f"{self.text!r}. Try last:4."
-            ) from error
-
-    def __call__(self, step: Step) -> bool:
-        return self.fires(step.index, step.count, float(step.sigma))
-
-    def fires(self, index: int, count: int, sigma: float) -> bool:
-        """Whether step ``index`` of ``count``, at the level ``sigma``, is one."""
-        name, _, value = self.text.partition(":")
-        match name:
-            case "all" if not value:
-                return True
-            case "last" | "end":
-                return index >= count - int(value)
-            case "start":
-                return index < int(value)
-            case "uniform":
-                return (index + 1) * int(value) // count > index * int(value) // count
-            case "below":
-                return sigma <= float(value)
-        raise KeyError(name)
+def fires(schedule: str, step: Step) -> bool:
+    """Whether a step is one of a schedule."""
+    return Schedule(schedule).fires(step.index, step.count, float(step.sigma))
 
 
 def onto_data(D: Signal, problem: Problem) -> Signal:
@@ -107,12 +68,8 @@ class Projection(CorrectedSampler):
     needs = PinvOperator
     instead = "DPS"
 
-    eta: float = 0.85
-    schedule: str = "all"
-
-    def check(self) -> None:
-        super().check()
-        Schedule(self.schedule)
+    eta: Share = 0.85
+    schedule: Annotated[str, Scheduled()] = "all"
 
     def require(self, problem: Problem) -> None:
         super().require(problem)
@@ -124,7 +81,7 @@ class Projection(CorrectedSampler):
 
     def correct(self, prior: Denoiser, x: Signal, problem: Problem, step: Step) -> Signal:
         D = prior(x, step.sigma)
-        return onto_data(D, problem) if Schedule(self.schedule)(step) else D
+        return onto_data(D, problem) if fires(self.schedule, step) else D
 
 
 @dataclass(frozen=True)
@@ -142,7 +99,7 @@ class Projected(CorrectedSampler):
     """
 
     inner: Sampler[Any] = field(kw_only=True)
-    schedule: str = field(default="all", kw_only=True)
+    schedule: Annotated[str, Scheduled()] = field(default="all", kw_only=True)
     projector: Projector | None = field(default=None, kw_only=True)
 
     def check(self) -> None:
@@ -154,7 +111,6 @@ class Projected(CorrectedSampler):
         for name in ("eta", "solver"):
             object.__setattr__(self, name, getattr(self.inner, name))
         super().check()
-        Schedule(self.schedule)
 
     def fitted(self, problem: Problem, uncertainty: Uncertainty) -> "Projected":
         return replace(self, inner=self.inner.fitted(problem, uncertainty))
@@ -174,7 +130,7 @@ class Projected(CorrectedSampler):
     def correct(self, prior: Denoiser, x: Signal, problem: Problem, step: Step) -> Signal:
         assert isinstance(self.inner, CorrectedSampler)
         D = self.inner.correct(prior, x, problem, step)
-        if self.projector is None or not Schedule(self.schedule)(step):
+        if self.projector is None or not fires(self.schedule, step):
             return D
         return self.projector(D, problem)
 

@@ -17,14 +17,15 @@ References:
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from ..errors import OperatorAbilityError
 from ..operators.base import LinearOperator
 from ..priors.base import Denoiser
 from ..problem import Problem
 from ..tensors import Level, Noise, Signal
-from .base import Sampler, above_zero
+from .base import Sampler
+from .ranges import AboveZero
 from .walk import Step
 
 
@@ -48,12 +49,8 @@ class RED(Sampler[Signal]):
 
     eta: ClassVar[float] = 0.0  # pyright: ignore[reportIncompatibleVariableOverride]
     form: Literal["fixed", "gradient"] = "fixed"
-    level: float = 0.0255
-    strength: float = 0.21
-
-    def check(self) -> None:
-        above_zero(self.level, "level", 0.0255)
-        above_zero(self.strength, "strength", 0.21)
+    level: Annotated[float, AboveZero(0.0255)] = 0.0255
+    strength: Annotated[float, AboveZero(0.21)] = 0.21
 
     def require(self, problem: Problem) -> None:
         super().require(problem)

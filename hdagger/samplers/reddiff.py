@@ -15,7 +15,7 @@ References:
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -24,7 +24,8 @@ from ..operators.base import PinvOperator
 from ..priors.base import Denoiser
 from ..problem import Problem
 from ..tensors import Level, Noise, Signal
-from .base import Sampler, above_zero, descent
+from .base import Sampler, descent
+from .ranges import AboveZero
 from .walk import Step
 
 BETAS = (0.9, 0.99)
@@ -52,12 +53,8 @@ class REDDiff(Sampler[Descent]):
     enough = 1000
 
     eta: ClassVar[float] = 0.0  # pyright: ignore[reportIncompatibleVariableOverride]
-    rate: float = 0.1
-    strength: float = 0.25
-
-    def check(self) -> None:
-        above_zero(self.rate, "rate", 0.1)
-        above_zero(self.strength, "strength", 0.25)
+    rate: Annotated[float, AboveZero(0.1)] = 0.1
+    strength: Annotated[float, AboveZero(0.25)] = 0.25
 
     def caveat(self, problem: Problem) -> str:
         return "RED-diff is no sampler: its answers differ far less than the posterior does."

@@ -19,6 +19,7 @@ References:
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 import torch
 from jaxtyping import Float, Int
@@ -29,7 +30,8 @@ from ..errors import OperatorAbilityError, SettingError
 from ..priors.base import Denoiser
 from ..problem import Problem
 from ..tensors import Level, Noise, Signal
-from .base import GuidedSampler, Sampler, within
+from .base import GuidedSampler, Sampler
+from .ranges import Within
 from .walk import Step
 
 LogWeights = Float[Tensor, "clouds particles"]
@@ -77,12 +79,11 @@ class SMC(Sampler[Cloud]):
             or TMPD with ``covariance="matrix"``. Its eta and solver are not used.
     """
 
-    particles: int = 64
+    particles: Annotated[int, Within(1, 10**6, "a number", 500)] = 64
     twist: GuidedSampler = field(kw_only=True)
 
     def check(self) -> None:
         super().check()
-        within(1, self.particles, 10**6, "particles", "a number", 500)
         if self.particles > 1 and self.eta == 0:
             raise SettingError("SMC wants fresh noise in every step, but got eta = 0. Try 1.")
 

@@ -19,7 +19,7 @@ References:
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -28,7 +28,8 @@ from ..operators.base import SVDOperator
 from ..priors.base import Denoiser
 from ..problem import Problem
 from ..tensors import Level, Noise, Signal, Spectrum
-from .base import Sampler, within
+from .base import Sampler
+from .ranges import Within
 from .walk import Step
 
 
@@ -49,12 +50,8 @@ class SNIPS(Sampler[Tensor]):
     enough = 500
 
     eta: ClassVar[float] = 0.0  # pyright: ignore[reportIncompatibleVariableOverride]
-    step: float = 0.033
-    repeats: int = 5
-
-    def check(self) -> None:
-        within(1e-6, self.step, 1, "step", "a share of sigma^2", 0.033)
-        within(1, self.repeats, 1000, "repeats", "a number of steps", 5)
+    step: Annotated[float, Within(1e-6, 1, "a share of sigma^2", 0.033)] = 0.033
+    repeats: Annotated[int, Within(1, 1000, "a number of steps", 5)] = 5
 
     def caveat(self, problem: Problem) -> str:
         return "SNIPS takes too few steps to forget its start: what data tell least is too wide."

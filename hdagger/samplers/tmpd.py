@@ -17,7 +17,7 @@ References:
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -28,7 +28,8 @@ from ..operators.base import LinearOperator
 from ..priors.base import Denoiser
 from ..problem import Problem
 from ..tensors import Data, Signal
-from .base import Guidance, GuidedSampler, within
+from .base import Guidance, GuidedSampler
+from .ranges import Share, Within
 from .walk import Step
 
 MOST_DATA = 1024
@@ -59,15 +60,11 @@ class TMPD(GuidedSampler):
     instead = "PiGDM with sigma_y = 0, or DPS"
     enough = 30
 
-    eta: float = 0.0
+    eta: Share = 0.0
     solver: Literal["euler", "heun", "multistep"] = "multistep"
     covariance: Literal["krylov", "matrix", "rows"] = "krylov"
-    iterations: int = 5
+    iterations: Annotated[int, Within(1, 10_000, "a number of backward passes", 5)] = 5
     step_variance: float | Tensor = 0.0
-
-    def check(self) -> None:
-        super().check()
-        within(1, self.iterations, 10_000, "iterations", "a number of backward passes", 5)
 
     def require(self, problem: Problem) -> None:
         super().require(problem)

@@ -16,6 +16,7 @@ from ...options import (
     Seed,
     Setting,
     Steps,
+    check_plan,
     check_prior,
     check_seed,
     check_steps,
@@ -201,6 +202,8 @@ def train(
 
         hdagger ct train training/chest.toml -o runs/chest
     """
+    check_plan(plan)
+
     from .learning import BodyPlan, BodyTraining
 
     BodyTraining(BodyPlan.read(plan), out).run_aloud(as_json)

@@ -16,6 +16,7 @@ from ...options import (
     Seed,
     Setting,
     Steps,
+    check_plan,
     check_prior,
     check_seed,
     check_steps,
@@ -175,6 +176,8 @@ def train(
 
         hdagger lens train training/galaxies.toml -o runs/galaxies
     """
+    check_plan(plan)
+
     from .learning import GalaxyPlan, GalaxyTraining
 
     GalaxyTraining(GalaxyPlan.read(plan), out).run_aloud(as_json)

@@ -1,17 +1,18 @@
 """``hdagger motion``: human motion made plausible, drawn, completed and measured."""
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ...errors import SettingError
-from ...files import whole_file, whole_folder
-from ...options import AsJson
+from ...files import check_file, whole_file, whole_folder
+from ...options import AsJson, check_plan, check_prior
 from ...progress import progress
-from ...recipe import Recipe, settings_said
-from ...samplers import METHODS
+from ...recipe import Plain, Recipe, settings_said
+from ...samplers import METHODS, ranges
 from ...telling import tell
 from .noise import NOISY, TRACKED, check_noisy, check_tracked
 
@@ -137,15 +138,17 @@ def sample(
         hdagger motion sample --class walk --physics end:4 -o out/
     """
     _check_steps(steps)
+    check_prior(prior, kind)
     said = settings_said(setting or [])
     if method is None:
         method, said = "ddim", {"eta": 0.0} | said
 
-    from .drawing import draw_to, with_physics
-    from .reading import nothing_known
-
     method, settings = with_physics(method, said, physics)
     recipe = Recipe(method, settings, steps, samples, seed, prior, kind)
+
+    from .drawing import draw_to
+    from .reading import nothing_known
+
     about = f"{kind or 'any motion'}, physics {physics or 'none'}"
     draw_to(out, about, recipe, nothing_known(), as_json=as_json)
 
@@ -186,6 +189,7 @@ def inbetween(
         hdagger motion inbetween clip.bvh --trackers head,hands --class walk
     """
     _check_steps(steps)
+    check_prior(prior, kind)
     if (keep is None) == (trackers is None):
         raise SettingError(
             "Wanted what is known of the clip, but got both or nothing. "
@@ -198,11 +202,13 @@ def inbetween(
     noise = TRACKED if noise is None else noise
     check_tracked(noise)
 
-    from .drawing import draw_to, with_physics
-    from .reading import some_frames, some_points
-
+    check_file(clip, "a clip")
     method, settings = with_physics(method, settings_said(setting or []), physics)
     recipe = Recipe(method, settings, steps, samples, seed, prior, kind)
+
+    from .drawing import draw_to
+    from .reading import some_frames, some_points
+
     motion = _read(clip, joints)
     if trackers is not None:
         reading = some_points(motion, trackers, noise, seed)
@@ -239,17 +245,39 @@ def denoise(
         hdagger motion denoise clip.bvh --sigma-y 0.2 --class walk
     """
     _check_steps(steps)
+    check_prior(prior, kind)
     check_noisy(sigma_y)
 
-    from .drawing import draw_to, with_physics
+    check_file(clip, "a clip")
+    method, settings = with_physics(method, settings_said(setting or []), physics)
+    recipe = Recipe(method, settings, steps, samples, seed, prior, kind)
+
+    from .drawing import draw_to
     from .prior import motion_prior
     from .reading import noisy
 
-    method, settings = with_physics(method, settings_said(setting or []), physics)
-    recipe = Recipe(method, settings, steps, samples, seed, prior, kind)
     reading = noisy(_read(clip, joints), sigma_y, motion_prior(prior))
     title = f"{clip.name}, denoised by {method}"
     draw_to(out, title, recipe, reading.measurement, reading, as_json)
+
+
+def with_physics(
+    method: str, settings: Mapping[str, Plain], schedule: str | None
+) -> tuple[str, dict[str, Plain]]:
+    """A method and its settings, perhaps inside of one that projects onto physics.
+
+    Raises:
+        HDaggerError: MuJoCo is not installed.
+    """
+    if schedule is None:
+        return method, dict(settings)
+    ranges.Schedule(schedule)
+
+    from .simulator import require_mujoco
+
+    require_mujoco()
+    inner = {f"inner.{name}": value for name, value in settings.items()}
+    return "projected", {"inner": method, "schedule": schedule, **inner}
 
 
 def _read(clip: Path, joints: Path | None) -> "Motion":
@@ -303,6 +331,8 @@ def train(
 
         hdagger motion train training/motion.toml -o runs/motion
     """
+    check_plan(plan)
+
     from .learning import MotionPlan, MotionTraining
 
     MotionTraining(MotionPlan.read(plan), out).run_aloud(as_json, report_every=30.0)

@@ -1,6 +1,5 @@
 """From a recipe and what is known of a motion to a folder with the motions drawn."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,29 +7,13 @@ from typing import Any
 from ...files import whole_folder
 from ...measurement import Measurement
 from ...progress import progress
-from ...recipe import Plain, Recipe
+from ...recipe import Recipe
 from ...restoration import restore
 from ...samples import PosteriorSamples
 from ...telling import tell
 from .pages import numbers_of, print_rows, write_restoration
 from .reading import Reading
-from .simulator import require_mujoco
 from .windows import central_order, to_motions
-
-
-def with_physics(
-    method: str, settings: Mapping[str, Plain], schedule: str | None
-) -> tuple[str, dict[str, Plain]]:
-    """A method and its settings, perhaps inside of one that projects onto physics.
-
-    Raises:
-        HDaggerError: MuJoCo is not installed.
-    """
-    if schedule is None:
-        return method, dict(settings)
-    require_mujoco()
-    inner = {f"inner.{name}": value for name, value in settings.items()}
-    return "projected", {"inner": method, "schedule": schedule, **inner}
 
 
 def draw_to(

@@ -1,6 +1,6 @@
 """Physics as a projector of the sampler loop: the place that DDRM's projection onto data has too.
 
-Where PhysDiff puts it is its schedule: see :class:`hdagger.samplers.projection.Schedule`.
+Where PhysDiff puts it is its schedule: see :class:`hdagger.samplers.ranges.Schedule`.
 """
 
 from collections.abc import Mapping

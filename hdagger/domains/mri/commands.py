@@ -16,6 +16,7 @@ from ...options import (
     Seed,
     Setting,
     Steps,
+    check_plan,
     check_prior,
     check_seed,
     check_steps,
@@ -170,6 +171,8 @@ def train(
 
         hdagger mri train training/brain.toml -o runs/brain
     """
+    check_plan(plan)
+
     from .learning import HeadPlan, HeadTraining
 
     HeadTraining(HeadPlan.read(plan), out).run_aloud(as_json)

@@ -123,8 +123,6 @@ def restore(
     check_output(out, as_json)
     if picture != DASH:
         check_file(picture, "a picture")
-    if mask is not None:
-        check_file(mask, "a mask")
     damages = Damages(mask, upscale, kernel, blur, colorize, denoise, sigma_y, operator)
     plan = Recipe()
     if recipe is not None:
@@ -132,6 +130,7 @@ def restore(
         damages = damages.or_else(
             Damages.from_table(read_toml(recipe, "a recipe").get("damage", {}))
         )
+    damages.check_files()
     if quick and method is not None:
         raise SettingError(
             f"Wanted one method, but got --quick and --method {method}. Leave one out."
@@ -147,10 +146,10 @@ def restore(
         "save_memory": save_memory,
     }
     check_steps(steps)
+    check_prior(prior or plan.prior, plan.label if label is None else label)
     kept = {} if said["method"] not in (None, plan.method) else dict(plan.settings)
     said["settings"] = kept | settings_said(setting or [])
     plan = replace(plan, **{name: value for name, value in said.items() if value is not None})
-    check_prior(plan.prior)
 
     from ...report import residual_words
     from ...restoration import restore
@@ -208,9 +207,8 @@ def degrade(
     check_output(out, as_json)
     if picture != DASH:
         check_file(picture, "a picture")
-    if mask is not None:
-        check_file(mask, "a mask")
     damages = Damages(mask, upscale, kernel, blur, colorize, denoise, sigma_y, operator)
+    damages.check_files()
     noise = damages.noise or 0.0
     check_seed(seed)
     if damages.text == "none" and noise == 0:

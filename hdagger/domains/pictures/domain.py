@@ -26,6 +26,7 @@ from ...samplers.base import Sampler
 from ...saved import Saved
 from ...tensors import Signal
 from . import metrics
+from .arguments import SAMPLINGS, split_file
 from .bands import PictureBands
 from .dataset import Photographs
 from .figures import OF_255, page_of
@@ -33,8 +34,8 @@ from .files import PICTURE_SUFFIXES, read_picture, size_of
 from .hints import picture_levels
 from .job import job_of
 from .jpeg import quality_of
-from .jpeg_transform import SAMPLINGS, quality_tables
-from .options import BLURS, Damages
+from .jpeg_transform import quality_tables
+from .options import Damages, is_word
 from .reading import with_files
 from .words import (
     DAMAGES,
@@ -43,7 +44,6 @@ from .words import (
     operator_of,
     parse,
     picture_of,
-    split_file,
 )
 from .writing import to_image
 
@@ -82,7 +82,7 @@ class Pictures(Domain):
 
         if text is not None:
             text = " | ".join(str(_located(stage, note)) for stage in parse(text))
-        if blur is not None and not blur.startswith(BLURS):
+        if blur is not None and not is_word(blur):
             blur = _located(Stage("kernel", blur), note).argument
         if mask is not None:
             mask = note(str(mask))

@@ -4,13 +4,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ...errors import SettingError
 from ...operators.base import Operator
 from ...operators.chain import Sequence
 from ...operators.quantisation import Grid, Quantised, whole
 from ...operators.spectral import Inpainting
 from ...tensors import Data, Signal
-from .jpeg_transform import SAMPLINGS, JpegTransform, Sampling, quality_tables
+from .arguments import SAMPLINGS, check_sampling
+from .jpeg_transform import JpegTransform, Sampling, quality_tables
 from .jpeg_transform import quality_of as quality_of
 from .seen_jpeg import SeenJpeg
 
@@ -48,11 +48,7 @@ class Jpeg(Quantised):
         if isinstance(quality, int):
             quality = quality_tables(quality)[[0, 1, 1][:channels]]
         if isinstance(sampling, str):
-            if sampling not in SAMPLINGS:
-                raise SettingError(
-                    f"A JPEG subsampling is one of {', '.join(SAMPLINGS)}, but got {sampling!r}. "
-                    "Try 4:2:0."
-                )
+            check_sampling(sampling)
             sampling = [SAMPLINGS[sampling], (1, 1), (1, 1)][:channels]
         transform = JpegTransform(signal_shape, quality, sampling, colours)
         grey = torch.full((1, *signal_shape), -1 / 255, dtype=torch.float64)

@@ -22,11 +22,12 @@ from ...errors import FileError
 from ...files import brief, check_file
 from ...measurement import Measurement
 from ...operators.spectral import Inpainting
+from .arguments import split_boundary
 from .files import read_picture
 from .jpeg import Jpeg
 from .notes import orientation_of
 from .turn import Turn
-from .words import Stage, operator_for_data, parse, signal_shape_for, split_boundary
+from .words import Stage, operator_for_data, parse, signal_shape_for
 
 LONGEST_READING = 120
 """Seconds for the numbers of one file; 50 megapixels take about three."""

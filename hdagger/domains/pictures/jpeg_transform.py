@@ -26,18 +26,10 @@ from ...errors import SettingError, ShapeError
 from ...linalg import dct_matrix
 from ...operators.base import SVDOperator
 from ...tensors import Data, Signal, Spectrum
+from .arguments import SAMPLINGS
 
 Sampling: TypeAlias = Sequence[tuple[int, int]]
 """Horizontal and vertical sampling factor of each component."""
-
-SAMPLINGS: dict[str, tuple[int, int]] = {
-    "4:4:4": (1, 1),
-    "4:2:2": (2, 1),
-    "4:2:0": (2, 2),
-    "4:4:0": (1, 2),
-    "4:1:1": (4, 1),
-}
-"""Luma's sampling factors, chroma having (1, 1), by the usual names."""
 
 PROBES = 256
 """Random units that an encoder's rounding is measured on: to about 4 %."""

@@ -8,13 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from ...errors import SettingError
+from ...files import check_file
 from ...recipe import plain
-from ...stages import added_words, parse
+from .arguments import ARGUMENTS, BLURS, check_text, split_file
 
-WORDS = (
-    "average", "bicubic", "bits", "clip", "disk", "gamma", "gauss", "gray", "jpeg", "kernel",
-    "mask", "motion", "none",
-)  # fmt: skip
+WORDS = tuple(sorted(ARGUMENTS))
 """What operators on pictures are called: the names of :data:`.words.DAMAGES`."""
 
 
@@ -72,8 +70,10 @@ KINDS: Mapping[str, Any] = {
 }
 """Of the values in a recipe's table ``[damage]``."""
 
-BLURS = ("gauss:", "motion:", "disk:")
-"""How blurs begin that need no file."""
+
+def is_word(blur: str) -> bool:
+    """Whether a blur is said by a word, and not by the name of a file."""
+    return blur.partition(":")[0] in BLURS
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Damages:
                 f"Wanted the damage said once, but got --operator and {' | '.join(self._said)}. "
                 "Put all of it into --operator."
             )
-        parse(self.text, (*WORDS, *added_words()))
+        check_text(self.text)
 
     @property
     def noise(self) -> float | None:
@@ -133,11 +133,28 @@ class Damages:
         blur = self.blur or ""
         words = {
             "gray": self.colorize,
-            blur if blur.startswith(BLURS) else f"kernel:{blur}": self.blur,
+            blur if is_word(blur) else f"kernel:{blur}": self.blur,
             f"{reduced}:{self.upscale}": self.upscale,
             f"mask:{self.mask}": self.mask,
         }
         return [word for word, said in words.items() if said]
+
+    def check_files(self) -> None:
+        """Refuses a file that is not there; nothing is read.
+
+        Raises:
+            FileError: A mask or a kernel is missing or empty.
+            SettingError: Nobody says which file the kernel is in.
+        """
+        for stage in check_text(self.text):
+            file, _ = split_file(stage)
+            if file:
+                check_file(Path(file), f"a {stage.name}")
+            elif stage.name == "kernel":
+                raise SettingError(
+                    "Wanted the file of a kernel, but got none. Give it with --blur, or as in "
+                    "kernel:psf.png."
+                )
 
     def or_else(self, others: "Damages") -> "Damages":
         """These where anything was said of what happened, else the others."""

@@ -13,6 +13,7 @@ from ...errors import FileError, SettingError, ShapeError
 from ...files import brief, check_file
 from ...measurement import Measurement
 from ...samples import PosteriorSamples
+from .arguments import BLURS, split_file
 from .files import read_picture
 from .hints import noise_deviation
 from .jpeg import quality_of
@@ -20,7 +21,7 @@ from .jpeg_file import is_jpeg, read_jpeg
 from .masks import read_mask
 from .options import Damages
 from .turn import Turn
-from .words import BLURS, data_in, parse, picture_of, signal_shape_for, split_file
+from .words import data_in, parse, picture_of, signal_shape_for
 from .writing import write_picture
 
 MOST_TAPS = 1001

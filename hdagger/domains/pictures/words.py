@@ -20,7 +20,6 @@ One table, ``DAMAGES``, serves the command line, TOML files and measurement file
 
 import math
 from collections.abc import Callable, Mapping
-from typing import get_args
 
 import torch
 from torch import Tensor
@@ -29,11 +28,12 @@ from ...errors import SettingError, ShapeError
 from ...measurement import Measurement
 from ...operators import text as grammar
 from ...operators.base import Operator
-from ...operators.convolution import Boundary, convolution, reach
+from ...operators.convolution import convolution, reach
 from ...operators.nonlinear import Clip, Gamma
 from ...operators.quantisation import Bits, Rounded
 from ...operators.spectral import Identity, Inpainting
 from ...operators.text import Arrays, Shape, Stage, Word, Words
+from . import arguments as said
 from .jpeg import BYTES, Jpeg, quality_tables
 from .kernels import disk_kernel, gaussian_taps, motion_kernel, of_sum_one, trimmed
 from .resample import Bicubic, BlockAverage
@@ -44,13 +44,8 @@ MOST_ELEMENTS = 150_000_000
 NOTHING: Arrays = {}
 
 
-def _bare(name: str, argument: str) -> None:
-    if argument:
-        raise SettingError(f"Wanted nothing after {name}, but got {argument!r}. Write {name}.")
-
-
 def _none(shape: Shape, argument: str, arrays: Arrays) -> Operator:
-    _bare("none", argument)
+    said.nothing("none")(argument)
     return Identity(shape)
 
 
@@ -65,51 +60,29 @@ def _mask(shape: Shape, argument: str, arrays: Arrays) -> Operator:
 
 
 def _average(shape: Shape, argument: str, arrays: Arrays) -> Operator:
-    return BlockAverage(_image(shape), _factor(argument))
+    return BlockAverage(_image(shape), said.factor(argument))
 
 
 def _bicubic(shape: Shape, argument: str, arrays: Arrays) -> Operator:
-    return Bicubic(_image(shape), _factor(argument))
-
-
-def split_boundary(argument: str) -> tuple[str, Boundary]:
-    """The argument of a blur without its boundary, and the boundary.
-
-    Example:
-        >>> split_boundary("15,30,mirror"), split_boundary("15,30"), split_boundary("mirror")
-        (('15,30', 'mirror'), ('15,30', 'unknown'), ('', 'mirror'))
-    """
-    rest, _, last = argument.rpartition(",")
-    for boundary in get_args(Boundary):
-        if last.strip() == boundary:
-            return rest, boundary
-    return argument, "unknown"
+    return Bicubic(_image(shape), said.factor(argument))
 
 
 def _gauss(argument: str, arrays: Arrays) -> Tensor:
-    taps = gaussian_taps(_number(argument, "a deviation in pixels", 0.1, 50))
+    taps = gaussian_taps(said.deviation(argument))
     return torch.outer(taps, taps)
 
 
 def _motion(argument: str, arrays: Arrays) -> Tensor:
-    length, _, angle = argument.partition(",")
-    kernel = motion_kernel(
-        _number(length, "a length in pixels", 1, 200),
-        _number(angle or "0", "an angle in degrees", -360, 360),
-    )
+    kernel = motion_kernel(*said.motion(argument))
     return trimmed(kernel.where(kernel > 1e-12, 0))
 
 
 def _disk(argument: str, arrays: Arrays) -> Tensor:
-    return trimmed(disk_kernel(_number(argument, "a radius in pixels", 0.5, 100)))
+    return trimmed(disk_kernel(said.radius(argument)))
 
 
 def _kernel(argument: str, arrays: Arrays) -> Tensor:
-    if argument:
-        raise SettingError(
-            f"Wanted kernel, or kernel with one of {', '.join(get_args(Boundary))}, but got "
-            f"{argument!r}. Give its file with --blur."
-        )
+    said.kernel(argument)
     return of_sum_one(_array(arrays, "kernel", "--blur, or its file as in kernel:psf.png"))
 
 
@@ -117,8 +90,8 @@ def _blur(kernel_of: Callable[[str, Arrays], Tensor]) -> Word:
     """The word of a blur, whose kernel is known from its argument."""
 
     def build(shape: Shape, argument: str, arrays: Arrays) -> Operator:
-        said, boundary = split_boundary(argument)
-        return convolution(_image(shape), kernel_of(said, arrays), boundary)
+        rest, boundary = said.split_boundary(argument)
+        return convolution(_image(shape), kernel_of(rest, arrays), boundary)
 
     def undone(shape: Shape, argument: str, arrays: Arrays) -> Image:
         (above, below), (left, right) = margins(argument, arrays)
@@ -133,14 +106,14 @@ def _blur(kernel_of: Callable[[str, Arrays], Tensor]) -> Word:
         )
 
     def margins(argument: str, arrays: Arrays) -> tuple[tuple[int, int], tuple[int, int]]:
-        said, boundary = split_boundary(argument)
-        return reach(kernel_of(said, arrays)) if boundary == "unknown" else ((0, 0), (0, 0))
+        rest, boundary = said.split_boundary(argument)
+        return reach(kernel_of(rest, arrays)) if boundary == "unknown" else ((0, 0), (0, 0))
 
     return Word(build, undone, frame)
 
 
 def _gray(shape: Shape, argument: str, arrays: Arrays) -> Operator:
-    _bare("gray", argument)
+    said.nothing("gray")(argument)
     return Grayscale(_image(shape))
 
 
@@ -151,67 +124,44 @@ def _jpeg(shape: Shape, argument: str, arrays: Arrays) -> Operator:
     """
     copies = "copies" in arrays
     colours = torch.eye(3, dtype=torch.float64) if copies or "jpeg_rgb" in arrays else None
-    if not argument:
+    asked = said.jpeg(argument)
+    if asked is None:
         tables = _array(arrays, "jpeg_tables", "a .jpg file, or a quality as in jpeg:10")
         sampling = [(int(h), int(v)) for h, v in _array(arrays, "jpeg_sampling", "a .jpg file")]
         if copies:
             tables, sampling = tables.expand(3, 8, 8), sampling * 3
         return Jpeg(_image(shape), tables, sampling, colours)
-    quality, _, sampling = argument.partition(",")
-    number = int(_number(quality, "a JPEG quality", 1, 100))
+    quality, sampling = asked
     if copies:
-        return Jpeg(_image(shape), quality_tables(number)[[0, 0, 0]], "4:4:4", colours)
-    return Jpeg(_image(shape), number, sampling.strip() or "4:2:0")
+        return Jpeg(_image(shape), quality_tables(quality)[[0, 0, 0]], "4:4:4", colours)
+    return Jpeg(_image(shape), quality, sampling)
 
 
 def _bits(shape: Shape, argument: str, arrays: Arrays) -> Operator:
-    return Bits(shape, int(_number(argument, "a number of bits", 1, 16)), BYTES)
+    return Bits(shape, int(said.bits(argument)), BYTES)
 
 
 def _clip(shape: Shape, argument: str, arrays: Arrays) -> Operator:
-    return Clip(shape, _number(argument or "2", "a gain", 0.01, 100))
+    return Clip(shape, said.gain(argument))
 
 
 def _gamma(shape: Shape, argument: str, arrays: Arrays) -> Operator:
-    return Gamma(shape, _number(argument or "2.2", "a power", 0.1, 10))
+    return Gamma(shape, said.power(argument))
 
 
 def _enlarged(shape: Shape, argument: str, arrays: Arrays) -> Image:
     channels, height, width = _image(shape)
-    factor = _factor(argument)
+    factor = said.factor(argument)
     return channels, height * factor, width * factor
 
 
 def _zoomed(frame: grammar.Frame, argument: str, arrays: Arrays) -> grammar.Frame:
-    factor = _factor(argument)
+    factor = said.factor(argument)
     return tuple(slice(side.start * factor, side.stop * factor) for side in frame)
 
 
 def _coloured(shape: Shape, argument: str, arrays: Arrays) -> Image:
     return 3, *_image(shape)[1:]
-
-
-FILES = ("mask", "kernel")
-"""Words whose argument may name a file, which becomes an array beside the text."""
-BLURS = ("gauss", "motion", "disk")
-"""Words of blurs that need no file."""
-
-
-def split_file(stage: Stage) -> tuple[str, Stage]:
-    """The file that a stage names, ``""`` for none, and the stage without it.
-
-    Example:
-        >>> split_file(Stage("kernel", "k.png,mirror"))
-        ('k.png', Stage(name='kernel', argument='mirror'))
-        >>> split_file(Stage("gauss", "2,mirror"))
-        ('', Stage(name='gauss', argument='2,mirror'))
-    """
-    if stage.name not in FILES:
-        return "", stage
-    if stage.name == "mask":
-        return stage.argument, Stage("mask")
-    path, boundary = split_boundary(stage.argument)
-    return path, Stage("kernel", "" if boundary == "unknown" else boundary)
 
 
 DAMAGES: Mapping[str, Word] = Words(
@@ -364,22 +314,3 @@ def _array(arrays: Arrays, name: str, option: str) -> Tensor:
             f"Give one with {option}."
         )
     return arrays[name]
-
-
-def _factor(text: str) -> int:
-    factor = _number(text, "a factor", 1, 16)
-    if factor != int(factor):
-        raise SettingError(f"Wanted a whole factor, but got {text!r}. Try 4.")
-    return int(factor)
-
-
-def _number(text: str, what: str, least: float, most: float) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not least <= value <= most:
-        raise SettingError(
-            f"Wanted {what} from {least:g} to {most:g}, but got {text!r}. Change the number."
-        )
-    return value
