@@ -124,15 +124,14 @@ class Bands(abc.ABC):
         """T' z."""
         return self.unmixed(self.places(z))
 
-    def by_component(self, x: Signal, work: Callable[[Signal, Tensor], Signal]) -> Signal:
+    def by_component(self, mixed: Signal, work: Callable[[Signal, Tensor], Signal]) -> Signal:
         """Q' of what is made of each component of Q x, one after the other, to save memory.
 
         Args:
-            x: Signals.
+            mixed: Q x, which is written over.
             work: A component, ``(batch, 1, ...)``, and the band of each of its coefficients
                 become such a component.
         """
-        mixed = self.mixed(x)
         for part, band in zip(mixed.split(1, 1), self.band.split(1), strict=True):
             part.copy_(work(part, band))
         return self.unmixed(mixed)
@@ -140,7 +139,17 @@ class Bands(abc.ABC):
     def filtered(self, factor: Tensor, x: Signal, band: Tensor) -> Signal:
         """F' diag(factor) F x, of signals with these bands and a factor for each, ``(batch or 1,
         bands)``."""
-        return self.places(factor[:, band] * self.waves(x))
+        return self.places(self.waves(x).mul_(factor[:, band]))
+
+    def drawn(self, spectrum: Tensor, noise: Noise, rows: int) -> Signal:
+        """F' c^1/2 z for white z: Q' of it is a draw of N(0, T' c T).
+
+        Args:
+            spectrum: c of the coefficients in each band, ``(batch or 1, bands)``.
+            noise: Draws the standard normals.
+            rows: How many.
+        """
+        return self.places(spectrum.sqrt()[:, self.band] * self.white(noise, rows))
 
     @abc.abstractmethod
     def white(self, noise: Noise, rows: int) -> Tensor:
@@ -197,7 +206,7 @@ class DataBands:
         return 1 - self.least / self.variance
 
     def _times(self, factor: Tensor, v: Data) -> Data:
-        return self.bands.by_component(v, partial(self.bands.filtered, factor))
+        return self.bands.by_component(self.bands.mixed(v), partial(self.bands.filtered, factor))
 
 
 @dataclass(frozen=True)
@@ -220,7 +229,9 @@ class LocalSpectra(Covariance):
     most: float
 
     def times(self, v: Signal) -> Signal:
-        return self.bands.by_component(v, self._times)
+        mixed = self.bands.mixed(v)
+        del v  # as large as all that follows
+        return self.bands.by_component(mixed, self._times)
 
     def _times(self, v: Signal, band: Tensor) -> Signal:
         """Of one component."""
@@ -232,8 +243,7 @@ class LocalSpectra(Covariance):
     def draw(self, noise: Noise) -> Signal:
         total: Tensor | float = 0.0
         for R, c in zip(self.shares, self.spectra, strict=True):
-            z = self.bands.white(noise, self.rows)
-            total = total + R * self.bands.places(c.sqrt()[:, self.bands.band] * z)
+            total = total + R * self.bands.drawn(c, noise, self.rows)
         assert isinstance(total, Tensor)
         return self.bands.unmixed(total)
 

@@ -38,9 +38,11 @@ def idct2(z: Tensor) -> Tensor:
 def _dct(x: Tensor) -> Tensor:
     n = x.shape[-1]
     folded = torch.cat([x[..., ::2], x[..., 1::2].flip(-1)], dim=-1)
-    half = torch.fft.rfft(folded, norm="ortho") * _twist(n, x).conj()
+    half = torch.fft.rfft(folded, norm="ortho").mul_(_twist(n, x).conj())
+    del folded  # each is as large as x
     z = torch.cat([half.real, -half.imag[..., 1 : (n + 1) // 2].flip(-1)], dim=-1)
-    return torch.cat([z[..., :1], z[..., 1:] * math.sqrt(2)], dim=-1)
+    z[..., 1:] *= math.sqrt(2)
+    return z
 
 
 def _idct(z: Tensor) -> Tensor:
@@ -172,7 +174,7 @@ def conjugate_gradients(
         Hestenes and Stiefel, Methods of conjugate gradients for solving linear systems, 1952.
     """
     near = near or (lambda r: r)
-    x, r = (torch.zeros_like(b), b) if start is None else (start, b - apply(start))
+    x, r = (torch.zeros_like(b), b) if start is None else (start.clone(), b - apply(start))
     goal = tolerance**2 * inner(b, b)
     z = near(r)
     p, rz = z, inner(r, z)
@@ -187,7 +189,7 @@ def conjugate_gradients(
         largest = torch.maximum(largest, curvature / length.clamp(min=limits.tiny))
         active &= curvature > 10 * limits.eps * largest * length
         step = torch.where(active, rz / curvature, 0)
-        x = torch.addcmul(x, step, p)
+        x.addcmul_(step, p)
         r = torch.addcmul(r, -step, Ap)
         del Ap  # each is as large as the data
         z = near(r)

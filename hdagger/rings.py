@@ -1,12 +1,13 @@
 """Rings of frequency on a grid, in which a denoiser's errors are about independent."""
 
 import math
+from collections.abc import Iterator, Sequence
 from functools import cached_property, lru_cache
 
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
-from torch.nn.functional import conv2d, pad
+from torch.nn.functional import pad
 
 from .covariance import Bands
 from .linalg import dct2, fast_length
@@ -69,6 +70,14 @@ class Rings(Bands):
         _, height, width = self.shape
         return torch.fft.irfft2(z, s=self.torus, norm="ortho")[..., :height, :width]
 
+    def drawn(self, spectrum: Tensor, noise: Noise, rows: int) -> Signal:
+        z = noise((rows, self.shape[0], *self.torus))
+        parts = [
+            self.places(torch.fft.rfft2(part, norm="ortho").mul_(spectrum.sqrt()[:, band]))
+            for part, band in zip(z.split(1, 1), self.band.split(1), strict=True)
+        ]
+        return torch.cat(parts, dim=1)
+
     def white(self, noise: Noise, rows: int) -> Tensor:
         return torch.fft.rfft2(noise((rows, self.shape[0], *self.torus)), norm="ortho")
 
@@ -87,37 +96,58 @@ class Rings(Bands):
     def _held(self) -> Int[Tensor, " bands"]:
         return torch.bincount(self._of_cosines, minlength=RINGS).repeat(self.shape[0])
 
-    def _cosines(self, x: Signal) -> Tensor:
-        return dct2(self.mixed(x.cpu()))
+    def _cosines(self, x: Signal) -> Iterator[Tensor]:
+        """The cosine transform of each component, one after the other, to save memory."""
+        x = x.cpu()
+        flat = x.flatten(2)
+        return (dct2((row @ flat).view_as(x[:, :1])) for row in self.turn.to(x))
 
-    def _mean(self, products: Tensor) -> Float[Tensor, "batch bands"]:
-        """Of numbers that belong to coefficients of the cosine transform, in each band."""
-        rows = products.double().flatten(2).flatten(0, 1)
-        sums = torch.stack([torch.bincount(self._of_cosines, row, RINGS) for row in rows])
-        total, held = sums.view(len(products), -1).to(products), self.held
+    def _sums(self, squares: Tensor) -> Float[Tensor, "batch rings"]:
+        """Over each ring, of numbers that belong to the coefficients of one component."""
+        rows = (
+            torch.bincount(self._of_cosines, row, RINGS) for row in squares.flatten(1).double()
+        )
+        return torch.stack([*rows]).to(squares)
+
+    def _mean(self, sums: Sequence[Tensor]) -> Float[Tensor, "batch bands"]:
+        """In each band, from the sums over the rings of each component."""
+        total, held = torch.cat([*sums], dim=1), self.held
         full = held.nonzero()[:, 0]
         below = (torch.searchsorted(full, torch.arange(self.count), right=True) - 1).clamp(min=0)
         nearest = full[below]  # a small grid has no frequency in some rings
         return total[:, nearest] / held[nearest]
 
     def power(self, x: Signal) -> Float[Tensor, "batch bands"]:
-        return self._mean(self._cosines(x).square())
+        return self._mean([self._sums(a.square()) for a in self._cosines(x)])
 
     def products(self, u: Signal, v: Signal) -> tuple[Tensor, Tensor, Tensor]:
-        a, b = self._cosines(u), self._cosines(v)
-        return self._mean(a.square()), self._mean(a * b), self._mean(b.square())
+        sums = [
+            (self._sums(a.square()), self._sums(a * b), self._sums(b.square()))
+            for a, b in zip(self._cosines(u), self._cosines(v), strict=True)
+        ]
+        squares, products, others = zip(*sums, strict=True)
+        return self._mean(squares), self._mean(products), self._mean(others)
 
     def around(self, variance: Signal) -> Tensor:
         reach = math.ceil(3 * AROUND)
         window = torch.exp(-((torch.arange(-reach, reach + 1.0) / AROUND) ** 2) / 2)
-        window = (window / window.sum()).to(variance)
         mean = pad(variance.mean(1, keepdim=True), [reach] * 4, mode="replicate")
-        return conv2d(conv2d(mean, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
+        for axis in (2, 3):
+            mean = _weighted(mean, (window / window.sum()).tolist(), axis)
+        return mean
 
     def alike(self, shape: tuple[int, ...]) -> "Rings | None":
         if len(shape) != 3 or shape[0] != self.shape[0]:
             return None
         return self if shape == self.shape else _of(type(self), shape)
+
+
+def _weighted(x: Tensor, window: Sequence[float], axis: int) -> Tensor:
+    """The window moved along an axis, only where all of it lies inside."""
+    total = torch.zeros_like(x.narrow(axis, 0, x.shape[axis] - len(window) + 1))
+    for k, weight in enumerate(window):
+        total.add_(x.narrow(axis, k, total.shape[axis]), alpha=weight)
+    return total
 
 
 @lru_cache(maxsize=4)

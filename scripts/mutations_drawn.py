@@ -6,8 +6,8 @@ DRAWN_MUTATIONS = (
     Mutation(
         "drawn: sigma_y^2 missing in the system",
         "samplers/drawn.py",
-        "+ deviation**2 * v",
-        "+ 0 * v",
+        "H.adjoint(v)))), least, v)",
+        "H.adjoint(v)))), 0 * least, v)",
         "test_drawn.py -k law_of_the_posterior",
     ),
     Mutation(
@@ -131,9 +131,9 @@ DRAWN_MUTATIONS = (
     ),
     Mutation(
         "covariance: a draw without the root",
-        "covariance.py",
-        "c.sqrt()[:, self.bands.band] * z",
-        "c[:, self.bands.band] * z",
+        "rings.py",
+        "spectrum.sqrt()[:, band]",
+        "spectrum[:, band]",
         "test_covariance.py -k its_draws_have_it",
     ),
     Mutation(
@@ -216,8 +216,8 @@ DRAWN_MUTATIONS = (
     Mutation(
         "drawn: the scale of C goes the wrong way",
         "samplers/drawn.py",
-        "both = 2 * problem.residual(D) - e",
-        "both = e - 2 * problem.residual(D)",
+        "change(2 * problem.residual(D) - e, e",
+        "change(e - 2 * problem.residual(D), e",
         "test_drawn.py -k widened_on_the_way",
     ),
     Mutation(

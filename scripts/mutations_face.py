@@ -125,18 +125,14 @@ FACE_MUTATIONS = (
     Mutation(
         "restore: a mask that is not there takes two seconds to say",
         "domains/pictures/commands.py",
-        """        check_file(mask, "a mask")
-    damages = Damages(mask, upscale, kernel, blur, colorize, denoise, sigma_y, operator)
-    plan""",
-        """        pass
-    damages = Damages(mask, upscale, kernel, blur, colorize, denoise, sigma_y, operator)
-    plan""",
+        "    damages.check_files()\n    if quick",
+        "    if quick",
         "test_command_line.py -k nothing_heavy",
     ),
     Mutation(
         "restore: a wrong prior takes two seconds to say",
         "domains/pictures/commands.py",
-        "    check_prior(plan.prior)\n",
+        "    check_prior(prior or plan.prior, plan.label if label is None else label)\n",
         "",
         "test_command_line.py -k nothing_heavy",
     ),
@@ -151,7 +147,7 @@ FACE_MUTATIONS = (
     Mutation(
         "restore: a wrong word takes two seconds to say",
         "domains/pictures/options.py",
-        "        parse(self.text, (*WORDS, *added_words()))\n",
+        "        check_text(self.text)\n",
         "",
         "test_command_line.py -k nothing_heavy",
     ),

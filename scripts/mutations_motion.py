@@ -37,8 +37,8 @@ MOTION_MUTATIONS = (
     Mutation(
         "motion: the class is not told to the prior",
         "domains/motion/commands.py",
-        "recipe = Recipe(method, settings, steps, samples, seed, prior, kind)\n    about",
-        "recipe = Recipe(method, settings, steps, samples, seed, prior)\n    about",
+        "seed, prior, kind)\n\n    from .drawing import draw_to\n    from .reading import n",
+        "seed, prior)\n\n    from .drawing import draw_to\n    from .reading import n",
         f"{PHYSICS} -k test_motions_are_drawn",
     ),
     Mutation(
@@ -64,7 +64,7 @@ MOTION_MUTATIONS = (
     ),
     Mutation(
         "motion: settings are dropped beside --physics",
-        "domains/motion/drawing.py",
+        "domains/motion/commands.py",
         '"schedule": schedule, **inner}',
         '"schedule": schedule}',
         f"{PHYSICS} -k test_motions_are_drawn",

@@ -180,9 +180,9 @@ REPORT_MUTATIONS = (
     ),
     Mutation(
         "completion: a word that is gone",
-        "domains/pictures/options.py",
-        '"kernel",\n    "mask",',
-        '"mask",',
+        "domains/pictures/arguments.py",
+        '    "kernel": kernel,\n',
+        "",
         "test_manners.py -k there_are",
     ),
     Mutation(

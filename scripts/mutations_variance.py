@@ -134,8 +134,8 @@ VARIANCE_MUTATIONS = (
     Mutation(
         "rings: the product of a signal with itself",
         "rings.py",
-        "self._mean(a * b)",
-        "self._mean(a * a)",
+        "self._sums(a * b)",
+        "self._sums(a * a)",
         "test_covariance.py -k comes_back",
     ),
 )

@@ -71,21 +71,35 @@ class Inpainting(AlignedOperator):
                  [3., 4.]]], dtype=torch.float64)
     """
 
+    one: Tensor
+    """1, in the precision of the operator; the mask takes a byte for each number."""
+
     mask: Tensor
 
     def __init__(self, mask: Bool[Tensor, "*shape"], per_image: bool = False) -> None:
         super().__init__()
         self.signal_shape = self.data_shape = tuple(mask.shape[per_image:])
         flat = mask.flatten(1) if per_image else mask.flatten()
-        self.register_buffer("mask", flat.to(torch.float64))
+        self.register_buffer("one", torch.ones((), dtype=torch.float64))
+        self.register_buffer("mask", flat)
 
     @property
     def visible(self) -> Bool[Tensor, "..."]:
-        return self.mask.bool().unflatten(-1, self.data_shape)
+        return self.mask.unflatten(-1, self.data_shape)
 
     @property
     def singular_values(self) -> Tensor:
-        return self.mask
+        return self.mask * self.one
+
+    def forward(self, x: Signal) -> Data:
+        self.check_signal(x)
+        return self.seen(x)
+
+    def adjoint(self, y: Data) -> Signal:
+        return self.seen(y)
+
+    def pinv(self, y: Data) -> Signal:
+        return self.seen(y)
 
     def V(self, z: Spectrum) -> Signal:
         return z.unflatten(1, self.signal_shape)

@@ -233,8 +233,7 @@ def given_data(D: Signal, C: Covariance, problem: Problem, sigma: Level, noise: 
     e = problem.residual(D)
     seen = sigma * gain(H, e)
     deviation = problem.sigma_y or EXACT * seen
-    own = H.seen(H(u) + deviation * like(problem.y, noise))
-    e = e - own
+    e = e - H.seen(H(u) + deviation * like(problem.y, noise))
     usual = C.typical()
     bands = C.in_data(partial(system, H, usual, deviation), deviation**2, e, noise)
     S, near = partial(system, H, C, deviation), bands.inverse if bands else None
@@ -242,12 +241,12 @@ def given_data(D: Signal, C: Covariance, problem: Problem, sigma: Level, noise: 
     solution = lambda e: solved(S, e, (deviation**2 + (seen / 3) ** 2).sqrt(), H.rank, near)
     towards = lambda e: C.times(H.adjoint(roughly(S, e, near)))
     w = solution(e)
-    both = 2 * problem.residual(D) - e  # not held meanwhile: it is as large as the data
+    wider = change(2 * problem.residual(D) - e, e, w, deviation, H.seen_size, bands)
     return Given(
-        D + u + C.times(H.adjoint(w)),
-        lambda: u - towards(own),
+        C.times(H.adjoint(w)).add_(D).add_(u),
+        lambda: u - towards(problem.residual(D) - e),  # a datum's noise is not held meanwhile
         lambda v: v - towards(H.seen(H(v))),
-        change(both, e, w, deviation, H.seen_size, bands),
+        wider,
     )
 
 
@@ -405,4 +404,5 @@ def roughly(S: Callable[[Data], Data], e: Data, near: Callable[[Data], Data] | N
 
 def system(H: LinearOperator, C: Covariance, deviation: float | Tensor, v: Data) -> Data:
     """(H C H' + deviation^2 I) v."""
-    return H.seen(H(C.times(H.adjoint(v)))) + deviation**2 * v
+    least = torch.as_tensor(deviation**2, dtype=v.dtype.to_real(), device=v.device)
+    return torch.addcmul(H.seen(H(C.times(H.adjoint(v)))), least, v)

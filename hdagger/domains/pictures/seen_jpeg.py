@@ -52,7 +52,7 @@ class SeenJpeg(Quantiser):
         assert isinstance(linear, LinearOperator)
         self.linear = linear
         self.signal_shape, self.data_shape = self.linear.signal_shape, transform.signal_shape
-        blocks = transform.blocks_of(mask.mask.view(transform.signal_shape)[:1])
+        blocks = transform.blocks_of(mask.singular_values.view(transform.signal_shape)[:1])
         share = blocks.mean(dim=(1, 2))
         partial = ((share > 0) & (share < 1)).nonzero()[:, 0]
         if len(partial) > MOST_PARTIAL:
@@ -83,7 +83,7 @@ class SeenJpeg(Quantiser):
     def _filled(self, y: Data) -> Data:
         """The hidden pixels set to the mean of the visible ones that share their chroma."""
         across, down = self.transform.most
-        weight = self.mask.mask.view(1, *self.data_shape)
+        weight = self.mask.singular_values.view(1, *self.data_shape)
         both = torch.cat([self.seen(y), weight.to(y).expand(len(y), -1, -1, -1)], dim=1)
         rows, columns = both.shape[2:]
         both = nn.functional.pad(both, (0, -columns % across, 0, -rows % down))
