@@ -56,7 +56,9 @@ def test_where_little_is_known_the_samples_speak_for_themselves():
     one.add(TRUE[None], [TRUE[None]])
     none.add(torch.stack([TRUE, TRUE + 1]), [])
     few.add(torch.eye(3, dtype=F64), [torch.eye(3, dtype=F64)])
-    assert one.mean() is None and none.mean() is None and few.mean() is None
+    assert one.mean() is None
+    assert none.mean() is None
+    assert few.mean() is None
 
 
 def test_walks_that_agree_are_the_answer():

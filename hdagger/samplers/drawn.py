@@ -106,8 +106,9 @@ HELD = 0.8
 """The share of the scale's logarithm that is held to the next level; all of it leaves grain in
 smooth pictures, .6 is as good."""
 
-PARTS = 4
-"""Of a walk, of which it is told apart what chance did; six tell hardly more."""
+PARTS = 2
+"""Of the second half of a walk, of which it is told apart what chance did. What the first half did
+is of few waves, so that its share would be a guess; more parts tell hardly more."""
 
 EXACT = 1e-3
 """Deviation of the noise that data without any are taken to have, over that which sigma is in the
@@ -190,13 +191,19 @@ class Drawn(Sampler[Drawing]):
             given = given_data(D, C, problem, step.sigma, noise)
         scale = (given.change * at.scale).clamp(NARROWEST, WIDEST) ** HELD
         x = step.move(given.z, at.x, noise)
-        controls = at.controls
-        if controls:
-            r = x - step.settle(given.z - given.chance(), at.x)
-            moved = given.left(C.times(r) / step.lower**2) if step.lower > 0 else r
-            part = len(controls) * step.index // step.count
-            controls = (*controls[:part], controls[part] + moved, *controls[part + 1 :])
-        return Drawing(x, scale, numbers, controls)
+        return Drawing(x, scale, numbers, self._moved(at, x, C, given, step))
+
+    def _moved(
+        self, at: Drawing, x: Signal, C: Covariance, given: Given, step: Step
+    ) -> tuple[Signal, ...]:
+        """The controls, after a step to x."""
+        controls, late = at.controls, 2 * step.index - step.count
+        if not controls or late < 0:
+            return controls
+        r = x - step.settle(given.z - given.chance(), at.x)
+        moved = given.left(C.times(r) / step.lower**2) if step.lower > 0 else r
+        part = len(controls) * late // step.count
+        return (*controls[:part], controls[part] + moved, *controls[part + 1 :])
 
     def _seen(self, prior: Denoiser, at: Drawing, sigma: Level) -> tuple[Signal, Covariance]:
         """Mean and covariance of x0 given x."""
