@@ -76,6 +76,20 @@ SPECIALIST_MUTATIONS = (
         f"{TESTS} -k begins_at_the",
     ),
     Mutation(
+        "gan: the critic sees what no data show",
+        "specialists/gan.py",
+        "given - problem.towards_data(x, 1.0) if problem.H.differentiable else x",
+        "x",
+        f"{TESTS} -k dgp_holds",
+    ),
+    Mutation(
+        "gan: the lowest features alone count",
+        "specialists/generator.py",
+        "return [*above, h]",
+        "return [h]",
+        f"{TESTS} -k dgp_holds",
+    ),
+    Mutation(
         "gan: a level's weights never move",
         "specialists/generator.py",
         "for d in reversed(range(deep))]",

@@ -17,8 +17,8 @@ from hdagger.priors.unet import UNetDenoiser, UNetShape
 from hdagger.problem import Problem
 from hdagger.specialists.base import FILE, in_frame
 from hdagger.specialists.conditional import Conditional
-from hdagger.specialists.gan import GAN, Progressive
-from hdagger.specialists.generator import Generator
+from hdagger.specialists.gan import GAN, Progressive, by_features
+from hdagger.specialists.generator import Generator, Summary, misfit
 from hdagger.specialists.regression import Regression
 from hdagger.specialists.training import SpecialistPlan, SpecialistTraining, training_of
 from hdagger.specialists.vae import VAE, most_probable
@@ -197,7 +197,7 @@ def test_the_search_ends_at_the_nearest_picture(generator):
     G, problem, B, off = linear_case(generator)
     codes = torch.randn(3, 5, 6, generator=generator).double()
     search = Progressive(code_steps=800, weight_steps=0, code_rate=0.1)
-    found, calls = search.search(G, [("layer.",)], codes, problem)
+    found, calls = search.search(G, [("layer.",)], codes, partial(misfit, problem))
     nearest = off @ torch.linalg.pinv(B).T
     assert torch.allclose(found, G(nearest), atol=1e-3)
     assert calls == 805
@@ -208,12 +208,12 @@ def test_weights_that_move_meet_the_data_and_stay_a_picture_s_own(generator):
     before = G.layer.weight.clone()
     codes = torch.randn(3, 5, 6, generator=generator).double()
     search = Progressive(code_steps=50, weight_steps=300, weight_rate=0.01)
-    found, calls = search.search(G, [("layer.",)], codes, problem)
+    found, calls = search.search(G, [("layer.",)], codes, partial(misfit, problem))
     assert calls == 355
     assert problem.residual(found).abs().max() < 0.01
     assert torch.equal(G.layer.weight, before)
     row = Problem(problem.y[1:2], problem.H, NOISE)
-    alone, _ = search.search(G, [("layer.",)], codes[1:2], row)
+    alone, _ = search.search(G, [("layer.",)], codes[1:2], partial(misfit, row))
     assert torch.allclose(alone[0], found[1], atol=1e-6)
 
 
@@ -221,11 +221,36 @@ def test_the_search_begins_at_the_nearest_of_its_candidates(generator):
     G, problem, _, _ = linear_case(generator)
     codes = torch.randn(3, 5, 6, generator=generator).double()
     found, _ = Progressive(code_steps=1, weight_steps=0, code_rate=0.0).search(
-        G, [], codes, problem
+        G, [], codes, partial(misfit, problem)
     )
     made = torch.stack([G(z) for z in codes])
     off = torch.stack([problem.residual(made[:, k]).square().sum((1, 2, 3)) for k in range(5)])
     assert torch.allclose(found, made[torch.arange(3), off.argmin(0)])
+
+
+def test_dgp_holds_features_of_what_the_data_show_against_each_other(generator):
+    critic = Summary(SHAPE, 1).double()
+    draw = lambda: torch.rand(2, 1, SIDE, SIDE, generator=generator).double() * 2 - 1
+    truth, x, H = draw(), draw(), GAUSSIAN.H
+    distance = by_features(critic, Problem(H(truth), H))
+    enlarged = lambda z: H(z).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    found, wanted = critic.features(enlarged(x)), critic.features(enlarged(truth))
+    assert [tuple(f.shape[1:]) for f in found] == [(8, 4, 4), (16, 2, 2)]
+    apart = sum((f - g).abs().mean(dim=(1, 2, 3)) for f, g in zip(found, wanted, strict=True))
+    torch.testing.assert_close(distance(x), apart)
+    assert (apart > 0.01).all()
+    assert distance(truth + x - enlarged(x)).max() < 1e-9
+
+
+def test_dgp_moves_a_picture_towards_what_a_jpeg_decodes_to(generator):
+    critic = Summary(SHAPE, 1).double()
+    x = torch.rand(2, 1, SIDE, SIDE, generator=generator).double().requires_grad_()
+    jpeg = operator_for_signal("jpeg:10", (1, SIDE, SIDE), {})
+    problem = Problem(jpeg(-x.detach()), jpeg)
+    distance = by_features(critic, problem)
+    assert distance(in_frame(problem)).max() < 1e-9
+    (slope,) = torch.autograd.grad(distance(x).sum(), x)
+    assert slope.abs().sum() > 0
 
 
 def test_stages_set_weights_free_from_the_lowest_level_up():

@@ -2,7 +2,8 @@
 
 The code nearest to the data is looked for first; then the generator's weights may move too, those
 of the lowest level from the start and a level more in every stage, for each picture on its own.
-The distance is the data's own, |y - H G(z)|^2; the paper measures it in the critic's features.
+How far a picture is from the data the critic tells: it looks at both in the signal's frame, and
+what counts is by how much its features differ.
 
 References:
     Pan et al., Exploiting Deep Generative Prior for Versatile Image Restoration and Manipulation
@@ -13,8 +14,9 @@ References:
     eq. 9. https://arxiv.org/abs/1801.04406
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -25,7 +27,11 @@ from torch.nn.functional import softplus
 from ..priors.unet import UNetShape
 from ..problem import Problem
 from ..tensors import Noise, Signal
-from .generator import Coded, Generator, Summary, descend, misfit
+from .base import in_frame
+from .generator import Coded, Generator, Summary, descend
+
+Distance: TypeAlias = Callable[[Signal], Float[Tensor, " batch"]]
+"""How far each row of pictures is from its row of the data."""
 
 
 class Adversaries(nn.Module):
@@ -35,6 +41,28 @@ class Adversaries(nn.Module):
         super().__init__()
         self.generator = Generator(shape)
         self.critic = Summary(shape, 1)
+
+
+def by_features(critic: Summary, problem: Problem) -> Distance:
+    """DGP's distance: sum_i |f_i(x') - f_i(y')|_1, a mean over each level's features f_i.
+
+    y' is the data in the signal's frame, x' those that the picture would give; the picture itself
+    where their rounding has no gradient.
+
+    Args:
+        critic: Has the features.
+        problem: The data, in the critic's precision.
+    """
+    given = in_frame(problem)
+    with torch.no_grad():
+        wanted = critic.features(given)
+
+    def distance(x: Signal) -> Float[Tensor, " batch"]:
+        shown = given - problem.towards_data(x, 1.0) if problem.H.differentiable else x
+        pairs = zip(critic.features(shown), wanted, strict=True)
+        return torch.stack([(f - g).abs().flatten(1).mean(dim=1) for f, g in pairs]).sum(dim=0)
+
+    return distance
 
 
 @dataclass(frozen=True)
@@ -60,7 +88,7 @@ class Progressive:
         generator: nn.Module,
         stages: list[tuple[str, ...]],
         codes: Float[Tensor, "batch candidates code"],
-        problem: Problem,
+        distance: Distance,
     ) -> tuple[Signal, int]:
         """A picture for each row of the data, and how often it was made.
 
@@ -68,14 +96,12 @@ class Progressive:
             generator: From codes to pictures.
             stages: How the names begin of the weights that each stage sets free.
             codes: To begin with.
-            problem: The data, in the generator's precision.
+            distance: Of pictures from the data.
         """
         with torch.no_grad():
-            tried = torch.stack([misfit(problem, generator(z)) for z in codes.unbind(1)])
+            tried = torch.stack([distance(generator(z)) for z in codes.unbind(1)])
         code = codes[torch.arange(len(codes)), tried.argmin(dim=0)].clone()
-        descend(
-            lambda: misfit(problem, generator(code)), [(code, self.code_rate)], self.code_steps
-        )
+        descend(lambda: distance(generator(code)), [(code, self.code_rate)], self.code_steps)
         calls = codes.shape[1] + self.code_steps
 
         own = {n: w.detach().expand(len(code), *w.shape).clone() for n, w in _weights(generator)}
@@ -85,7 +111,7 @@ class Progressive:
             free += more
             moved = [(w, self.weight_rate) for name, w in own.items() if name.startswith(free)]
             descend(
-                lambda: misfit(problem, make(own, code)),
+                lambda: distance(make(own, code)),
                 [(code, self.code_rate / 10), *moved],
                 self.weight_steps,
             )
@@ -134,7 +160,8 @@ class GAN(Coded):
         manner, generator = PROGRESSIVE, self.net.generator
         codes = noise((len(problem.y), manner.candidates, self.shape.embedding)).float()
         problem = problem.to(problem.y.device, torch.float32)
-        return manner.search(generator, generator.blocks(), codes, problem)
+        distance = by_features(self.net.critic, problem)
+        return manner.search(generator, generator.blocks(), codes, distance)
 
 
 PROGRESSIVE = Progressive()

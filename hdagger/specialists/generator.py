@@ -79,9 +79,13 @@ class Summary(Encoder):
         inner = shape.widths[-1] * (shape.side // shape.stride) ** 2
         self.told = nn.Linear(inner, numbers)
 
+    def features(self, x: Float[Tensor, "batch c side side"]) -> list[Tensor]:
+        """What is found at every level, from the top to the lowest."""
+        h, above = self.encode(x, self.embed_level(x.new_zeros(len(x))))
+        return [*above, h]
+
     def forward(self, x: Float[Tensor, "batch c side side"]) -> Float[Tensor, "batch numbers"]:
-        h, _ = self.encode(x, self.embed_level(x.new_zeros(len(x))))
-        return self.told(functional.silu(h).flatten(1))
+        return self.told(functional.silu(self.features(x)[-1]).flatten(1))
 
 
 class Coded(Specialist):
