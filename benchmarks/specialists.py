@@ -5,10 +5,10 @@
         [--features digits-classifier] [--sheet sheet.png]
 
 A table for each score, methods down and tasks across; a specialist's own task is in bold. With
---features KID is against other pictures, of which there have to be twelve times as many; without,
-against the run's own, as the run has it. The sheet has columns for the first pictures of each
-specialist's task, and rows for the data, what was made of them by those that were trained for it,
-or for no task, and the truth.
+--features KID is against pictures of the folder that come after the run's, in up to twelve sets
+of as many; without, against the run's own, as the run has it. The sheet has columns for the first
+pictures of each specialist's task, and rows for the data, what was made of them by those that
+were trained for it, or for no task, and the truth.
 """
 
 import argparse
@@ -121,7 +121,7 @@ def own_task(known: Mapping[str, Specialist], method: str) -> str | None:
 def kids(
     known: Mapping[str, Specialist], runs: Sequence[Path], pictures: Path, features: str
 ) -> str:
-    """KID x 1000 of each cell's samples from other pictures, 12 sets of as many.
+    """KID x 1000 of each cell's samples from other pictures, in up to 12 sets of as many.
 
     Few samples would be too close to the pictures that they are of: each has its truth among them.
     """
@@ -131,7 +131,7 @@ def kids(
     shape = shape_of(runs[0])
     every = [see(source.read(*shape)[None]) for source in sources(pictures, 13 * most)]
     every = torch.cat(every).double()
-    others = every[most:].split(most)
+    others = [x for x in every[most:].split(most) if len(x) == most]
 
     def distance(x: Tensor) -> str:
         found = [kid(x, other[: len(x)]) for other in others]
@@ -144,7 +144,10 @@ def kids(
         files = sorted(places(cells[task, method], task)[method].glob("*.png"))[:most]
         return distance(torch.cat([see(read_picture(f).pixels[None]) for f in files]).double())
 
-    title = f"KID x 1000 by {features}; of the pictures: {distance(every[:most])}."
+    title = (
+        f"KID x 1000 by {features} against {len(others)} sets of {most} other pictures; of the "
+        f"pictures: {distance(every[:most])}."
+    )
     return "\n".join([title, "", *grid(cells, known, text)])
 
 
