@@ -5,10 +5,10 @@
         [--features digits-classifier] [--sheet sheet.png]
 
 A table for each score, methods down and tasks across; a specialist's own task is in bold. With
---features KID is against pictures of the folder that come after the run's, in up to twelve sets
-of as many; without, against the run's own, as the run has it. The sheet has columns for the first
-pictures of each specialist's task, and rows for the data, what was made of them by those that
-were trained for it, or for no task, and the truth.
+--features KID is against pictures of the folder that come after the run's, in up to four sets of
+as many, for what was trained for the task or for none; without, against the run's own, as the run
+has it. The sheet has columns for the first pictures of each specialist's task, and rows for the
+data, what was made of them by those that were trained for it, or for no task, and the truth.
 """
 
 import argparse
@@ -121,15 +121,15 @@ def own_task(known: Mapping[str, Specialist], method: str) -> str | None:
 def kids(
     known: Mapping[str, Specialist], runs: Sequence[Path], pictures: Path, features: str
 ) -> str:
-    """KID x 1000 of each cell's samples from other pictures, in up to 12 sets of as many.
+    """KID x 1000 of each cell's samples from other pictures, in up to four sets of as many.
 
-    Few samples would be too close to the pictures that they are of: each has its truth among them.
+    From their own pictures few samples would be too close: each has its truth among them.
     """
     see = models.features(features, False)
     cells = {key: run for run in runs for key in cells_of(run)}
     most = max(int(row["pictures"]) for run in runs for row in cells_of(run).values())
     shape = shape_of(runs[0])
-    every = [see(source.read(*shape)[None]) for source in sources(pictures, 13 * most)]
+    every = [see(source.read(*shape)[None]) for source in sources(pictures, 5 * most)]
     every = torch.cat(every).double()
     others = [x for x in every[most:].split(most) if len(x) == most]
 
@@ -139,7 +139,7 @@ def kids(
         return f"{1000 * value:.0f} ± {1000 * half:.0f}"
 
     def text(task: str, method: str) -> str:
-        if (task, method) not in cells:
+        if (task, method) not in cells or own_task(known, method) not in (None, task, "none"):
             return ""
         files = sorted(places(cells[task, method], task)[method].glob("*.png"))[:most]
         return distance(torch.cat([see(read_picture(f).pixels[None]) for f in files]).double())
