@@ -158,6 +158,20 @@ TALK_MUTATIONS = (
         "test_talk.py -k fid",
     ),
     Mutation(
+        "talk: PSNR of values beyond white and black",
+        "domains/pictures/metrics.py",
+        "(_cut(picture) - _cut(truth)).square()",
+        "(picture - truth).square()",
+        "test_talk.py -k skimages",
+    ),
+    Mutation(
+        "talk: SSIM of values in [-1, 1]",
+        "domains/pictures/metrics.py",
+        "(_cut(x)[None].float() + 1) / 2",
+        "_cut(x)[None].float() / 2",
+        "test_talk.py -k skimages",
+    ),
+    Mutation(
         "talk: intervals by 1.96",
         "bench/talk/scores.py",
         "student(n - 1, 0.95) * stdev(values)",

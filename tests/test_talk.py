@@ -304,6 +304,20 @@ def test_the_scores_of_a_picture(generator):
     assert beyond["psnr"] == np.inf
 
 
+def test_psnr_and_ssim_are_skimages_of_values_cut_off_to_0_and_1(generator):
+    metrics = pytest.importorskip("skimage.metrics")
+    truth = torch.rand(3, 24, 20, generator=generator) * 2 - 1
+    x = truth + 0.4 * torch.randn(truth.shape, generator=generator)
+    assert x.abs().max() > 1.5
+    found = of_picture(PosteriorSamples(x[None], {}), truth)
+    a, b = (((v.double().clamp(-1, 1) + 1) / 2).numpy() for v in (x, truth))
+    assert found["psnr"] == pytest.approx(metrics.peak_signal_noise_ratio(b, a, data_range=1))
+    window = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    a, b = (np.pad(v, ((0, 0), (5, 5), (5, 5)), "reflect") for v in (a, b))
+    expected = metrics.structural_similarity(a, b, data_range=1, channel_axis=0, **window)
+    assert found["ssim"] == pytest.approx(expected, abs=1e-5)
+
+
 def test_an_interval_is_students():
     values = [1.0, 2.0, 4.0, 5.0]
     found = Estimate.of(values)

@@ -35,7 +35,7 @@ from .scores import of_picture
 from .shares import Queue, Shares
 from .tasks import TASKS
 
-PROTOCOL = "talk 2"
+PROTOCOL = "talk 3"
 """Changes when rows are no longer to be compared with those of before."""
 
 Job: TypeAlias = tuple[Source, str, str]

@@ -29,15 +29,16 @@ def psnr(picture: Float[Tensor, "*shape"], truth: Float[Tensor, "*shape"]) -> fl
 def ssim(picture: Float[Tensor, "c h w"], truth: Float[Tensor, "c h w"]) -> float:
     """Structural similarity, in an 11-tap Gaussian window of deviation 1.5.
 
+    Of values in [0, 1], as published: it looks at means, and so at where black is.
+
     References:
         Wang, Bovik, Sheikh and Simoncelli, Image quality assessment, 2004.
         https://doi.org/10.1109/TIP.2003.819861
     """
     from torchmetrics.functional.image import structural_similarity_index_measure
 
-    value = structural_similarity_index_measure(
-        _cut(picture)[None].float(), _cut(truth)[None].float(), data_range=2.0
-    )
+    a, b = ((_cut(x)[None].float() + 1) / 2 for x in (picture, truth))
+    value = structural_similarity_index_measure(a, b, data_range=1.0)
     assert isinstance(value, Tensor)
     return float(value)
 
