@@ -22,7 +22,7 @@ from hdagger import Recipe, restore
 from hdagger.domains.pictures.files import read_picture
 from hdagger.domains.pictures.jpeg import SAMPLINGS, Jpeg
 from hdagger.domains.pictures.jpeg_file import read_jpeg
-from hdagger.domains.pictures.metrics import psnr, ssim
+from hdagger.domains.pictures.metrics import psnr
 from hdagger.priors import zoo
 
 STEPS = {"drawn": 20, "cells": 12, "pigdm": 20, "projection": 20}
@@ -43,7 +43,7 @@ def pixels(image: Image.Image) -> Tensor:
 
 
 def gains(pictures: list[Path], args: argparse.Namespace) -> None:
-    rows: dict[str, list[tuple[float, float]]] = {}
+    rows: dict[str, list[float]] = {}
     kept = []
     prior = zoo.load(zoo.card("photo"))
     with tempfile.TemporaryDirectory() as folder:
@@ -53,9 +53,7 @@ def gains(pictures: list[Path], args: argparse.Namespace) -> None:
             x = pixels(clean)
             clean.save(path, quality=args.quality, subsampling="4:2:0")
             decoded = read_picture(path).pixels.float()
-            score = lambda name, z: rows.setdefault(name, []).append(
-                (psnr(z.clamp(-1, 1), x), ssim(z.clamp(-1, 1), x))  # noqa: B023
-            )
+            score = lambda name, z: rows.setdefault(name, []).append(psnr(z, x))  # noqa: B023
             score("decode", decoded)
             if shutil.which("jpegqs"):
                 smooth = Path(folder) / "smooth.jpg"
@@ -68,20 +66,19 @@ def gains(pictures: list[Path], args: argparse.Namespace) -> None:
                     prior(decoded[None].double(), torch.tensor(s).double())[0].float()
                     for s in (0.05, 0.1, 0.15)
                 ]
-            score("denoiser", max(guesses, key=lambda z: psnr(z.clamp(-1, 1), x)))
+            score("denoiser", max(guesses, key=lambda z: psnr(z, x)))
             measurement = read_jpeg(path).measurement("none", None)
             for name in args.methods:
                 drawn = restore(Recipe(name, steps=STEPS[name], samples=args.samples), measurement)
                 score(f"{name}, one", drawn.draws[0])
                 score(f"{name}, mean of {args.samples}", drawn.mean)
                 kept.append(drawn.provenance.get("kept", 1.0))
-            print(picture.name, *(f"{k} {v[-1][0]:.2f}" for k, v in rows.items()), flush=True)
+            print(picture.name, *(f"{k} {v[-1]:.2f}" for k, v in rows.items()), flush=True)
     print(f"\n{len(pictures)} pictures, quality {args.quality}, kept {100 * min(kept):.3f} %\n")
-    print("| method | PSNR dB | gain | SSIM |\n|---|---|---|---|")
-    base = np.mean([p for p, _ in rows["decode"]])
+    print("| method | PSNR dB | gain |\n|---|---|---|")
+    base = np.mean(rows["decode"])
     for name, scores in rows.items():
-        p, s = np.mean(scores, axis=0)
-        print(f"| {name} | {p:.2f} | {p - base:+.2f} | {s:.4f} |")
+        print(f"| {name} | {np.mean(scores):.2f} | {np.mean(scores) - base:+.2f} |")
 
 
 def agreement(pictures: list[Path]) -> None:
