@@ -139,7 +139,7 @@ def test_names_of_folders_are_no_markup(runs, run):
     [
         (["good"], "two restorations or more, but got 1"),
         (["good", "good"], "two restorations or more, but got 1"),
-        (["good", "nothing"], "nothing has none: it is no folder"),
+        (["good", "nothing"], "nothing is none. Check it."),
         (["good", "empty"], "empty has no samples.npz"),
         (["good", "other"], "other is not of that of good"),
         (["good", "sound"], "sound is not of that of good"),
