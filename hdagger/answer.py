@@ -37,7 +37,7 @@ class Walks:
     """What is summed over walks as they end.
 
     Attributes:
-        count: How many these are.
+        count: How many these are, of those that know what chance did.
         totals: The sums of their samples, and of each control.
         products: The sums of the inner products of these, ``(1 + controls, 1 + controls)``.
     """
@@ -51,8 +51,11 @@ class Walks:
 
         Args:
             x: The samples.
-            controls: What chance did to each: signals that are 0 in the mean.
+            controls: What chance did to each: signals that are 0 in the mean; where nothing is
+                known of it, nothing is summed.
         """
+        if not controls:
+            return
         each = (x, *controls)
         sums = [v.sum(0) for v in each]
         self.count += len(x)
@@ -61,8 +64,10 @@ class Walks:
 
     def mean(self) -> Float[Tensor, "*signal"] | None:
         """The answer; None of one walk, or where too little is known of chance."""
+        if not self.totals:
+            return None
         total, *controls = self.totals
-        if not controls or (self.count - 1) * total.numel() < FEWEST * len(controls):
+        if (self.count - 1) * total.numel() < FEWEST * len(controls):
             return None
         for share, control in zip(self.shares(), controls, strict=True):
             total = total - float(share) * control

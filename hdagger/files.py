@@ -103,6 +103,16 @@ def check_folder(path: Path, what: str) -> None:
         raise FileError(f"Wanted {what}, but {path} has none: it is no folder. Check the name.")
 
 
+def check_restoration(folder: Path) -> None:
+    """Refuses what is no folder; what one holds is looked at by what reads it.
+
+    Raises:
+        FileError: It is none.
+    """
+    if not folder.is_dir():
+        raise FileError(f"Wanted the folder of a restoration, but {folder} is none. Check it.")
+
+
 def fingerprint(path: Path) -> str:
     """SHA-256 of a file; computed again only when the file is another or has changed."""
     about = path.stat()

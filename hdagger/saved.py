@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .errors import FileError
-from .files import brief, check_file, read_arrays
+from .files import brief, check_file, check_restoration, read_arrays
 from .samples import PosteriorSamples
 
 SAMPLES, SUMMARY, RECIPE, REPORT, TRUTH = (
@@ -104,8 +104,7 @@ def restorations_in(folder: Path) -> list[Path]:
     Raises:
         FileError: There is none.
     """
-    if not folder.is_dir():
-        raise FileError(f"Wanted the folder of a restoration, but {folder} is none. Check it.")
+    check_restoration(folder)
     if _is_restoration(folder):
         return [folder]
     inside = sorted(path.parent for path in folder.rglob(RECIPE))

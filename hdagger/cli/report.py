@@ -1,22 +1,14 @@
 """``hdagger report`` and ``hdagger compare``: pages from what restorations left."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..errors import FileError, HDaggerError, SettingError
-from ..files import brief, check_file, whole_folder
+from ..errors import HDaggerError, SettingError
+from ..files import brief, check_file, check_restoration, whole_folder
 from ..options import AsJson, Folder
 from ..telling import Exit, note, tell
-
-
-def check_folders(folders: Iterable[Path]) -> None:
-    """Refuses what is no folder; what one holds is looked at by what reads it."""
-    for folder in folders:
-        if not folder.is_dir():
-            raise FileError(f"Wanted the folder of a restoration, but {folder} is none. Check it.")
 
 
 def report(
@@ -36,7 +28,8 @@ def report(
 
         hdagger report restored/of-a-batch --json
     """
-    check_folders(folders)
+    for folder in folders:
+        check_restoration(folder)
 
     from ..domain import write_report
     from ..saved import restorations_in
@@ -86,7 +79,8 @@ def compare(
             f"Wanted two restorations or more, but got {len(set(folders))}. "
             "Name the folders that restore wrote."
         )
-    check_folders(folders)
+    for folder in folders:
+        check_restoration(folder)
     if truth is not None:
         check_file(truth, "what was measured")
 

@@ -218,8 +218,8 @@ class Drawn(Sampler[Drawing]):
         return replace(at, controls=(torch.zeros_like(at.x),) * PARTS)
 
     def controls(self, at: Drawing, /, problem: Problem) -> tuple[Signal, ...]:
-        met = _met(torch.zeros_like(at.x), problem)
-        return tuple(_met(moved, problem) - met for moved in at.controls)
+        nothing = replace(problem, y=torch.zeros_like(problem.y))
+        return tuple(_met(moved, nothing) for moved in at.controls)
 
     def known(self, at: Drawing, /) -> dict[str, Tensor]:
         return {} if at.numbers is None else {"numbers": at.numbers}
