@@ -81,6 +81,27 @@ PIPELINE_MUTATIONS = (
         "test_pipeline.py -k lower_levels",
     ),
     Mutation(
+        "pipeline: drawn steps begin where nothing is known",
+        "samplers/drawn.py",
+        "    begins = 8.0\n",
+        "",
+        "test_restoration.py -k levels_end",
+    ),
+    Mutation(
+        "pipeline: a large hole begun as low as a small one",
+        "domains/pictures/hints.py",
+        "max(method.begins, unseen_side(H) / 2)",
+        "method.begins",
+        "test_restoration.py -k begins_higher",
+    ),
+    Mutation(
+        "pipeline: what iterations would invert is taken for seen",
+        "domains/pictures/hints.py",
+        "x - H.adjoint(H.seen(H(x))) / gain**2",
+        "0 * x",
+        "test_restoration.py -k iterations_would",
+    ),
+    Mutation(
         "pipeline: the lowest level as if |H| were 1",
         "solving.py",
         "sigma_y / largest_gain(H) / 4",

@@ -185,6 +185,16 @@ def test_unseen_squares_are_found():
     assert unseen_side(Grayscale((3, 64, 64))) >= 32
 
 
+def test_unseen_squares_are_found_where_only_iterations_would_invert():
+    """A blur within a frame does not see its surroundings, however far a kernel reaches."""
+    reach = lambda text: unseen_side(PICTURES.operator(text, (3, 64, 64), {}))
+    assert reach("gauss:2") <= 8
+    hole = torch.zeros(48, 48, dtype=torch.bool)  # of the data's frame
+    hole[4:44, 4:44] = True
+    blurred = PICTURES.operator("gauss:2 | mask", (3, 64, 64), {"mask": hole})
+    assert unseen_side(blurred) >= 16
+
+
 def test_levels_end_below_the_noise_and_begin_above_what_is_open():
     H = BlockAverage((3, 64, 64), 4)
     data, card = torch.zeros(1, *H.data_shape, dtype=F64), zoo.card("photo")
@@ -194,9 +204,19 @@ def test_levels_end_below_the_noise_and_begin_above_what_is_open():
 
     assert levels("ddrm", 0.0)[0] == pytest.approx(2)
     assert levels("pigdm", 0.0)[0] == pytest.approx(80)
+    assert levels("drawn", 0.0)[0] == pytest.approx(8)
     assert levels("ddrm", 0.01)[-2] == pytest.approx(0.01)  # |H| is 1/4
     assert levels("ddrm", 0.1)[-2] == pytest.approx(0.03)
     assert len(levels("ddrm", 0.04)) == 21
+
+
+def test_a_walk_begins_higher_where_a_large_area_is_open():
+    hole = torch.ones(3, 128, 128, dtype=torch.bool)
+    hole[:, 32:96, 32:96] = False
+    H, card = Inpainting(hole), zoo.card("photo")
+    data = torch.zeros(1, *H.data_shape, dtype=F64)
+    levels = PICTURES.levels(Problem(data, H, 0.0), METHODS["drawn"], 20, card)
+    assert levels[0] == pytest.approx(16)  # half of 32
 
 
 def test_metrics_know_equal_and_unequal_pictures():

@@ -5,6 +5,7 @@ recipe, the help), and one line in ``samplers/__init__.py``.
 """
 
 import abc
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
@@ -45,9 +46,9 @@ class Sampler(abc.ABC, Generic[State]):
     enough: ClassVar[int] = 20
     """Noise levels to walk down, by default."""
 
-    anchored: ClassVar[bool] = False
-    """Whether it starts at what the data show, so that the highest level need only swamp what
-    they leave open."""
+    begins: ClassVar[float] = math.inf
+    """The level where it may begin if the data leave nothing large open, since it takes from them
+    what is coarse; of pictures in [-1, 1]."""
 
     one_answer: ClassVar[bool] = False
     """Whether it looks for one signal and draws nothing, so that every sample is the same."""

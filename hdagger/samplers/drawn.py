@@ -162,6 +162,7 @@ class Drawn(Sampler[Drawing]):
 
     needs = LinearOperator
     instead = "DPS"
+    begins = 8.0
     rough_calls = True
 
     uncertainty: Uncertainty | None = None

@@ -6,12 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...operators.base import PinvOperator
+from ...operators.base import LinearOperator, PinvOperator, SVDOperator
 from ...operators.quantisation import Quantiser
 from ...problem import Problem
 from ...samplers.base import Sampler
 from ...samplers.walk import check_steps, karras_levels
-from ...solving import HIGHEST, LOWEST, levels_for
+from ...solving import HIGHEST, LOWEST, largest_gain, levels_for
 
 
 def noise_deviation(pixels: Float[Tensor, "channels height width"]) -> float:
@@ -34,8 +34,8 @@ def picture_levels(
 ) -> Tensor:
     """The noise levels to walk down: none wasted where nothing is left to decide.
 
-    The highest is the prior's, at most 80, or, for a method that starts at what the data show,
-    half of the side of the largest square that they leave open: the mean of such a square is
+    The highest is the prior's, at most 80, or, for a method that can begin lower, where it can, or
+    half of the side of the largest square that the data leave open: the mean of such a square is
     then as uncertain as a pixel of the prior. For rounded data it is 8, and the lowest an eighth
     of what the rounding does to a pixel (docs/jpeg.md).
     """
@@ -44,8 +44,8 @@ def picture_levels(
         check_steps(steps)
         low = max(lowest, min(0.1, H.signal_error / 8))
         return karras_levels(steps, low=low, high=min(8.0, high))
-    if method.anchored and isinstance(H, PinvOperator):
-        high = min(high, max(2.0, unseen_side(H) / 2))
+    if method.begins < high and isinstance(H, PinvOperator):
+        high = min(high, max(method.begins, unseen_side(H) / 2))
     return levels_for(H, problem.sigma_y, steps, low=max(LOWEST, lowest), high=high)
 
 
@@ -53,18 +53,23 @@ def unseen_side(H: PinvOperator) -> int:
     """Side, a power of two, of the largest square of pixels that the data say nothing about.
 
     Random signs on a grid of squares, one for each channel, are sent through H and back; a
-    square counts as unseen if less than a twentieth of its energy returns.
+    square counts as unseen if less than a twentieth of its energy returns. Where only iterations
+    would find a pseudoinverse, H' / |H|^2 sends them back, which is enough for what large squares
+    are made of.
     """
     channels, height, width = H.signal_shape
     generator = torch.Generator().manual_seed(0)
-    like = next(H.buffers())
+    like = next(H.buffers(), torch.zeros(0, dtype=torch.float64))
+    iterated = isinstance(H, LinearOperator) and not isinstance(H, SVDOperator)
+    gain = largest_gain(H) if iterated else 1.0
+    null = (lambda x: x - H.adjoint(H.seen(H(x))) / gain**2) if iterated else H.null
     found, side = 1, 2
     while side <= min(height, width):
         rows, columns = -(-height // side), -(-width // side)
         signs = torch.randint(2, (1, channels, rows, columns), generator=generator) * 2.0 - 1.0
         squares = signs.repeat_interleave(side, 2).repeat_interleave(side, 3)
         x = squares[:, :, :height, :width].to(like)
-        lost = H.null(x).square().mean(dim=1, keepdim=True)
+        lost = null(x).square().mean(dim=1, keepdim=True)
         if torch.nn.functional.avg_pool2d(lost, side).max() > 0.95:
             found = side
         side *= 2
