@@ -6,9 +6,9 @@
 
 PICTURES is a folder of pictures that nothing was trained or tuned on. The middle of each is
 measured: a blur with the picture's true surroundings, which nobody is told. All methods get the
-same network, operator and data; the scores are those of ``hdagger check`` (docs/trust.md). One
-sample is drawn at a time, as ``hdagger restore`` does it on a CPU, and seconds are those of the
-processor, in one thread.
+same network, operator and data; the scores are those of ``hdagger check`` (docs/trust.md). Samples
+are drawn together as ``hdagger restore`` does it, a peer's one by one, and seconds are those of
+the processor for one, in one thread.
 
 Peers: ``pip install azula deepinv`` (both want torchvision), and benchmarks/peers.py.
 """
