@@ -82,11 +82,12 @@ def quality(card: zoo.Card, pictures: Sequence[Tensor], steps: int) -> list[str]
             measurement = measure(x0, task, {"mask": half(x0.shape[1])}, 0.0)
             H = operator_for_data(task, tuple(measurement.y.shape), measurement.arrays)
             pigdm.NUDGE = nudge or 0.0
+            problem = Problem.of(measurement.y, H)
             drawn = solve(
                 prior,
-                Problem.of(measurement.y, H),
+                problem,
                 PiGDM(jacobian="difference" if nudge else "vjp"),
-                levels=levels_for(H, 0.0, steps),
+                levels=levels_for(problem, steps),
                 samples=1,
                 uncertainty=Isotropic(card.data_variance),
             )
@@ -116,7 +117,7 @@ def walk(card: zoo.Card, side: int, steps: int) -> Callable[[Sampler[Any]], obje
     prior = zoo.load(card)
     H = operator_for_signal("average:4", (card.channels, side, side), {})
     problem = Problem.of(H(SampleNoise(0, [(0,)])((1, *H.signal_shape)))[0], H, 0.1)
-    levels = levels_for(H, 0.1, steps)
+    levels = levels_for(problem, steps)
     return lambda method: solve(prior, problem, method, levels=levels, samples=1)
 
 

@@ -29,10 +29,8 @@ from .registry import Registry
 from .report import Page, heat_map, nearly_largest, write_page
 from .samplers.base import Sampler
 from .samplers.projection import Projected, Projector
-from .samplers.walk import karras_levels
 from .samples import PosteriorSamples
 from .saved import RECIPE, REPORT, SAMPLES, SUMMARY, Saved
-from .solving import largest_gain
 from .tensors import SampleNoise
 
 GIVEN, MEAN, STD = "given.png", "mean.png", "std.png"
@@ -102,28 +100,6 @@ class Posed:
         if isinstance(method, Projected) and method.projector is None:
             return replace(method, projector=self.projector)
         return method
-
-
-def levels_within(
-    problem: Problem,
-    steps: int,
-    card: Card,
-    lowest: float,
-    highest: float,
-    share: float = 0.25,
-) -> Tensor:
-    """Levels down to a share of the noise as the signal sees it, sigma_y / |H|.
-
-    Args:
-        problem: What is solved.
-        steps: How many.
-        card: Of the prior, beyond whose levels none lies.
-        lowest: Where to stop, unless the noise is less.
-        highest: Where to begin.
-        share: Of the noise.
-    """
-    low = min(lowest, share * problem.sigma_y / largest_gain(problem.H))
-    return karras_levels(steps, max(low, card.sigma_min), min(highest, card.sigma_max))
 
 
 def check_said(what: str, known: Sequence[str], said: Mapping[str, Any]) -> None:

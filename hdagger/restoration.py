@@ -209,8 +209,7 @@ class Prior:
             ) from error
         truths = kind.truths(folder, shape, count, seed, in_turn=True).float().to(self.device)
         network = Network(self.network, self.device == "cpu" and BFLOAT16)
-        within = card.sigma_min, card.sigma_max
-        table = SpectralTable.measured(network, truths, bands, seed, within, watch)
+        table = SpectralTable.measured(network, truths, bands, seed, card.levels, watch)
         with whole_file(path) as partial:
             table.save(partial, self.sha256, about)
         return path, about

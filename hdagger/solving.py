@@ -109,7 +109,7 @@ def solve(
     samples = -(-samples // method.group) * method.group
     y, H = problem.y, problem.H
     if levels is None:
-        levels = levels_for(H, problem.sigma_y, method.enough)
+        levels = levels_for(problem, method.enough)
     levels = levels.to(y.device)
     batch = _batch(batch, samples, H, y.device.type, method.group)
     network = Network(prior, method.rough_calls and y.device.type == "cpu" and BFLOAT16)
@@ -211,21 +211,29 @@ class Network:
 
 
 def levels_for(
-    H: Operator,
-    sigma_y: float,
+    problem: Problem,
     steps: int,
-    low: float = LOWEST,
-    high: float = HIGHEST,
+    lowest: float = LOWEST,
+    highest: float = HIGHEST,
+    within: tuple[float, float] = (0.0, math.inf),
+    share: float = 0.25,
 ) -> Tensor:
     """The noise levels to walk down, ``(steps + 1,)``.
 
-    The lowest is ``low``, or a quarter of the noise of the data as the signal sees it,
-    sigma_y / |H|, if that is less.
+    Args:
+        problem: What is solved.
+        steps: How many.
+        lowest: Where to stop, unless the noise of the data as the signal sees it,
+            sigma_y / |H|, asks for less.
+        highest: Where to begin.
+        within: The levels that a prior was trained on, beyond which none lies.
+        share: Of that noise, which is low enough.
     """
     check_steps(steps)
-    if sigma_y > 0:
-        low = min(low, sigma_y / largest_gain(H) / 4)
-    return karras_levels(steps, low=max(low, high / 1e5), high=high)
+    if problem.sigma_y > 0:
+        lowest = min(lowest, share * problem.sigma_y / largest_gain(problem.H))
+    high = min(highest, within[1])
+    return karras_levels(steps, low=max(lowest, within[0], high / 1e5), high=high)
 
 
 def largest_gain(H: Operator, rounds: int = 10) -> float:

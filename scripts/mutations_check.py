@@ -146,8 +146,8 @@ CHECK_MUTATIONS = (
     Mutation(
         "restore: the prior's highest level ignored",
         "domains/pictures/domain.py",
-        "steps, card.sigma_min, card.sigma_max)",
-        "steps, card.sigma_min, 80.0)",
+        "steps, card.levels)",
+        "steps, (card.sigma_min, 80.0))",
         "test_check.py -k levels_are_those",
     ),
     Mutation(

@@ -75,9 +75,9 @@ PIPELINE_MUTATIONS = (
     ),
     Mutation(
         "pipeline: sigma_max ignored",
-        "domains/pictures/hints.py",
-        "min(HIGHEST, highest)",
-        "HIGHEST",
+        "solving.py",
+        "high = min(highest, within[1])",
+        "high = highest",
         "test_pipeline.py -k lower_levels",
     ),
     Mutation(
@@ -104,8 +104,8 @@ PIPELINE_MUTATIONS = (
     Mutation(
         "pipeline: the lowest level as if |H| were 1",
         "solving.py",
-        "sigma_y / largest_gain(H) / 4",
-        "sigma_y / 4",
+        "share * problem.sigma_y / largest_gain(problem.H)",
+        "share * problem.sigma_y",
         "test_pipeline.py -k ddrm_by_name",
     ),
     Mutation(

@@ -201,7 +201,7 @@ def test_the_real_and_the_imaginary_part_of_simulated_data_have_noise_of_their_o
 
 def test_evaluations_are_counted_a_sample():
     """Of pictures so large that each is a batch of its own."""
-    measurement = measure(PICTURE.repeat(1, 4, 4), "none", {}, sigma_y=0.1)
+    measurement = measure(PICTURE.repeat(1, 9, 9), "none", {}, sigma_y=0.1)
     drawn = restore(Recipe("ddrm", steps=1, samples=2), measurement)
     assert (drawn.provenance["batch"], drawn.provenance["nfe"]) == (1, 1)
 

@@ -72,6 +72,11 @@ class Card:
     recipe: str = ""
     evaluation: str = ""
 
+    @property
+    def levels(self) -> tuple[float, float]:
+        """The noise levels that it was trained on, from the lowest to the highest."""
+        return self.sigma_min, self.sigma_max
+
     def to_toml(self) -> str:
         """What the card's file says: the name is the file's, and so is that of the weights."""
         settings = {f.name: getattr(self, f.name) for f in fields(self)}

@@ -7,7 +7,7 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from ...domain import Domain, Job, Posed, levels_within
+from ...domain import Domain, Job, Posed
 from ...errors import ShapeError
 from ...measurement import Measurement
 from ...operators.base import LinearOperator
@@ -19,6 +19,7 @@ from ...rings import Rings
 from ...samplers.base import Sampler
 from ...samples import PosteriorSamples
 from ...saved import Saved
+from ...solving import levels_for
 from .bodies import Bodies
 from .job import job_of
 from .judgement import body, psnr
@@ -74,7 +75,7 @@ class Tomography(Domain):
 
     def levels(self, problem: Problem, method: Sampler[Any], steps: int, card: Card) -> Tensor:
         """Down to a quarter of the noise as a slice sees it, but not below the prior's."""
-        return levels_within(problem, steps, card, LOWEST, HIGHEST)
+        return levels_for(problem, steps, LOWEST, HIGHEST, card.levels)
 
     def truth_shape(self, card: Card, side: int | None) -> tuple[int, ...]:
         side = side or card.size or 128

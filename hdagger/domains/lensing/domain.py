@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from ...domain import Domain, Job, Posed, levels_within
+from ...domain import Domain, Job, Posed
 from ...errors import SettingError, ShapeError
 from ...measurement import Measurement
 from ...operators.base import LinearOperator
@@ -21,7 +21,7 @@ from ...report import Page
 from ...rings import Rings
 from ...samplers.base import Sampler
 from ...saved import Saved
-from ...solving import HIGHEST
+from ...solving import levels_for
 from ...tensors import Signal
 from .figures import bright
 from .fits import Sky, read_psf
@@ -103,7 +103,7 @@ class Lensing(Domain):
 
     def levels(self, problem: Problem, method: Sampler[Any], steps: int, card: Card) -> Tensor:
         """Down to a quarter of the noise as the source sees it, but not below the prior's."""
-        return levels_within(problem, steps, card, LOWEST, HIGHEST)
+        return levels_for(problem, steps, LOWEST, within=card.levels)
 
     def truth_shape(self, card: Card, side: int | None) -> tuple[int, ...]:
         side = side or card.size or 64

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ...domain import Domain, Job, Posed, levels_within
+from ...domain import Domain, Job, Posed
 from ...errors import SettingError, ShapeError
 from ...measurement import Measurement
 from ...operators.base import LinearOperator
@@ -22,6 +22,7 @@ from ...rings import Rings
 from ...samplers.base import Sampler
 from ...samplers.drawn import Drawn
 from ...saved import Saved
+from ...solving import levels_for
 from ...tensors import Signal
 from .coils import birdcage
 from .encoding import reduced
@@ -115,8 +116,8 @@ class MRI(Domain):
         """Down to a quarter of the noise as the image sees it, or twice it if steps are drawn."""
         if isinstance(method, Drawn):
             lowest, share = LAST_DRAW
-            return levels_within(problem, steps, card, lowest, HIGHEST, share)
-        return levels_within(problem, steps, card, LOWEST, HIGHEST)
+            return levels_for(problem, steps, lowest, HIGHEST, card.levels, share)
+        return levels_for(problem, steps, LOWEST, HIGHEST, card.levels)
 
     def truth_shape(self, card: Card, side: int | None) -> tuple[int, ...]:
         side = side or card.size or 128

@@ -149,7 +149,7 @@ class Pictures(Domain):
         return Posed(solved, finish, frame=(..., rows, columns))
 
     def levels(self, problem: Problem, method: Sampler[Any], steps: int, card: Card) -> Tensor:
-        return picture_levels(problem, method, steps, card.sigma_min, card.sigma_max)
+        return picture_levels(problem, method, steps, card.levels)
 
     def spelled(self, measurement: Measurement) -> Measurement:
         """A JPEG whose tables are those of a quality is called by it."""

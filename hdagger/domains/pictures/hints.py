@@ -11,7 +11,7 @@ from ...operators.quantisation import Quantiser
 from ...problem import Problem
 from ...samplers.base import Sampler
 from ...samplers.walk import check_steps, karras_levels
-from ...solving import HIGHEST, LOWEST, largest_gain, levels_for
+from ...solving import HIGHEST, largest_gain, levels_for
 
 
 def noise_deviation(pixels: Float[Tensor, "channels height width"]) -> float:
@@ -30,7 +30,7 @@ def noise_deviation(pixels: Float[Tensor, "channels height width"]) -> float:
 
 
 def picture_levels(
-    problem: Problem, method: Sampler[Any], steps: int, lowest: float, highest: float
+    problem: Problem, method: Sampler[Any], steps: int, within: tuple[float, float]
 ) -> Tensor:
     """The noise levels to walk down: none wasted where nothing is left to decide.
 
@@ -39,14 +39,14 @@ def picture_levels(
     then as uncertain as a pixel of the prior. For rounded data it is 8, and the lowest an eighth
     of what the rounding does to a pixel (docs/jpeg.md).
     """
-    H, high = problem.H, min(HIGHEST, highest)
+    H, high = problem.H, HIGHEST
     if isinstance(H, Quantiser):
         check_steps(steps)
-        low = max(lowest, min(0.1, H.signal_error / 8))
-        return karras_levels(steps, low=low, high=min(8.0, high))
+        low = max(within[0], min(0.1, H.signal_error / 8))
+        return karras_levels(steps, low=low, high=min(8.0, within[1]))
     if method.begins < high and isinstance(H, PinvOperator):
         high = min(high, max(method.begins, unseen_side(H) / 2))
-    return levels_for(H, problem.sigma_y, steps, low=max(LOWEST, lowest), high=high)
+    return levels_for(problem, steps, highest=high, within=within)
 
 
 def unseen_side(H: PinvOperator) -> int:
@@ -60,9 +60,11 @@ def unseen_side(H: PinvOperator) -> int:
     channels, height, width = H.signal_shape
     generator = torch.Generator().manual_seed(0)
     like = next(H.buffers(), torch.zeros(0, dtype=torch.float64))
-    iterated = isinstance(H, LinearOperator) and not isinstance(H, SVDOperator)
-    gain = largest_gain(H) if iterated else 1.0
-    null = (lambda x: x - H.adjoint(H.seen(H(x))) / gain**2) if iterated else H.null
+    if isinstance(H, LinearOperator) and not isinstance(H, SVDOperator):
+        gain = largest_gain(H)
+        null = lambda x: x - H.adjoint(H.seen(H(x))) / gain**2
+    else:
+        null = H.null
     found, side = 1, 2
     while side <= min(height, width):
         rows, columns = -(-height // side), -(-width // side)
