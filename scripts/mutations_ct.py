@@ -131,9 +131,9 @@ CT_MUTATIONS = (
     ),
     Mutation(
         "domain: levels below the prior's",
-        "domain.py",
-        "max(low, card.sigma_min)",
-        "low",
+        "solving.py",
+        "max(lowest, within[0], high / 1e5)",
+        "max(lowest, high / 1e5)",
         "test_ct.py -k small_print",
     ),
     Mutation(
