@@ -330,7 +330,7 @@ def test_samples_have_the_law_of_the_posterior(sampling):
 def test_the_walk_ends_at_the_noise_and_a_prior_of_pictures_is_refused():
     posed = SCANS.posed(measured(), WHITE.card, WHITE.network)
     levels = SCANS.levels(posed.problem, Recipe("drawn").sampler(), 10, WHITE.card)
-    assert float(levels[0]) == pytest.approx(10)
+    assert float(levels[0]) == pytest.approx(4)
     seen = posed.problem.sigma_y / largest_gain(posed.problem.H)
     assert float(levels[-2]) == pytest.approx(min(0.03, 2 * seen))
     clear = replace(posed.problem, sigma_y=posed.problem.sigma_y / 4)
