@@ -90,7 +90,7 @@ PIPELINE_MUTATIONS = (
     Mutation(
         "pipeline: a large hole begun as low as a small one",
         "domains/pictures/hints.py",
-        "max(method.begins, unseen_side(H) / 2)",
+        "max(method.begins, method.begins_open * unseen_side(H))",
         "method.begins",
         "test_restoration.py -k begins_higher",
     ),

@@ -216,7 +216,9 @@ def test_a_walk_begins_higher_where_a_large_area_is_open():
     H, card = Inpainting(hole), zoo.card("photo")
     data = torch.zeros(1, *H.data_shape, dtype=F64)
     levels = PICTURES.levels(Problem(data, H, 0.0), METHODS["drawn"], 20, card)
-    assert levels[0] == pytest.approx(16)  # half of 32
+    assert levels[0] == pytest.approx(32)
+    levels = PICTURES.levels(Problem(data, H, 0.0), METHODS["ddrm"], 20, card)
+    assert levels[0] == pytest.approx(16)
 
 
 def test_metrics_know_equal_and_unequal_pictures():

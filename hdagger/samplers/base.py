@@ -50,6 +50,10 @@ class Sampler(abc.ABC, Generic[State]):
     """The level where it may begin if the data leave nothing large open, since it takes from them
     what is coarse; of pictures in [-1, 1]."""
 
+    begins_open: ClassVar[float] = 1.0
+    """The level where it may begin, over the side in points of the largest square that the data
+    leave open."""
+
     one_answer: ClassVar[bool] = False
     """Whether it looks for one signal and draws nothing, so that every sample is the same."""
 

@@ -53,6 +53,7 @@ class DDRM(Sampler[Tensor]):
     needs = SVDOperator
     instead = "PiGDM, or DPS for an operator that is only differentiable"
     begins = 2.0
+    begins_open = 0.5
 
     eta: Annotated[float | None, Within(0, 1, "a share of the noise", 1)] = None  # pyright: ignore[reportIncompatibleVariableOverride]
     eta_b: Annotated[float, Within(0, 1, "a share", 1)] = 1.0

@@ -34,10 +34,10 @@ def picture_levels(
 ) -> Tensor:
     """The noise levels to walk down: none wasted where nothing is left to decide.
 
-    The highest is the prior's, at most 80, or, for a method that can begin lower, where it can, or
-    half of the side of the largest square that the data leave open: the mean of such a square is
-    then as uncertain as a pixel of the prior. For rounded data it is 8, and the lowest an eighth
-    of what the rounding does to a pixel (docs/jpeg.md).
+    The highest is the prior's, at most 80, or, for a method that can begin lower, where it can,
+    or in proportion to the side of the largest square that the data leave open: at half of it the
+    mean of such a square is as uncertain as a pixel of the prior. For rounded data it is 8, and
+    the lowest an eighth of what the rounding does to a pixel (docs/jpeg.md).
     """
     H, high = problem.H, HIGHEST
     if isinstance(H, Quantiser):
@@ -45,7 +45,7 @@ def picture_levels(
         low = max(within[0], min(0.1, H.signal_error / 8))
         return karras_levels(steps, low=low, high=min(8.0, within[1]))
     if method.begins < high and isinstance(H, PinvOperator):
-        high = min(high, max(method.begins, unseen_side(H) / 2))
+        high = min(high, max(method.begins, method.begins_open * unseen_side(H)))
     return levels_for(problem, steps, highest=high, within=within)
 
 
