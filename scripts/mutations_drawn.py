@@ -55,7 +55,7 @@ DRAWN_MUTATIONS = (
     Mutation(
         "drawn: the late parts are told as one",
         "samplers/drawn.py",
-        "part = len(controls) * late // step.count",
+        "part = int(len(controls) * late / (0.75 * step.count))",
         "part = 0",
         "test_drawn.py -k 0_in_the_mean",
     ),

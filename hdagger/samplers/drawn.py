@@ -107,8 +107,8 @@ HELD = 0.8
 smooth pictures, .6 is as good."""
 
 PARTS = 2
-"""Of the second half of a walk, of which it is told apart what chance did. What the first half did
-is of few waves, so that its share would be a guess; more parts tell hardly more."""
+"""Of the last three quarters of a walk, of which it is told apart what chance did. What the first
+quarter did is of few waves, so that its share would be a guess; more parts tell hardly more."""
 
 EXACT = 1e-3
 """Deviation of the noise that data without any are taken to have, over that which sigma is in the
@@ -198,12 +198,12 @@ class Drawn(Sampler[Drawing]):
         self, at: Drawing, x: Signal, C: Covariance, given: Given, step: Step
     ) -> tuple[Signal, ...]:
         """The controls, after a step to x."""
-        controls, late = at.controls, 2 * step.index - step.count
+        controls, late = at.controls, step.index - step.count / 4
         if not controls or late < 0:
             return controls
         r = x - step.settle(given.z - given.chance(), at.x)
         moved = given.left(C.times(r) / step.lower**2) if step.lower > 0 else r
-        part = len(controls) * late // step.count
+        part = int(len(controls) * late / (0.75 * step.count))
         return (*controls[:part], controls[part] + moved, *controls[part + 1 :])
 
     def _seen(self, prior: Denoiser, at: Drawing, sigma: Level) -> tuple[Signal, Covariance]:
