@@ -55,9 +55,16 @@ DRAWN_MUTATIONS = (
     Mutation(
         "drawn: the late parts are told as one",
         "samplers/drawn.py",
-        "part = int(len(controls) * late / (0.75 * step.count))",
+        "part = int(len(controls) * late)",
         "part = 0",
         "test_drawn.py -k 0_in_the_mean",
+    ),
+    Mutation(
+        "drawn: the end of a walk alone is told",
+        "samplers/drawn.py",
+        "EARLY = 0.25",
+        "EARLY = 0.75",
+        "test_drawn.py -k the_answer_is_nearer",
     ),
     Mutation(
         "drawn: the answer misses exact data",

@@ -95,6 +95,20 @@ PIPELINE_MUTATIONS = (
         "test_restoration.py -k begins_higher",
     ),
     Mutation(
+        "pipeline: DDRM begins as high in a hole as drawn steps",
+        "samplers/ddrm.py",
+        "    begins_open = 0.5\n",
+        "",
+        "test_restoration.py -k begins_higher",
+    ),
+    Mutation(
+        "pipeline: all samples in one batch, however large",
+        "solving.py",
+        '"cpu": 2**18',
+        '"cpu": 2**28',
+        "test_pipeline.py -k counted_a_sample",
+    ),
+    Mutation(
         "pipeline: what iterations would invert is taken for seen",
         "domains/pictures/hints.py",
         "x - H.adjoint(H.seen(H(x))) / gain**2",

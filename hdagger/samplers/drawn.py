@@ -106,9 +106,12 @@ HELD = 0.8
 """The share of the scale's logarithm that is held to the next level; all of it leaves grain in
 smooth pictures, .6 is as good."""
 
+EARLY = 0.25
+"""Share of a walk of which it is not told what chance did: that is of few waves, so that its share
+would be a guess."""
+
 PARTS = 2
-"""Of the last three quarters of a walk, of which it is told apart what chance did. What the first
-quarter did is of few waves, so that its share would be a guess; more parts tell hardly more."""
+"""Of the rest of a walk, of which that is told apart; more tell hardly more."""
 
 EXACT = 1e-3
 """Deviation of the noise that data without any are taken to have, over that which sigma is in the
@@ -198,12 +201,12 @@ class Drawn(Sampler[Drawing]):
         self, at: Drawing, x: Signal, C: Covariance, given: Given, step: Step
     ) -> tuple[Signal, ...]:
         """The controls, after a step to x."""
-        controls, late = at.controls, step.index - step.count / 4
+        controls, late = at.controls, (step.index / step.count - EARLY) / (1 - EARLY)
         if not controls or late < 0:
             return controls
         r = x - step.settle(given.z - given.chance(), at.x)
         moved = given.left(C.times(r) / step.lower**2) if step.lower > 0 else r
-        part = int(len(controls) * late / (0.75 * step.count))
+        part = int(len(controls) * late)
         return (*controls[:part], controls[part] + moved, *controls[part + 1 :])
 
     def _seen(self, prior: Denoiser, at: Drawing, sigma: Level) -> tuple[Signal, Covariance]:
