@@ -28,7 +28,7 @@ from .course import Course, Plan
 from .files import whole_file
 from .priors.classifier import NoisyClassifier
 from .priors.unet import TRAINED, OfPictures, UNetDenoiser, UNetShape
-from .tensors import Label, SampleNoise, Signal
+from .tensors import Label, SampleNoise, Signal, device_at_hand
 
 AT_THE_SIGNAL = {"stem", "head", "spread", "critic"}
 """Parts of a network that AdamW moves: what touches the signal, and a critic, which must not run
@@ -100,7 +100,7 @@ class DenoisingCourse(Course[Progress]):
     def __init__(
         self, plan: DenoisingPlan, folder: Path, network: OfPictures, device: str | None = None
     ) -> None:
-        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = device or device_at_hand()
         self._denoising, self.denoiser = plan, network.to(self.device)
         if plan.start and isinstance(network, UNetDenoiser):
             network.grow(UNetDenoiser.load(plan.start))

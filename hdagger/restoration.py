@@ -31,6 +31,7 @@ from .settings import settings_of
 from .signals import check_truths
 from .solving import BFLOAT16, Network, Watch, solve, unwatched
 from .spectra import SpectralTable
+from .tensors import device_at_hand
 from .verdicts import Subject, found_on
 
 PREFERRED = ("cells", "ddrm", "pigdm", "dps")
@@ -135,7 +136,7 @@ class Prior:
     def of(cls, recipe: Recipe) -> "Prior":
         """The prior that a recipe names, loaded."""
         card = zoo.card(recipe.prior)
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = device_at_hand()
         network = zoo.load(card, device, recipe.save_memory)
         return cls(card, network, zoo.sha256_of(card), device)
 

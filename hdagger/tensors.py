@@ -22,6 +22,11 @@ Noise: TypeAlias = Callable[[tuple[int, ...]], Tensor]
 """Standard normals of the shape asked for; the first axis is the batch."""
 
 
+def device_at_hand() -> str:
+    """Where networks compute: ``"cuda"`` where there is a GPU, else ``"cpu"``."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 class SampleNoise:
     """Standard normals, from one stream a row: a seed belongs to a sample.
 

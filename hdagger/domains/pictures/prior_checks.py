@@ -30,7 +30,7 @@ from ...priors import zoo
 from ...priors.base import Denoiser
 from ...priors.latent import LatentDenoiser
 from ...priors.tiles import Tiled
-from ...tensors import SampleNoise, Signal
+from ...tensors import SampleNoise, Signal, device_at_hand
 from .files import PICTURE_SUFFIXES, read_picture
 
 LEVELS = 8
@@ -166,7 +166,7 @@ def examine(
         raise SettingError(f"Wanted 1 to 64 pictures, but got --count {count}. Try 4.")
     if not 0 <= size <= 1024:
         raise SettingError(f"Wanted a side of 1 to 1024, but got --size {size}. Try 64.")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device_at_hand()
     network = zoo.load(card, device)
     done, own = 0, pictures is None
     total = (SAMPLING_STEPS if own else 0) + 3 * LEVELS + 2
