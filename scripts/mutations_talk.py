@@ -76,8 +76,15 @@ TALK_MUTATIONS = (
     Mutation(
         "DAPS: the draw around x0 is left out",
         "samplers/daps.py",
-        "x = x + sigma * noise(shape)",
+        "x = x + r * noise(shape)",
         "x = x + 0 * noise(shape)",
+        "test_exact_posterior.py -k daps",
+    ),
+    Mutation(
+        "DAPS: the reach stays as it is at the first level",
+        "samplers/daps.py",
+        "(1 - 0.99 * step.index / step.count)",
+        "(1 - 0 * step.index / step.count)",
         "test_exact_posterior.py -k daps",
     ),
     Mutation(

@@ -413,13 +413,25 @@ def test_diffpir_is_narrow_where_nothing_is_seen_by_its_zeta(zeta):
 
 
 def test_daps_tends_to_twice_the_variance_where_nothing_is_seen():
-    """Known bias: what the ODE gives has the prior's variance, and every draw adds to it."""
+    """Known bias of the paper's r: what the ODE gives has the prior's variance, and every draw
+    adds to it."""
     right = torch.linalg.eigvalsh(WHITE.posterior(MATRIX, Y, SIGMA_Y)[1])
     off = []
     for count in (10, 20, 40):
         levels = karras_levels(count, low=0.05, high=100.0)
-        _, cov = exact_moments(DAPS(inner=count), WHITE, Y, H, SIGMA_Y, levels)
+        daps = DAPS(inner=count, reach=math.inf)
+        _, cov = exact_moments(daps, WHITE, Y, H, SIGMA_Y, levels)
         found = torch.linalg.eigvalsh(cov)
         off.append(float(found[-1]) - 2)
     assert (found[:2] / right[:2]).tolist() == pytest.approx([1, 1], abs=0.06)
     assert 0 < off[2] < 0.5 * off[1] < 0.25 * off[0]
+
+
+def test_daps_as_its_code_runs_holds_noisy_data_too_loosely():
+    """Known bias of the authors' r, which falls from .14 to .014."""
+    levels = karras_levels(200, low=0.05, high=100.0)
+    _, cov = exact_moments(DAPS(inner=40), WHITE, Y, H, SIGMA_Y, levels)
+    found = torch.linalg.eigvalsh(cov)
+    right = torch.linalg.eigvalsh(WHITE.posterior(MATRIX, Y, SIGMA_Y)[1])
+    assert (found[:2] / right[:2]).tolist() == pytest.approx([5.1, 4.6], abs=0.2)
+    assert found[2:].tolist() == pytest.approx([1.01] * 3, abs=0.02)
