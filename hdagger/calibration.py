@@ -24,7 +24,7 @@ from .measurement import Measurement
 from .operators.quantisation import Quantiser
 from .priors import zoo
 from .priors.analytic import GaussianField
-from .priors.cards import FIELD
+from .priors.cards import FIELD, check_field
 from .recipe import Recipe
 from .restoration import Prior, Restoration, prepare
 from .samplers.ddim import DDIM
@@ -302,11 +302,8 @@ def plan(
     DOMAINS.check(domain)
     chosen = DOMAINS[domain]
     is_field = recipe.prior == FIELD
-    if is_field and folder is not None:
-        raise SettingError(
-            "Wanted the field's own draws, for which its denoiser is exact, but got a folder. "
-            "Try --prior photo."
-        )
+    if is_field:
+        check_field(folder)
     card = field_card(side or 32) if is_field else zoo.card(recipe.prior)
     shape = chosen.truth_shape(card, side)
     operator, given = chosen.with_files(operator)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .domain import DOMAINS, Domain
 from .errors import FileError, SettingError
+from .files import check_restorations
 from .judging import judge
 from .report import Page, Panel, Section, heat_map, nearly_largest, write_page
 from .samples import PosteriorSamples
@@ -130,12 +131,7 @@ class Comparison:
             SettingError: They are not of the same measurement, or of signals of another shape.
             FileError: One is no folder of a restoration.
         """
-        places = list(dict.fromkeys(folders))
-        if len(places) < 2:
-            raise SettingError(
-                f"Wanted two restorations or more, but got {len(places)}. "
-                "Name the folders that restore wrote."
-            )
+        places = check_restorations(folders)
         first, *others = (_samples_in(folder) for folder in places)
         for folder, samples in zip(places[1:], others, strict=True):
             if any(samples.provenance[name] != first.provenance[name] for name in SAME):

@@ -7,7 +7,7 @@ import math
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -111,6 +111,24 @@ def check_restoration(folder: Path) -> None:
     """
     if not folder.is_dir():
         raise FileError(f"Wanted the folder of a restoration, but {folder} is none. Check it.")
+
+
+def check_restorations(folders: Sequence[Path]) -> list[Path]:
+    """The folders of restorations that are to be compared, each once.
+
+    Raises:
+        SettingError: They are fewer than two.
+        FileError: One is no folder.
+    """
+    places = list(dict.fromkeys(folders))
+    if len(places) < 2:
+        raise SettingError(
+            f"Wanted two restorations or more, but got {len(places)}. "
+            "Name the folders that restore wrote."
+        )
+    for place in places:
+        check_restoration(place)
+    return places
 
 
 def fingerprint(path: Path) -> str:

@@ -13,7 +13,7 @@ from ..domains.pictures.options import complete
 from ..errors import FileError, SettingError
 from ..files import check_folder, whole_file
 from ..options import AsJson, DomainName, check_domain, check_prior
-from ..priors.cards import FIELD
+from ..priors.cards import FIELD, check_field
 from ..progress import progress
 from ..recipe import CHOSEN, Recipe, settings_said
 from ..telling import Exit, tell
@@ -119,11 +119,8 @@ def check(
             check_text(text)
     if prior != FIELD:
         check_prior(prior, label)
-    elif pictures is not None:
-        raise SettingError(
-            "Wanted the field's own draws, for which its denoiser is exact, but got a folder. "
-            "Try --prior photo."
-        )
+    else:
+        check_field(pictures)
     if pictures is not None:
         check_folder(pictures, "what is to be measured")
     recipe = Recipe(

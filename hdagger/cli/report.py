@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from ..errors import HDaggerError, SettingError
-from ..files import brief, check_file, check_restoration, whole_folder
+from ..errors import HDaggerError
+from ..files import brief, check_file, check_restoration, check_restorations, whole_folder
 from ..options import AsJson, Folder
 from ..telling import Exit, note, tell
 
@@ -74,13 +74,7 @@ def compare(
 
         hdagger compare by-drawn by-ddrm by-pigdm -o compared
     """
-    if len(set(folders)) < 2:
-        raise SettingError(
-            f"Wanted two restorations or more, but got {len(set(folders))}. "
-            "Name the folders that restore wrote."
-        )
-    for folder in folders:
-        check_restoration(folder)
+    check_restorations(folders)
     if truth is not None:
         check_file(truth, "what was measured")
 

@@ -25,6 +25,15 @@ WEIGHTS = ".safetensors"
 """How the name of a file of weights ends, which needs no card."""
 
 
+def check_field(folder: Path | None) -> None:
+    """Refuses a folder of signals to check ``FIELD`` by."""
+    if folder is not None:
+        raise SettingError(
+            "Wanted the field's own draws, for which its denoiser is exact, but got a folder. "
+            "Try --prior photo."
+        )
+
+
 @dataclass(frozen=True)
 class Card:
     """What is known of a prior.
