@@ -95,6 +95,13 @@ LENS_MUTATIONS = (
         "test_lensing.py -k units_of",
     ),
     Mutation(
+        "lensing: a walk whose lens is rough begins where data tell nothing",
+        "domains/lensing/domain.py",
+        "ROUGH if isinstance(problem.H, Family) else HIGHEST",
+        "HIGHEST",
+        "test_lensing.py -k known_roughly",
+    ),
+    Mutation(
         "lensing: noise not in the prior's unit",
         "domains/lensing/domain.py",
         "measurement.y / unit, measurement.sigma_y / unit",

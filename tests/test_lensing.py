@@ -1,6 +1,7 @@
 """Lenses against closed forms, ray shooting against plain sums, and samples of a source."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -298,6 +299,15 @@ def test_the_walk_ends_at_the_noise_as_the_source_sees_it():
     assert levels[0] == 80
     assert 0.01 <= levels[-2] <= 0.0101
     assert levels[-1] == 0
+
+
+def test_the_walk_begins_where_data_tell_of_a_lens_that_is_known_roughly():
+    measurement, _ = measured()
+    deviations = torch.tensor([0.05, 0.1, 10.0, 0, 0, 0.03, 0])
+    rough = replace(measurement, arrays=dict(measurement.arrays) | {"deviations": deviations})
+    posed = LENSING.posed(rough, WHITE.card, White())
+    levels = LENSING.levels(posed.problem, Recipe("drawn").sampler(), 10, WHITE.card)
+    assert float(levels[0]) == pytest.approx(1)
 
 
 def test_a_check_measures_galaxies_through_a_lens_and_a_point_spread(tmp_path):

@@ -13,6 +13,7 @@ from ...domain import Domain, Job, Posed
 from ...errors import SettingError, ShapeError
 from ...measurement import Measurement
 from ...operators.base import LinearOperator
+from ...operators.family import Family
 from ...operators.spectral import Identity
 from ...operators.whitened import Weights
 from ...priors.cards import Card
@@ -21,7 +22,7 @@ from ...report import Page
 from ...rings import Rings
 from ...samplers.base import Sampler
 from ...saved import Saved
-from ...solving import levels_for
+from ...solving import HIGHEST, levels_for
 from ...tensors import Signal
 from .figures import bright
 from .fits import Sky, read_psf
@@ -35,6 +36,11 @@ from .view import View
 
 LOWEST = 0.01
 """The lowest noise level of a walk, unless the data ask for a lower one; a peak is about 1."""
+
+ROUGH = 1.0
+"""Where a walk begins whose lens is known roughly: above it the data tell little of the lens. Of
+20 steps from 80 so few are left below that samples keep a wrong lens to the end, of 16 one in
+every third image (benchmarks/lensing.py, ``rough``)."""
 
 PEAK = 2.0
 """The unit of a prior over the brightest three by three pixels of an image, which the point
@@ -103,7 +109,8 @@ class Lensing(Domain):
 
     def levels(self, problem: Problem, method: Sampler[Any], steps: int, card: Card) -> Tensor:
         """Down to a quarter of the noise as the source sees it, but not below the prior's."""
-        return levels_for(problem, steps, LOWEST, within=card.levels)
+        highest = ROUGH if isinstance(problem.H, Family) else HIGHEST
+        return levels_for(problem, steps, LOWEST, highest, card.levels)
 
     def truth_shape(self, card: Card, side: int | None) -> tuple[int, ...]:
         side = side or card.size or 64
