@@ -21,7 +21,7 @@ from .answer import Walks
 from .covariance import Isotropic, Uncertainty
 from .diagnostics import residual_summary
 from .errors import SettingError
-from .operators.base import LinearOperator, Operator, SVDOperator
+from .operators.base import LinearOperator, Operator
 from .priors.base import Denoiser, moments
 from .problem import Problem
 from .samplers import METHODS
@@ -231,25 +231,10 @@ def levels_for(
     """
     check_steps(steps)
     if problem.sigma_y > 0:
-        lowest = min(lowest, share * problem.sigma_y / largest_gain(problem.H))
+        norm = problem.H.norm if isinstance(problem.H, LinearOperator) else 1.0
+        lowest = min(lowest, share * problem.sigma_y / norm)
     high = min(highest, within[1])
     return karras_levels(steps, low=max(lowest, within[0], high / 1e5), high=high)
-
-
-def largest_gain(H: Operator, rounds: int = 10) -> float:
-    """|H|, the largest singular value, from below where it has to be iterated for; else 1."""
-    if isinstance(H, SVDOperator):
-        return float(H.singular_values.max())
-    if not isinstance(H, LinearOperator):
-        return 1.0
-    x = torch.randn(1, *H.signal_shape, generator=torch.Generator().manual_seed(0))
-    x = x.to(next(H.buffers(), torch.zeros(0, dtype=torch.float64)))
-    gain = 1.0
-    for _ in range(rounds):
-        x = x / x.norm().clamp(min=1e-300)
-        x = H.adjoint(H(x))
-        gain = float(x.norm()) ** 0.5
-    return gain or 1.0
 
 
 def _batch(asked: int | None, samples: int, H: Operator, device: str, group: int) -> int:

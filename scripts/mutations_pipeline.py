@@ -111,14 +111,14 @@ PIPELINE_MUTATIONS = (
     Mutation(
         "pipeline: what iterations would invert is taken for seen",
         "domains/pictures/hints.py",
-        "x - H.adjoint(H.seen(H(x))) / gain**2",
+        "x - H.adjoint(H.seen(H(x))) / H.norm**2",
         "0 * x",
         "test_restoration.py -k iterations_would",
     ),
     Mutation(
         "pipeline: the lowest level as if |H| were 1",
         "solving.py",
-        "share * problem.sigma_y / largest_gain(problem.H)",
+        "share * problem.sigma_y / norm",
         "share * problem.sigma_y",
         "test_pipeline.py -k ddrm_by_name",
     ),

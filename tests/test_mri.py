@@ -27,7 +27,6 @@ from hdagger.recipe import Recipe
 from hdagger.restoration import Prior, prepare
 from hdagger.rings import Rings
 from hdagger.samples import PosteriorSamples
-from hdagger.solving import largest_gain
 
 
 def randn(*shape, seed=1):
@@ -331,7 +330,7 @@ def test_the_walk_ends_at_the_noise_and_a_prior_of_pictures_is_refused():
     posed = SCANS.posed(measured(), WHITE.card, WHITE.network)
     levels = SCANS.levels(posed.problem, Recipe("drawn").sampler(), 10, WHITE.card)
     assert float(levels[0]) == pytest.approx(4)
-    seen = posed.problem.sigma_y / largest_gain(posed.problem.H)
+    seen = posed.problem.sigma_y / posed.problem.H.norm
     assert float(levels[-2]) == pytest.approx(min(0.03, 2 * seen))
     clear = replace(posed.problem, sigma_y=posed.problem.sigma_y / 4)
     levels = SCANS.levels(clear, Recipe("drawn").sampler(), 10, WHITE.card)

@@ -352,6 +352,13 @@ def test_noiseless_solve_is_the_pseudoinverse(name):
     torch.testing.assert_close(H.adjoint(H.solve(y, 1.0, 0.0)), H.pinv(y), rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("name", [n for n in OPERATORS | ITERATIVE if "each image" not in n])
+def test_the_norm_is_the_largest_singular_value_or_a_little_less(name):
+    H = (OPERATORS | ITERATIVE)[name]()
+    largest = float(torch.linalg.matrix_norm(checks.dense(H), 2))
+    assert 0.9 * largest <= H.norm <= (1 + 1e-9) * largest
+
+
 @pytest.mark.parametrize("name", [name for name in OPERATORS if "each image" not in name])
 def test_singular_values_and_rank_are_those_of_the_matrix(name):
     H = OPERATORS[name]()

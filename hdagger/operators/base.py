@@ -26,6 +26,7 @@ Operators hold their constants in float64 and compute in the precision of the mo
 import abc
 import math
 from collections.abc import Callable
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool
@@ -34,6 +35,9 @@ from torch import Tensor, nn
 from ..errors import ShapeError
 from ..linalg import conjugate_gradients
 from ..tensors import Data, Signal, Spectrum
+
+NORM_ROUNDS = 10
+"""Of the power iteration that tells |H|."""
 
 
 class Operator(nn.Module, abc.ABC):
@@ -65,6 +69,11 @@ class Operator(nn.Module, abc.ABC):
     @abc.abstractmethod
     def forward(self, x: Signal) -> Data:
         """Clean data H(x). No noise is added here: that is the measurement's business."""
+
+    def own(self, x: Tensor) -> Tensor:
+        """x on the device and in the precision of the operator; in float64 if it holds nothing."""
+        held = next((b for b in self.buffers() if b.is_floating_point()), None)
+        return x.double() if held is None else x.to(held)
 
     @property
     def signal_size(self) -> int:
@@ -145,6 +154,18 @@ class LinearOperator(PinvOperator):
     @abc.abstractmethod
     def adjoint(self, y: Data) -> Signal:
         """The real adjoint applied to y: H^T y, and Re(H^H y) for complex data."""
+
+    @cached_property
+    def norm(self) -> float:
+        """|H|, the largest singular value; from below, where it has to be iterated for."""
+        generator = torch.Generator().manual_seed(0)
+        x = self.own(torch.randn(1, *self.signal_shape, generator=generator))
+        gain = 1.0
+        for _ in range(NORM_ROUNDS):
+            x = x / x.norm().clamp(min=1e-300)
+            x = self.adjoint(self(x))
+            gain = float(x.norm()) ** 0.5
+        return gain or 1.0
 
     def solve(self, y: Data, r2: float | Tensor, sigma_y2: float | Tensor) -> Data:
         """(r2 H H^T + sigma_y2 I)^-1 y; the pseudoinverse where that matrix is singular.
@@ -251,6 +272,10 @@ class SVDOperator(LinearOperator):
     @abc.abstractmethod
     def Vt(self, x: Signal) -> Spectrum:
         """All n coefficients of the signal, those with a singular value first."""
+
+    @cached_property
+    def norm(self) -> float:
+        return float(self.singular_values.max())
 
     @property
     def observed(self) -> Tensor:

@@ -122,15 +122,15 @@ class OneForEach(LinearOperator):
 
     def __init__(self, operators: Sequence[LinearOperator]) -> None:
         super().__init__()
-        self.own = tuple(operators)
+        self.each = tuple(operators)
         self.signal_shape, self.data_shape = operators[0].signal_shape, operators[0].data_shape
 
     @property
     def visible(self) -> Tensor | None:
-        return self.own[0].visible
+        return self.each[0].visible
 
     def forward(self, x: Signal) -> Data:
-        return torch.cat([H(row) for H, row in zip(self.own, x[:, None], strict=True)])
+        return torch.cat([H(row) for H, row in zip(self.each, x[:, None], strict=True)])
 
     def adjoint(self, y: Data) -> Signal:
-        return torch.cat([H.adjoint(row) for H, row in zip(self.own, y[:, None], strict=True)])
+        return torch.cat([H.adjoint(row) for H, row in zip(self.each, y[:, None], strict=True)])

@@ -89,10 +89,9 @@ class Quantiser(Operator):
     def gain(self) -> Tensor:
         """How much a coefficient moves for white noise of deviation 1 in x, ``(*data)``."""
         generator = torch.Generator().manual_seed(0)
-        like = next(self.buffers())
-        total = torch.zeros(self.linear.data_shape).to(like)
+        total = self.own(torch.zeros(self.linear.data_shape))
         for _ in range(PROBES):
-            probe = torch.randn(1, *self.signal_shape, generator=generator).to(like)
+            probe = self.own(torch.randn(1, *self.signal_shape, generator=generator))
             total += self.linear(probe)[0].square()
         return (total / PROBES).sqrt()
 

@@ -11,7 +11,7 @@ from ...operators.quantisation import Quantiser
 from ...problem import Problem
 from ...samplers.base import Sampler
 from ...samplers.walk import check_steps, karras_levels
-from ...solving import HIGHEST, largest_gain, levels_for
+from ...solving import HIGHEST, levels_for
 
 
 def noise_deviation(pixels: Float[Tensor, "channels height width"]) -> float:
@@ -59,10 +59,8 @@ def unseen_side(H: PinvOperator) -> int:
     """
     channels, height, width = H.signal_shape
     generator = torch.Generator().manual_seed(0)
-    like = next(H.buffers(), torch.zeros(0, dtype=torch.float64))
     if isinstance(H, LinearOperator) and not isinstance(H, SVDOperator):
-        gain = largest_gain(H)
-        null = lambda x: x - H.adjoint(H.seen(H(x))) / gain**2
+        null = lambda x: x - H.adjoint(H.seen(H(x))) / H.norm**2
     else:
         null = H.null
     found, side = 1, 2
@@ -70,7 +68,7 @@ def unseen_side(H: PinvOperator) -> int:
         rows, columns = -(-height // side), -(-width // side)
         signs = torch.randint(2, (1, channels, rows, columns), generator=generator) * 2.0 - 1.0
         squares = signs.repeat_interleave(side, 2).repeat_interleave(side, 3)
-        x = squares[:, :, :height, :width].to(like)
+        x = H.own(squares[:, :, :height, :width])
         lost = null(x).square().mean(dim=1, keepdim=True)
         if torch.nn.functional.avg_pool2d(lost, side).max() > 0.95:
             found = side
