@@ -1,7 +1,7 @@
 """Few, noisy or missing projections of a chest: hdagger beside what is done without a prior.
 
     python benchmarks/ct.py SCANS [--prior chest] [--settings few many arc] [--slices 48]
-        [--methods auto fbp sirt tv] [--draws 8] [--json rows.json]
+        [--methods auto fbp sirt tv] [--draws 20] [--json rows.json]
 
 SCANS is the folder of scripts/gather_scans.py. The slices are those of its ``chest/test`` (lung1
 of pyradiomics), a patient whom no prior has seen; of n slices as many are taken, evenly. Scans are
@@ -147,7 +147,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=DEFAULT)
     parser.add_argument("--settings", nargs="+", default=list(SETTINGS), choices=SETTINGS)
     parser.add_argument("--slices", type=int, default=48)
-    parser.add_argument("--draws", type=int, default=8)
+    parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--prior", default="chest")
     parser.add_argument("--json", type=Path, help="keeps the rows, and goes on from them")
     parser.add_argument("--workers", type=int, default=1, help="processes, of one thread each")
