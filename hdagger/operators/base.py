@@ -72,8 +72,8 @@ class Operator(nn.Module, abc.ABC):
 
     def own(self, x: Tensor) -> Tensor:
         """x on the device and in the precision of the operator; in float64 if it holds nothing."""
-        held = next((b for b in self.buffers() if b.is_floating_point()), None)
-        return x.double() if held is None else x.to(held)
+        held = next((b for b in self.buffers() if b.is_floating_point() or b.is_complex()), None)
+        return x.double() if held is None else x.to(held.device, held.dtype.to_real())
 
     @property
     def signal_size(self) -> int:
