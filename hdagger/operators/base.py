@@ -37,7 +37,7 @@ from ..linalg import conjugate_gradients
 from ..tensors import Data, Signal, Spectrum
 
 NORM_ROUNDS = 10
-"""Of the power iteration that tells |H|."""
+"""Of the power iteration that tells the largest singular value."""
 
 
 class Operator(nn.Module, abc.ABC):
@@ -157,7 +157,7 @@ class LinearOperator(PinvOperator):
 
     @cached_property
     def norm(self) -> float:
-        """|H|, the largest singular value; from below, where it has to be iterated for."""
+        """The largest singular value; from below, where it has to be iterated for."""
         generator = torch.Generator().manual_seed(0)
         x = self.own(torch.randn(1, *self.signal_shape, generator=generator))
         gain = 1.0
@@ -275,6 +275,7 @@ class SVDOperator(LinearOperator):
 
     @cached_property
     def norm(self) -> float:
+        """The largest singular value."""
         return float(self.singular_values.max())
 
     @property
