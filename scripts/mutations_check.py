@@ -402,4 +402,11 @@ CHECK_MUTATIONS = (
         "rows = torch.cat([x[:1], x])",
         "test_diagnostics.py -k each_sample",
     ),
+    Mutation(
+        "check: the field takes a folder, and leaves it",
+        "priors/cards.py",
+        "if folder is not None:",
+        "if folder is ...:",
+        "test_check.py -k nonsense",
+    ),
 )

@@ -150,4 +150,18 @@ CORE_MUTATIONS = (
         "return self._filtered(y, torch.view_as_complex(self.response))",
         "test_operator_contract.py -k ircular",
     ),
+    Mutation(
+        "operators: a norm by one round",
+        "operators/base.py",
+        "NORM_ROUNDS = 10",
+        "NORM_ROUNDS = 1",
+        "test_operator_contract.py -k norm_is",
+    ),
+    Mutation(
+        "operators: an index taken for the precision",
+        "operators/base.py",
+        "if b.is_floating_point() or b.is_complex()",
+        "if b is not None",
+        "test_operator_contract.py -k norm_is",
+    ),
 )

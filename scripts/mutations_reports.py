@@ -192,4 +192,11 @@ REPORT_MUTATIONS = (
         '(saved.folder / RECIPE).write_text("")',
         "test_command_line.py -k recipe",
     ),
+    Mutation(
+        "compare: a folder beside itself",
+        "files.py",
+        "places = list(dict.fromkeys(folders))",
+        "places = list(folders)",
+        "test_compare.py -k cannot_be_compared",
+    ),
 )
