@@ -109,7 +109,7 @@ def main(out: Path) -> None:
                     drawn = restore(recipe, measurement, watch)
                 rows.append(row(case, recipe, truth, given, drawn))
                 name, one, mean = recipe.method, to_image(drawn.draws[0]), to_image(drawn.mean)
-                panels += [first, Panel(f"{name}, one sample", one), Panel(f"{name}, mean", mean)]
+                panels += [first, Panel(f"{name} sample", one), Panel(f"{name} mean", mean)]
                 panels.append(spread_panel(drawn))
                 strip += [one, mean]
                 words.append(f"{name}: {residual_words(drawn.provenance)}")
