@@ -22,6 +22,7 @@ import abc
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float, Int
@@ -30,6 +31,8 @@ from torch import Tensor
 from .linalg import hartley
 from .priors.analytic import GaussianField
 from .tensors import Data, Level, Noise, Signal
+
+Gains: TypeAlias = Callable[[tuple[int, int]], Tensor | None]
 
 
 class Covariance(abc.ABC):
@@ -52,17 +55,24 @@ class Covariance(abc.ABC):
         return self
 
     def in_data(
-        self, system: Callable[[Data], Data], least: float | Tensor, e: Data, noise: Noise
+        self,
+        system: Callable[[Data], Data],
+        gains: Gains,
+        least: float | Tensor,
+        e: Data,
+        noise: Noise,
     ) -> "DataBands | None":
         """What a system makes of data, by band; None where the data are no signals.
 
         Each row has its own, so that a sample is the same whatever the batch.
 
         Args:
-            system: v -> (H C H' + least I) v, with a typical C, on data of the shape of e.
+            system: v -> (H C H' + least I) v, with this C, on data of the shape of e.
+            gains: By how much H' H multiplies Fourier coefficients, or None: see
+                :meth:`~hdagger.operators.base.LinearOperator.gains`.
             least: sigma_y^2, one for all or one for each row, ``(batch, 1, ...)``.
             e: Data.
-            noise: Draws the standard normals.
+            noise: Draws the standard normals, where the system has to be tried.
         """
         return None
 
@@ -90,10 +100,12 @@ class Bands(abc.ABC):
     Attributes:
         count: How many bands there are, whatever the size.
         band: The band of each coefficient, ``(*coefficients)``.
+        torus: Of whose Fourier coefficients ``waves`` gives those that ``rfft2`` keeps.
     """
 
     count: int
     band: Int[Tensor, "..."]
+    torus: tuple[int, int]
 
     @property
     @abc.abstractmethod
@@ -160,6 +172,10 @@ class Bands(abc.ABC):
         """The mean square of the coefficients in each band."""
 
     @abc.abstractmethod
+    def over(self, waves: Tensor) -> Float[Tensor, " bands"]:
+        """The mean in each band of what belongs to the waves of any component."""
+
+    @abc.abstractmethod
     def products(self, u: Signal, v: Signal) -> tuple[Tensor, Tensor, Tensor]:
         """The mean of u^2, of u v and of v^2 in each band, of two signals' coefficients."""
 
@@ -182,15 +198,19 @@ class DataBands:
         bands: Their transform.
         variance: ``(batch, bands)``.
         least: sigma_y^2, ``(batch or 1, 1)``.
+        of_waves: The variance of each coefficient, ``(batch, *coefficients)``, where it is known.
     """
 
     bands: Bands
     variance: Tensor
     least: Tensor
+    of_waves: Tensor | None = None
 
     def inverse(self, v: Data) -> Data:
         """Close to (H C H' + sigma_y^2 I)^-1 v; symmetric and positive."""
-        return self._times(1 / self.variance, v)
+        if self.of_waves is None:
+            return self._times(1 / self.variance, v)
+        return self.bands.inverse(self.bands.forward(v) / self.of_waves)
 
     def informed(self, v: Data) -> Data:
         """v, each band by the share of its variance that is not noise."""
@@ -256,17 +276,26 @@ class LocalSpectra(Covariance):
         return replace(self, spectra=(factor[:, None] * self.spectra).clamp(max=self.most))
 
     def in_data(
-        self, system: Callable[[Data], Data], least: float | Tensor, e: Data, noise: Noise
+        self,
+        system: Callable[[Data], Data],
+        gains: Gains,
+        least: float | Tensor,
+        e: Data,
+        noise: Noise,
     ) -> "DataBands | None":
         bands = self.bands.alike(tuple(e.shape[1:]))
         if bands is None or e.is_complex():
             return None
-        probe = noise(tuple(e.shape))
-        least, made = torch.as_tensor(least).reshape(-1, 1).to(e), system(probe)
-        sent, answer, back = bands.products(probe, made)
-        floor = (sent * back).sqrt() / 4  # a band of few may say < 0
-        variance = torch.maximum(answer, floor) / sent
-        return DataBands(bands, variance.to(e).clamp(min=least), least)
+        least, gain = torch.as_tensor(least).reshape(-1, 1).to(e), gains(bands.torus)
+        if gain is None:
+            probe = noise(tuple(e.shape))
+            sent, answer, back = bands.products(probe, system(probe))
+            floor = (sent * back).sqrt() / 4  # a band of few may say < 0
+            variance = torch.maximum(answer, floor) / sent
+            return DataBands(bands, variance.to(e).clamp(min=least), least)
+        spectrum, gain = self.typical().spectra[0], gain.to(e)
+        of_waves = spectrum[:, bands.band] * gain + least[..., None, None]
+        return DataBands(bands, spectrum * bands.over(gain) + least, least, of_waves)
 
 
 class Uncertainty(abc.ABC):

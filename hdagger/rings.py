@@ -111,11 +111,14 @@ class Rings(Bands):
 
     def _mean(self, sums: Sequence[Tensor]) -> Float[Tensor, "batch bands"]:
         """In each band, from the sums over the rings of each component."""
-        total, held = torch.cat([*sums], dim=1), self.held
-        full = held.nonzero()[:, 0]
-        below = (torch.searchsorted(full, torch.arange(self.count), right=True) - 1).clamp(min=0)
-        nearest = full[below]  # a small grid has no frequency in some rings
-        return total[:, nearest] / held[nearest]
+        nearest = _nearest(self.held)
+        return torch.cat([*sums], dim=1)[:, nearest] / self.held[nearest]
+
+    def over(self, waves: Tensor) -> Float[Tensor, " bands"]:
+        rings = self.band[0].flatten()
+        held = torch.bincount(rings, minlength=RINGS)
+        sums, nearest = torch.bincount(rings, waves.cpu().flatten(), RINGS), _nearest(held)
+        return (sums[nearest] / held[nearest]).to(waves).repeat(self.shape[0])
 
     def power(self, x: Signal) -> Float[Tensor, "batch bands"]:
         return self._mean([self._sums(a.square()) for a in self._cosines(x)])
@@ -148,6 +151,12 @@ def _weighted(x: Tensor, window: Sequence[float], axis: int) -> Tensor:
     for k, weight in enumerate(window):
         total.add_(x.narrow(axis, k, total.shape[axis]), alpha=weight)
     return total
+
+
+def _nearest(held: Int[Tensor, " rings"]) -> Int[Tensor, " rings"]:
+    """The last ring up to each that holds something; a small grid has nothing in some."""
+    full = held.nonzero()[:, 0]
+    return full[(torch.searchsorted(full, torch.arange(len(held)), right=True) - 1).clamp(min=0)]
 
 
 @lru_cache(maxsize=4)

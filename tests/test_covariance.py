@@ -10,7 +10,8 @@ from hdagger import solving, spectra
 from hdagger.covariance import ExactField, LocalSpectra, White
 from hdagger.domains.pictures.bands import PictureBands
 from hdagger.errors import FileError
-from hdagger.linalg import dct2, fast_length, idct2
+from hdagger.linalg import conjugate_gradients, dct2, fast_length, idct2
+from hdagger.operators.convolution import convolution
 from hdagger.operators.spectral import Identity
 from hdagger.priors import checkpoint
 from hdagger.priors.analytic import GaussianField
@@ -26,6 +27,7 @@ from hdagger.tensors import SampleNoise
 F64 = torch.float64
 SHAPE = (3, 4, 5)
 BANDS = PictureBands(SHAPE)
+UNKNOWN = lambda circle: None
 SIGMA = torch.tensor(0.7, dtype=F64)
 LEVELS = torch.tensor([0.1, 1.0, 10.0], dtype=F64)
 
@@ -350,18 +352,46 @@ def test_what_data_are_by_band_belongs_to_its_row_and_inverts_a_system_that_band
     system = lambda v: prior.inverse(gain[: len(v)] * prior.forward(v))
     C = whole(bands, 3)
     noise = SampleNoise(0, [(k,) for k in range(3)])
-    together = C.in_data(system, 0.0, v, noise).inverse(v)
-    alone = C.in_data(system, 0.0, v[:1], SampleNoise(0, [(0,)])).inverse(v[:1])
+    together = C.in_data(system, UNKNOWN, 0.0, v, noise).inverse(v)
+    alone = C.in_data(system, UNKNOWN, 0.0, v[:1], SampleNoise(0, [(0,)])).inverse(v[:1])
     torch.testing.assert_close(together[:1], alone, rtol=0, atol=1e-12)
-    held = C.in_data(system, torch.full((3, 1, 1, 1), 10.0, dtype=F64), v, noise)
+    held = C.in_data(system, UNKNOWN, torch.full((3, 1, 1, 1), 10.0, dtype=F64), v, noise)
     torch.testing.assert_close(held.inverse(v), v / 10, rtol=0, atol=1e-12)
     torch.testing.assert_close(held.informed(v), 0 * v, rtol=0, atol=1e-12)
     assert held.information.tolist() == [0, 0, 0]
-    free = C.in_data(system, 0.0, v, noise)
+    free = C.in_data(system, UNKNOWN, 0.0, v, noise)
     torch.testing.assert_close(free.informed(v), v, rtol=0, atol=1e-12)
     assert free.information.tolist() == [3 * 12 * 12] * 3
-    assert C.in_data(system, 0.0, v[:, :1], noise) is None
-    assert C.in_data(system, 0.0, v.to(torch.complex128), noise) is None
+    assert C.in_data(system, UNKNOWN, 0.0, v[:, :1], noise) is None
+    assert C.in_data(system, UNKNOWN, 0.0, v.to(torch.complex128), noise) is None
+
+
+def test_what_a_convolution_makes_of_data_is_known_by_frequency_not_by_ring_alone():
+    """A blur along one direction is nothing that rings can tell."""
+    H = convolution((3, 40, 48), torch.full((1, 9), 1 / 9))
+    bands, sigma_y = PictureBands((3, 40, 48)), 0.1
+    spectra = 4 * (-0.4 * (torch.arange(bands.count) % RINGS).double()).exp()
+    C = LocalSpectra(bands, spectra.view(1, 1, -1), torch.ones(1, 1, 1, 1, 1, dtype=F64), 1, 4.0)
+    calls = []
+
+    def system(v):
+        calls.append(v)
+        return H(C.times(H.adjoint(v))) + sigma_y**2 * v
+
+    e = torch.randn(1, *H.data_shape, generator=seeded(), dtype=F64)
+    noise = SampleNoise(0, [(0,)])
+    tried = C.in_data(system, UNKNOWN, sigma_y**2, e, noise)
+    calls.clear()
+    told = C.in_data(system, H.gains, sigma_y**2, e, noise)
+    assert not calls
+    many = told.bands.held > 40
+    torch.testing.assert_close(told.variance[:, many], tried.variance[:, many], rtol=0.35, atol=0)
+    needed = []
+    for known in (tried, told):
+        calls.clear()
+        conjugate_gradients(system, e, tolerance=1e-6, near=known.inverse)
+        needed.append(len(calls))
+    assert needed[1] < 0.6 * needed[0], needed
 
 
 def whole(bands, rows, spectrum=1.0, most=4.0):

@@ -179,8 +179,15 @@ def test_exact_data_are_met_to_rounding(accuracy, monkeypatch):
     assert (picture(found.draws) - problem.y).abs().max() < 1e-12
 
 
+KERNEL = torch.tensor([[0.2, 0.5, 0.3], [0.1, 0.0, 0.2], [0.1, 0.1, 0.4]])
+
+
+BLUR = convolution((1, 14, 14), KERNEL)
+
+
+@pytest.mark.parametrize("H", [BLUR, Inpainting(torch.ones(1, 12, 12) > 0) @ BLUR])
 @pytest.mark.parametrize(("sigma_y", "rounding"), [(0.0, 1e-3), (0.1, 1e-10)])
-def test_a_sample_of_a_table_does_not_depend_on_its_batch(sigma_y, rounding, monkeypatch):
+def test_a_sample_of_a_table_does_not_depend_on_its_batch(H, sigma_y, rounding, monkeypatch):
     """Neither by the preconditioner nor by the deviation that exact data are taken to have.
 
     Exact data make the system's condition a million, and its iteration stops far from rounding.
@@ -189,7 +196,6 @@ def test_a_sample_of_a_table_does_not_depend_on_its_batch(sigma_y, rounding, mon
     field, bands = GaussianField(14), PictureBands((1, 14, 14))
     truths = field.sample(8, SampleNoise(0, [(k,) for k in range(8)]))
     table = SpectralTable.measured(field, truths, bands)
-    H = convolution((1, 14, 14), torch.tensor([[0.2, 0.5, 0.3], [0.1, 0.0, 0.2], [0.1, 0.1, 0.4]]))
     problem = Problem.of(H(truths)[0], H, sigma_y)
     draw = lambda batch: (
         solve(field, problem, Drawn(), samples=5, batch=batch, uncertainty=table).draws

@@ -415,6 +415,18 @@ def test_convolutions_are_scipys(boundary, size, even):
     assert isinstance(H, SVDOperator) == (boundary == "circular") or boundary == "mirror"
 
 
+@pytest.mark.parametrize("boundary", ["unknown", "mirror", "circular"])
+def test_a_convolution_tells_by_how_much_it_multiplies_waves(boundary):
+    """H^T H of a point far from all edges, as an even kernel on a circle."""
+    H, point = convolution((1, 19, 24), SYMMETRIC, boundary), torch.zeros(1, 1, 19, 24)
+    point[0, 0, 9, 12] = 1
+    around = H.adjoint(H(point.double()))[0, 0].roll((-9, -12), (0, 1))
+    wanted = torch.fft.rfft2(around).real
+    torch.testing.assert_close(H.gains((19, 24)), wanted, rtol=0, atol=1e-12)
+    assert H.gains((2, 24)) is None
+    assert Inpainting(torch.ones(3) > 0).gains((19, 24)) is None
+
+
 def test_a_blur_with_unknown_surroundings_solves_in_few_iterations():
     """White data, which ask most of it; a photograph of 1024 x 1024 takes 10."""
     taps = gaussian_taps(2.0)

@@ -29,7 +29,7 @@ from collections.abc import Callable
 from functools import cached_property
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ..errors import ShapeError
@@ -225,6 +225,17 @@ class LinearOperator(PinvOperator):
             covariance: x -> C x, about the same at every place.
             sigma_y2: Variance of the noise on the data, above 0.
             rows: Of the batch, each with a C of its own.
+        """
+        return None
+
+    def gains(self, circle: tuple[int, int]) -> Float[Tensor, "rows columns"] | None:
+        """By how much H^T H multiplies Fourier coefficients, if H is a convolution; or None.
+
+        What is near an edge need not follow.
+
+        Args:
+            circle: Rows and columns of the circle on which the coefficients are taken, of which
+                ``rfft2`` keeps ``(rows, columns // 2 + 1)``.
         """
         return None
 

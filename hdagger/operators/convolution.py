@@ -78,6 +78,13 @@ def symmetric(kernel: Kernel) -> bool:
     return odd and all(bool(((kernel - kernel.flip(k)).abs() <= limit).all()) for k in (0, 1))
 
 
+def gains_of(kernel: Kernel, circle: tuple[int, int]) -> Float[Tensor, "down across"] | None:
+    """|k|^2 of the Fourier coefficients of a kernel; None on a circle that is too small for it."""
+    if kernel.shape[0] > circle[0] or kernel.shape[1] > circle[1]:
+        return None
+    return torch.fft.rfft2(kernel, s=circle).abs().square()
+
+
 class Convolution(LinearOperator):
     """Convolution whose surroundings are unknown: the data are what no edge has a part in.
 
@@ -93,6 +100,7 @@ class Convolution(LinearOperator):
 
     response: Tensor
     on_circle: Tensor
+    kernel: Tensor
     twice: Tensor
 
     def __init__(self, signal_shape: tuple[int, ...], kernel: Kernel) -> None:
@@ -112,6 +120,7 @@ class Convolution(LinearOperator):
         self.circle = fast_length(height), fast_length(width)
         on_circle = torch.fft.rfft2(kernel.to(torch.float64), s=self.circle)
         self.register_buffer("on_circle", torch.view_as_real(on_circle))
+        self.register_buffer("kernel", kernel.to(torch.float64))
         twice = torch.full((width // 2 + 1,), 2.0, dtype=torch.float64)
         twice[0] = 1
         if width % 2 == 0:
@@ -157,6 +166,9 @@ class Convolution(LinearOperator):
     ) -> Callable[[Tensor], Tensor]:
         gain = self._gain(r2, sigma_y2)
         return lambda x: self._inverse(self._fourier(x) / gain)
+
+    def gains(self, circle: tuple[int, int]) -> Float[Tensor, "rows columns"] | None:
+        return gains_of(self.kernel, circle)
 
     @property
     def _k(self) -> Tensor:
@@ -229,6 +241,7 @@ class MirrorBlur(SVDOperator):
         conditions, 1999. https://doi.org/10.1137/S1064827598341384
     """
 
+    kernel: Tensor
     s: Tensor
     sign: Tensor
 
@@ -250,9 +263,13 @@ class MirrorBlur(SVDOperator):
             u, t = torch.arange(side), torch.arange(length) - length // 2
             cosines = torch.cos(torch.pi * u[:, None].double() * t / side)
             gain = (cosines @ gain).T
+        self.register_buffer("kernel", kernel.to(torch.float64))
         self.register_buffer("s", gain.abs().expand(signal_shape).flatten())
         self.register_buffer("sign", torch.where(gain < 0, -1.0, 1.0).to(gain))
         self.signal_shape = self.data_shape = signal_shape
+
+    def gains(self, circle: tuple[int, int]) -> Float[Tensor, "rows columns"] | None:
+        return gains_of(self.kernel, circle)
 
     @property
     def singular_values(self) -> Tensor:
@@ -283,6 +300,7 @@ class CircularBlur(SVDOperator):
         rank_tolerance: See :class:`~hdagger.operators.base.SVDOperator`.
     """
 
+    kernel: Tensor
     response: Tensor
     phase: Tensor
     s: Tensor
@@ -306,10 +324,14 @@ class CircularBlur(SVDOperator):
         response = torch.fft.fft2(k.roll((-(rows // 2), -(columns // 2)), (0, 1)))
         gain = response.abs()
         phase = torch.where(gain > 0, response / gain, 1)
+        self.register_buffer("kernel", kernel.to(torch.float64))
         self.register_buffer("response", torch.view_as_real(response[:, : width // 2 + 1].clone()))
         self.register_buffer("phase", torch.view_as_real(phase))
         self.register_buffer("s", gain.expand(signal_shape).flatten())
         self.signal_shape = self.data_shape = signal_shape
+
+    def gains(self, circle: tuple[int, int]) -> Float[Tensor, "rows columns"] | None:
+        return gains_of(self.kernel, circle)
 
     @property
     def singular_values(self) -> Tensor:

@@ -246,7 +246,8 @@ def given_data(D: Signal, C: Covariance, problem: Problem, sigma: Level, noise: 
     deviation = problem.sigma_y or EXACT * seen
     e = e - H.seen(H(u) + deviation * like(problem.y, noise))
     usual = C.typical()
-    bands = C.in_data(partial(system, H, usual, deviation), deviation**2, e, noise)
+    told = partial(system, H, usual, deviation)
+    bands = usual.in_data(told, H.gains, deviation**2, e, noise)
     S, near = partial(system, H, C, deviation), bands.inverse if bands else None
     near = near or H.data_preconditioner(usual.times, deviation**2, len(e))
     solution = lambda e: solved(S, e, (deviation**2 + (seen / 3) ** 2).sqrt(), H.rank, near)
