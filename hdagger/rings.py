@@ -111,8 +111,8 @@ class Rings(Bands):
 
     def _mean(self, sums: Sequence[Tensor]) -> Float[Tensor, "batch bands"]:
         """In each band, from the sums over the rings of each component."""
-        nearest = _nearest(self.held)
-        return torch.cat([*sums], dim=1)[:, nearest] / self.held[nearest]
+        total, nearest = torch.cat([*sums], dim=1), _nearest(self.held)
+        return total[:, nearest] / self.held[nearest]
 
     def over(self, waves: Tensor) -> Float[Tensor, " bands"]:
         rings = self.band[0].flatten()

@@ -202,8 +202,8 @@ DRAWN_MUTATIONS = (
     Mutation(
         "bands: a preconditioner for all rows",
         "rings.py",
-        "return total[:, nearest] / held[nearest]",
-        "return (total.mean(0).expand_as(total) / held)[:, nearest]",
+        "return total[:, nearest] / self.held[nearest]",
+        "return (total.mean(0).expand_as(total) / self.held)[:, nearest]",
         "test_drawn.py -k does_not_depend_on_its_batch",
     ),
     Mutation(
