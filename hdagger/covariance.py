@@ -100,7 +100,7 @@ class Bands(abc.ABC):
     Attributes:
         count: How many bands there are, whatever the size.
         band: The band of each coefficient, ``(*coefficients)``.
-        torus: Of whose Fourier coefficients ``waves`` gives those that ``rfft2`` keeps.
+        torus: Sides of the grid of whose Fourier coefficients ``waves`` gives those of ``rfft2``.
     """
 
     count: int
