@@ -154,6 +154,7 @@ def conjugate_gradients(
     tolerance: float | Tensor = 1e-14,
     start: Tensor | None = None,
     near: Callable[[Tensor], Tensor] | None = None,
+    peak: float | Tensor = math.inf,
 ) -> Tensor:
     """Solves A x = b for a symmetric positive semi-definite A, each row of the batch by itself.
 
@@ -169,6 +170,8 @@ def conjugate_gradients(
             ``(batch, 1, ...)``.
         start: Where to start; by default at zero.
         near: A map close to the inverse of A, symmetric and positive: a preconditioner.
+        peak: Nor is a row done while a number of its residual is larger than this, one for all
+            or ``(batch, 1, ...)``.
 
     References:
         Hestenes and Stiefel, Methods of conjugate gradients for solving linear systems, 1952.
@@ -180,7 +183,8 @@ def conjugate_gradients(
     p, rz = z, inner(r, z)
     limits, largest = torch.finfo(b.dtype), torch.zeros_like(rz)
     for _ in range(iterations):
-        active = inner(r, r) > goal
+        highest = torch.linalg.vector_norm(r.flatten(1), math.inf, dim=1).view_as(rz)
+        active = (inner(r, r) > goal) | (highest > peak)
         if not active.any():
             break
         Ap = apply(p)

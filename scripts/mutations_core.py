@@ -55,8 +55,8 @@ CORE_MUTATIONS = (
     Mutation(
         "all: eta without the factor of DDPM",
         "samplers/walk.py",
-        "self.eta * self.lower * (1 - (self.lower / self.sigma) ** 2).sqrt()",
-        "self.eta * self.lower",
+        "(1 - self.eta**2 * (1 - (self.lower / self.sigma) ** 2))",
+        "(1 - torch.as_tensor(self.eta**2))",
         "test_exact_posterior.py -k ddim",
     ),
     Mutation(

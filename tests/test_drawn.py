@@ -21,15 +21,18 @@ from hdagger.covariance import (
 )
 from hdagger.domains.pictures.bands import PictureBands
 from hdagger.domains.pictures.resample import BlockAverage
+from hdagger.domains.pictures.words import operator_for_data
 from hdagger.errors import OperatorAbilityError
 from hdagger.operators.convolution import convolution
 from hdagger.operators.nonlinear import Clip
 from hdagger.operators.spectral import Dense, Identity, Inpainting
 from hdagger.priors.analytic import GaussianField, GaussianPrior
 from hdagger.problem import Problem
+from hdagger.recipe import Recipe
+from hdagger.restoration import Prior
 from hdagger.samplers import drawn
-from hdagger.samplers.drawn import Drawn
-from hdagger.samplers.walk import karras_levels
+from hdagger.samplers.drawn import Drawing, Drawn
+from hdagger.samplers.walk import Step, karras_levels
 from hdagger.solving import solve
 from hdagger.spectra import SpectralTable
 from hdagger.tensors import Level, SampleNoise, Signal
@@ -310,3 +313,40 @@ def test_a_covariance_that_was_measured_too_small_is_widened_on_the_way(told, lo
         problem, noise = Problem.of(item, Identity((1, 24, 24)), 0.1), SampleNoise(2, [(0,), (1,)])
         end = method.run(field, problem.rows(2), levels[:15], noise)
         assert low < end.scale.mean() < high, end.scale
+
+
+@pytest.mark.parametrize(
+    ("sigma", "lower", "stays"), [(50.0, 20.0, 1 / 201), (0.2, 0.1, 200 / 201)]
+)
+def test_high_levels_forget_the_noise_that_low_ones_keep(sigma, lower, stays):
+    """Of a silent step with a prior that hears nothing, all that x leaves is kept noise."""
+    problem = Problem.of(torch.zeros(4, dtype=F64), Identity((4,)), 0.1).rows(2)
+    method = Drawn(uncertainty=Isotropic(2.0))
+    step = Step(*torch.tensor([sigma, lower], dtype=F64), eta=1.0, index=0, count=9)
+    x = torch.tensor([[0.0] * 4, [1.0] * 4], dtype=F64)
+    silent = lambda shape: torch.zeros(shape, dtype=F64)
+    deaf = lambda x, sigma: torch.zeros_like(x)
+    end = method.advance(Drawing(x, torch.ones(2, dtype=F64)), deaf, problem, step, silent).x
+    torch.testing.assert_close(
+        end[1] - end[0], torch.full((4,), stays * (lower / sigma) ** 2).to(F64)
+    )
+
+
+@pytest.mark.parametrize("memory", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_kept_and_fresh_noise_make_the_next_level(eta, memory):
+    step = Step(*torch.tensor([3.0, 2.0], dtype=F64), eta, index=0, count=1, memory=memory)
+    assert step.down == pytest.approx(memory * 2 * (1 - (eta * (1 - 4 / 9) ** 0.5) ** 2) ** 0.5)
+    assert (step.keep * 3) ** 2 + step.fresh**2 == pytest.approx(4)
+
+
+def test_a_large_picture_is_solved_up_to_its_edges(monkeypatch):
+    """What lies outside the frame of a blur is few numbers of many, and solved last."""
+    monkeypatch.setattr(drawn, "ACCURACY", 0.1)
+    H = operator_for_data("gauss:2", (3, 512, 512), {}).to(torch.float32)
+    noise = SampleNoise(0, [(0,)], dtype=torch.float32)
+    problem = Problem.of(0.5 + 0.1 * noise((1, 3, 512, 512))[0], H, 0.1).rows(1)
+    known = Prior.of(Recipe(prior="photo")).uncertainty(PictureBands(H.signal_shape))
+    D, sigma = torch.zeros(1, *H.signal_shape), torch.tensor(8.0)
+    C = known.at(sigma, D, None)
+    assert drawn.given_data(D, C, problem, sigma, noise).z.abs().max() < 3

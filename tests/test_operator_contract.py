@@ -281,6 +281,16 @@ def test_a_preconditioner_and_a_start_change_the_way_and_not_the_answer():
     assert counts[1] < counts[0]
 
 
+def test_a_peak_that_is_too_high_keeps_a_solver_at_work():
+    """One number of a hundred, far from solved, is little of the whole residual."""
+    matrix, b = torch.eye(100).double(), torch.ones(3, 100).double()
+    matrix[0, 0] = 0.01
+    residual = lambda **way: b - conjugate_gradients(lambda x: x @ matrix, b, **way) @ matrix
+    rough, even = residual(tolerance=0.5), residual(tolerance=0.5, peak=0.2)
+    assert rough.norm() <= 0.5 * b.norm()
+    assert rough.abs().max() > 0.5 > 0.2 >= even.abs().max()
+
+
 def test_noise_of_each_number_joins_the_operator():
     H, noise = Plain(randn(4, 3)), torch.tensor([0.5, 1.0, 2.0, torch.inf])
     white = whitened(H, noise)

@@ -8,7 +8,13 @@ draw of the prior's Gaussian moved by Matheron's rule, one linear system and no 
 
 and x' = z + keep (x - z) + fresh n. A prediction in the place of z would lose
 (1 - keep)^2 Cov[x0 | x, y] of the variance at every step; so, for Gaussians, the samples have the
-law of the posterior for any eta and any number of steps.
+law of the posterior for any eta and any number of steps, whatever keep is.
+
+Noise that is kept remembers what earlier draws got wrong, and at high levels they settle what the
+signal is: which digit, what fills a hole. So there it is forgotten: of what eta would keep stays
+the share v / (v + lower^2), v being the variance of clean signals. Without it digits are farther
+from the truth by a tenth to a quarter (CRPS). At low levels memory is worth having: a measured C
+draws what nobody saw as grain, and the network takes it out in more than one step.
 
 A measured C is that of an average signal, and this one may be rougher or smoother. The data say
 which: with a = y - H D and b = H u + w, a draw of what a should be, the same system's
@@ -45,6 +51,8 @@ References:
     Papandreou and Yuille, Gaussian Sampling by Local Perturbations, NeurIPS 2010.
     Minka, Expectation Propagation for Approximate Bayesian Inference, UAI 2001: a datum that
     leaves the moments of a truncated Gaussian; one pass. https://arxiv.org/abs/1301.2294
+    Zhang et al., Improving Diffusion Inverse Problem Solving with Decoupled Noise Annealing, CVPR
+    2025: a draw of x0, and nothing kept. https://arxiv.org/abs/2407.01521
     Bao et al., Analytic-DPM, ICLR 2022, of which it is the drawn form: the variance that a step
     with a prediction lacks. https://arxiv.org/abs/2201.06503
 """
@@ -72,6 +80,10 @@ from .walk import Step
 ACCURACY = 0.1
 """Of the linear system's residual, over the deviation of the data's noise and a third of that
 which sigma is in the data; .05 gives the same scores, .2 samples of a mask that are too wide."""
+
+PEAK = 10.0
+"""What one number of the residual may be at most, over the same; noise is below 6. Else a large
+picture counts as solved while its edges, few of its numbers, are far from it."""
 
 ITERATIONS = 60
 
@@ -185,8 +197,8 @@ class Drawn(Sampler[Drawing]):
     def advance(
         self, at: Drawing, /, prior: Denoiser, problem: Problem, step: Step, noise: Noise
     ) -> Drawing:
+        step, numbers = self._forgetful(step), at.numbers
         D, C = self._seen(prior, at, step.sigma)
-        numbers = at.numbers
         if isinstance(problem.H, Quantiser):
             given = given_cells(D, C, problem, noise)
         elif numbers is not None:
@@ -196,6 +208,11 @@ class Drawn(Sampler[Drawing]):
         scale = (given.change * at.scale).clamp(NARROWEST, WIDEST) ** HELD
         x = step.move(given.z, at.x, noise)
         return Drawing(x, scale, numbers, self._moved(at, x, C, given, step))
+
+    def _forgetful(self, step: Step) -> Step:
+        assert self.uncertainty is not None, "fitted"
+        v = self.uncertainty.data_variance
+        return replace(step, memory=v / (v + step.lower**2))
 
     def _moved(
         self, at: Drawing, x: Signal, C: Covariance, given: Given, step: Step
@@ -404,9 +421,9 @@ def solved(
         near: Close to S^-1; by default the identity.
         iterations: At most.
     """
-    goal, length = ACCURACY * deviation * numbers**0.5, inner(e, e).sqrt()
-    share = goal / length.clamp(min=torch.finfo(length.dtype).tiny)
-    return conjugate_gradients(S, e, iterations, share, near=near)
+    allowed, length = ACCURACY * deviation, inner(e, e).sqrt()
+    share = allowed * numbers**0.5 / length.clamp(min=torch.finfo(length.dtype).tiny)
+    return conjugate_gradients(S, e, iterations, share, near=near, peak=PEAK * allowed)
 
 
 def roughly(S: Callable[[Data], Data], e: Data, near: Callable[[Data], Data] | None) -> Data:

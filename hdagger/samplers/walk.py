@@ -138,6 +138,7 @@ class Step:
         index: Number of the step, from 0.
         count: How many steps there are.
         spread: The variance that the step takes the clean signal to have; by default none.
+        memory: What share stays of the noise that eta would leave, in [0, 1].
     """
 
     sigma: Level
@@ -146,11 +147,12 @@ class Step:
     index: int
     count: int
     spread: Spread = Spread()
+    memory: float | Tensor = 1.0
 
     @property
     def fresh(self) -> Tensor:
         """The standard deviation of the noise that the step adds."""
-        return self.eta * self.lower * (1 - (self.lower / self.sigma) ** 2).sqrt()
+        return self.lower * (1 - self._kept).sqrt()
 
     @property
     def keep(self) -> Tensor:
@@ -160,7 +162,12 @@ class Step:
     @property
     def down(self) -> Tensor:
         """The level that the ODE is followed to, before noise is added."""
-        return (self.lower**2 - self.fresh**2).sqrt()
+        return self.lower * self._kept.sqrt()
+
+    @property
+    def _kept(self) -> Tensor:
+        """The share of the next level's variance that is of the present noise."""
+        return self.memory**2 * (1 - self.eta**2 * (1 - (self.lower / self.sigma) ** 2))
 
     def settle(self, D: Signal, x: Signal) -> Signal:
         """x at the level ``down``, given a prediction D of the clean signal."""
