@@ -13,7 +13,7 @@ law of the posterior for any eta and any number of steps, whatever keep is.
 Noise that is kept remembers what earlier draws got wrong, and at high levels they settle what the
 signal is: which digit, what fills a hole. So there it is forgotten: of what eta would keep stays
 the share v / (v + lower^2), v being the variance of clean signals. Without it digits are farther
-from the truth by a tenth to a quarter (CRPS). At low levels memory is worth having: a measured C
+from the truth by up to a seventh (CRPS). At low levels memory is worth having: a measured C
 draws what nobody saw as grain, and the network takes it out in more than one step.
 
 A measured C is that of an average signal, and this one may be rougher or smoother. The data say
