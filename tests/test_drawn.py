@@ -327,9 +327,8 @@ def test_high_levels_forget_the_noise_that_low_ones_keep(sigma, lower, stays):
     silent = lambda shape: torch.zeros(shape, dtype=F64)
     deaf = lambda x, sigma: torch.zeros_like(x)
     end = method.advance(Drawing(x, torch.ones(2, dtype=F64)), deaf, problem, step, silent).x
-    torch.testing.assert_close(
-        end[1] - end[0], torch.full((4,), stays * (lower / sigma) ** 2).to(F64)
-    )
+    left = torch.full((4,), stays * (lower / sigma) ** 2, dtype=F64)
+    torch.testing.assert_close(end[1] - end[0], left)
 
 
 @pytest.mark.parametrize("memory", [0.0, 0.4, 1.0])

@@ -209,9 +209,13 @@ class Drawn(Sampler[Drawing]):
         x = step.move(given.z, at.x, noise)
         return Drawing(x, scale, numbers, self._moved(at, x, C, given, step))
 
-    def _forgetful(self, step: Step) -> Step:
+    @property
+    def _known(self) -> Uncertainty:
         assert self.uncertainty is not None, "fitted"
-        v = self.uncertainty.data_variance
+        return self.uncertainty
+
+    def _forgetful(self, step: Step) -> Step:
+        v = self._known.data_variance
         return replace(step, memory=v / (v + step.lower**2))
 
     def _moved(
@@ -228,9 +232,8 @@ class Drawn(Sampler[Drawing]):
 
     def _seen(self, prior: Denoiser, at: Drawing, sigma: Level) -> tuple[Signal, Covariance]:
         """Mean and covariance of x0 given x."""
-        assert self.uncertainty is not None, "fitted"
         D, variance = moments(prior, at.x, sigma)
-        return D, self.uncertainty.at(sigma, D, variance).scaled(at.scale)
+        return D, self._known.at(sigma, D, variance).scaled(at.scale)
 
     def finish(self, at: Drawing, /, problem: Problem) -> Signal:
         return _met(at.x, problem)
