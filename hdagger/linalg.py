@@ -135,6 +135,12 @@ def inner(u: Tensor, v: Tensor) -> Tensor:
     return (u.conj() * v).real.flatten(1).sum(1).view(-1, *[1] * (u.ndim - 1))
 
 
+def highest(u: Tensor) -> Tensor:
+    """The largest |number| of each row, in a shape that multiplies rows."""
+    low, high = real(u).aminmax(dim=1)
+    return torch.maximum(-low, high).view(-1, *[1] * (u.ndim - 1))
+
+
 def real(y: Tensor) -> Tensor:
     """Each row as a vector of real numbers, ``(batch, numbers)``; two for a complex one."""
     return (torch.view_as_real(y) if y.is_complex() else y).flatten(1)
@@ -183,8 +189,9 @@ def conjugate_gradients(
     p, rz = z, inner(r, z)
     limits, largest = torch.finfo(b.dtype), torch.zeros_like(rz)
     for _ in range(iterations):
-        highest = torch.linalg.vector_norm(r.flatten(1), math.inf, dim=1).view_as(rz)
-        active = (inner(r, r) > goal) | (highest > peak)
+        active = inner(r, r) > goal
+        if not active.all():
+            active |= highest(r) > peak
         if not active.any():
             break
         Ap = apply(p)

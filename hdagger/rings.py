@@ -9,7 +9,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.nn.functional import pad
 
-from .covariance import Bands
+from .covariance import Bands, of_each
 from .linalg import dct2, fast_length
 from .tensors import Noise, Signal
 
@@ -73,7 +73,7 @@ class Rings(Bands):
     def drawn(self, spectrum: Tensor, noise: Noise, rows: int) -> Signal:
         z = noise((rows, self.shape[0], *self.torus))
         parts = [
-            self.places(torch.fft.rfft2(part, norm="ortho").mul_(spectrum.sqrt()[:, band]))
+            self.places(torch.fft.rfft2(part, norm="ortho").mul_(of_each(spectrum.sqrt(), band)))
             for part, band in zip(z.split(1, 1), self.band.split(1), strict=True)
         ]
         return torch.cat(parts, dim=1)

@@ -48,8 +48,8 @@ CORE_MUTATIONS = (
     Mutation(
         "TMPD: r^2 doubled",
         "samplers/tmpd.py",
-        "return H.seen(H(pull(v))) + sigma_y2 * v",
-        "return 2 * H.seen(H(pull(v))) + sigma_y2 * v",
+        "return H(pull(v)) + sigma_y2 * v",
+        "return 2 * H(pull(v)) + sigma_y2 * v",
         "test_exact_posterior.py -k test_tmpd_converges",
     ),
     Mutation(

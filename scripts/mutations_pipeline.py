@@ -111,7 +111,7 @@ PIPELINE_MUTATIONS = (
     Mutation(
         "pipeline: what iterations would invert is taken for seen",
         "domains/pictures/hints.py",
-        "x - H.adjoint(H.seen(H(x))) / H.norm**2",
+        "x - H.adjoint(H(x)) / H.norm**2",
         "0 * x",
         "test_restoration.py -k iterations_would",
     ),

@@ -89,7 +89,7 @@ class Operator(nn.Module, abc.ABC):
     def visible(self) -> Bool[Tensor, "..."] | None:
         """True for the data that were seen: ``(*data)``, or ``(batch, *data)``; None for all.
 
-        What y holds elsewhere is not looked at.
+        What y holds elsewhere is not looked at, and H(x) is 0 there.
         """
         return None
 

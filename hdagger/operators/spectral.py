@@ -93,7 +93,7 @@ class Inpainting(AlignedOperator):
 
     def forward(self, x: Signal) -> Data:
         self.check_signal(x)
-        return self.seen(x)
+        return x * self.visible
 
     def adjoint(self, y: Data) -> Signal:
         return self.seen(y)

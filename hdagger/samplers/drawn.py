@@ -93,7 +93,7 @@ PATIENCE = 200
 ROUGH = 0.3
 """Of the residual where a rough solution will do, in a few ``ROUNDS``."""
 
-ROUNDS = 3
+ROUNDS = 2
 
 PROBES = 8
 """Draws from which the deviation of a coefficient is estimated, to about a quarter."""
@@ -261,24 +261,23 @@ def given_data(D: Signal, C: Covariance, problem: Problem, sigma: Level, noise: 
     """N(D, C) given the data, by Matheron's rule; and by how much C should change."""
     H, u = problem.H, C.draw(noise)
     assert isinstance(H, LinearOperator)
-    e = problem.residual(D)
-    seen = sigma * gain(H, e)
+    a = problem.residual(D)
+    seen = sigma * gain(H, a)
     deviation = problem.sigma_y or EXACT * seen
-    e = e - H.seen(H(u) + deviation * like(problem.y, noise))
+    b = H(u) + H.seen(deviation * like(problem.y, noise))
+    e = a - b
     usual = C.typical()
     told = partial(system, H, usual, deviation)
     bands = usual.in_data(told, H.gains, deviation**2, e, noise)
     S, near = partial(system, H, C, deviation), bands.inverse if bands else None
     near = near or H.data_preconditioner(usual.times, deviation**2, len(e))
-    solution = lambda e: solved(S, e, (deviation**2 + (seen / 3) ** 2).sqrt(), H.rank, near)
     towards = lambda e: C.times(H.adjoint(roughly(S, e, near)))
-    w = solution(e)
-    wider = change(2 * problem.residual(D) - e, e, w, deviation, H.seen_size, bands)
+    w = solved(S, e, (deviation**2 + (seen / 3) ** 2).sqrt(), H.rank, near)
     return Given(
         C.times(H.adjoint(w)).add_(D).add_(u),
-        lambda: u - towards(problem.residual(D) - e),  # a datum's noise is not held meanwhile
-        lambda v: v - towards(H.seen(H(v))),
-        wider,
+        lambda: u - towards(b),
+        lambda v: v - towards(H(v)),
+        change(a + b, e, w, deviation, H.seen_size, bands),
     )
 
 
@@ -437,4 +436,4 @@ def roughly(S: Callable[[Data], Data], e: Data, near: Callable[[Data], Data] | N
 def system(H: LinearOperator, C: Covariance, deviation: float | Tensor, v: Data) -> Data:
     """(H C H' + deviation^2 I) v."""
     least = torch.as_tensor(deviation**2, dtype=v.dtype.to_real(), device=v.device)
-    return torch.addcmul(H.seen(H(C.times(H.adjoint(v)))), least, v)
+    return torch.addcmul(H(C.times(H.adjoint(v))), least, v)

@@ -94,7 +94,7 @@ class TMPD(GuidedSampler):
             return step.sigma**2 * product
 
         def S(v: Data) -> Data:
-            return H.seen(H(pull(v))) + sigma_y2 * v
+            return H(pull(v)) + sigma_y2 * v
 
         if self.covariance == "krylov":
             solution = least_residuals(S, e, self.iterations)

@@ -60,7 +60,7 @@ def unseen_side(H: PinvOperator) -> int:
     channels, height, width = H.signal_shape
     generator = torch.Generator().manual_seed(0)
     if isinstance(H, LinearOperator) and not isinstance(H, SVDOperator):
-        null = lambda x: x - H.adjoint(H.seen(H(x))) / H.norm**2
+        null = lambda x: x - H.adjoint(H(x)) / H.norm**2
     else:
         null = H.null
     found, side = 1, 2
