@@ -46,6 +46,20 @@ DRAWN_MUTATIONS = (
         "test_drawn.py -k edges",
     ),
     Mutation(
+        "conjugate gradients: a peak below 0 does not count",
+        "linalg.py",
+        "torch.maximum(-low, high)",
+        "high",
+        "test_operator_contract.py -k peak",
+    ),
+    Mutation(
+        "operators: a mask lets through what it hides",
+        "operators/spectral.py",
+        "return x * self.visible",
+        "return x",
+        "test_operator_contract.py -k under_a_mask",
+    ),
+    Mutation(
         "conjugate gradients: a high peak does not count",
         "linalg.py",
         "highest(r) > peak",
