@@ -13,8 +13,8 @@ DRAWN_MUTATIONS = (
     Mutation(
         "drawn: no noise on the data in Matheron's rule",
         "samplers/drawn.py",
-        "H(u) + H.seen(deviation * like(problem.y, noise))",
-        "H(u)",
+        "e - H(u) - H.seen(deviation * like(problem.y, noise))",
+        "e - H(u)",
         "test_drawn.py -k law_of_the_posterior",
     ),
     Mutation(
@@ -286,8 +286,8 @@ DRAWN_MUTATIONS = (
     Mutation(
         "drawn: the scale of C goes the wrong way",
         "samplers/drawn.py",
-        "change(a + b, e, w",
-        "change(-a - b, e, w",
+        "change(2 * problem.residual(D) - e, e",
+        "change(e - 2 * problem.residual(D), e",
         "test_drawn.py -k widened_on_the_way",
     ),
     Mutation(

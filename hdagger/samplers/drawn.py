@@ -261,11 +261,10 @@ def given_data(D: Signal, C: Covariance, problem: Problem, sigma: Level, noise: 
     """N(D, C) given the data, by Matheron's rule; and by how much C should change."""
     H, u = problem.H, C.draw(noise)
     assert isinstance(H, LinearOperator)
-    a = problem.residual(D)
-    seen = sigma * gain(H, a)
+    e = problem.residual(D)
+    seen = sigma * gain(H, e)
     deviation = problem.sigma_y or EXACT * seen
-    b = H(u) + H.seen(deviation * like(problem.y, noise))
-    e = a - b
+    e = e - H(u) - H.seen(deviation * like(problem.y, noise))
     usual = C.typical()
     told = partial(system, H, usual, deviation)
     bands = usual.in_data(told, H.gains, deviation**2, e, noise)
@@ -275,9 +274,9 @@ def given_data(D: Signal, C: Covariance, problem: Problem, sigma: Level, noise: 
     w = solved(S, e, (deviation**2 + (seen / 3) ** 2).sqrt(), H.rank, near)
     return Given(
         C.times(H.adjoint(w)).add_(D).add_(u),
-        lambda: u - towards(b),
+        lambda: u - towards(problem.residual(D) - e),  # a datum's noise is not held meanwhile
         lambda v: v - towards(H(v)),
-        change(a + b, e, w, deviation, H.seen_size, bands),
+        change(2 * problem.residual(D) - e, e, w, deviation, H.seen_size, bands),
     )
 
 
