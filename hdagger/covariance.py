@@ -54,6 +54,10 @@ class Covariance(abc.ABC):
         """C with each row's variances times a factor, as far as they may be; C if it is exact."""
         return self
 
+    def apart(self) -> "Apart | None":
+        """What it is of components that are independent; None where none are known to be."""
+        return None
+
     def in_data(
         self,
         system: Callable[[Data], Data],
@@ -183,6 +187,10 @@ class Bands(abc.ABC):
     def around(self, variance: Signal) -> Tensor:
         """The mean variance around each place, in a shape that multiplies signals."""
 
+    @abc.abstractmethod
+    def apart(self) -> "tuple[Bands, ...]":
+        """F of each component of Q x, with a Q that mixes nothing; bands keep their numbers."""
+
     def alike(self, shape: tuple[int, ...]) -> "Bands | None":
         """The bands of such tensors, if they are signals of this kind, of whatever size."""
         return None
@@ -191,6 +199,21 @@ class Bands(abc.ABC):
 def of_each(factor: Float[Tensor, "rows bands"], band: Int[Tensor, "*shape"]) -> Tensor:
     """The factor of each coefficient, ``(rows, *shape)``: factor[:, band], but faster."""
     return factor.index_select(1, band.flatten()).unflatten(1, band.shape)
+
+
+@dataclass(frozen=True)
+class Apart:
+    """C = Q' diag(C_1, C_2, ...) Q, where Q mixes the components of each place.
+
+    Attributes:
+        mixed: Q.
+        unmixed: Q'.
+        parts: The covariance of each component, of signals that have one.
+    """
+
+    mixed: Callable[[Tensor], Tensor]
+    unmixed: Callable[[Tensor], Tensor]
+    parts: tuple[Covariance, ...]
 
 
 @dataclass(frozen=True)
@@ -216,6 +239,14 @@ class DataBands:
         if self.of_waves is None:
             return self._times(1 / self.variance, v)
         return self.bands.inverse(self.bands.forward(v) / self.of_waves)
+
+    def apart(self) -> "tuple[DataBands, ...]":
+        """Those of each component of Q v."""
+        parts = tuple(replace(self, bands=one) for one in self.bands.apart())
+        if self.of_waves is None:
+            return parts
+        waves = self.of_waves.split(1, 1)
+        return tuple(replace(one, of_waves=z) for one, z in zip(parts, waves, strict=True))
 
     def informed(self, v: Data) -> Data:
         """v, each band by the share of its variance that is not noise."""
@@ -276,6 +307,10 @@ class LocalSpectra(Covariance):
         weights = self.shares.square().flatten(2).mean(2)[..., None]
         ones = self.shares.new_ones(1, *[1] * (self.shares.ndim - 1))
         return replace(self, spectra=(weights * self.spectra).sum(0)[None], shares=ones)
+
+    def apart(self) -> Apart:
+        parts = tuple(replace(self, bands=one) for one in self.bands.apart())
+        return Apart(self.bands.mixed, self.bands.unmixed, parts)
 
     def scaled(self, factor: Float[Tensor, " batch"]) -> "LocalSpectra":
         return replace(self, spectra=(factor[:, None] * self.spectra).clamp(max=self.most))

@@ -5,7 +5,7 @@ from mutation import Mutation
 DRAWN_MUTATIONS = (
     Mutation(
         "drawn: sigma_y^2 missing in the system",
-        "samplers/drawn.py",
+        "samplers/systems.py",
         "H.adjoint(v))), least, v)",
         "H.adjoint(v))), 0 * least, v)",
         "test_drawn.py -k law_of_the_posterior",
@@ -40,10 +40,38 @@ DRAWN_MUTATIONS = (
     ),
     Mutation(
         "drawn: the edges of a large picture stay unsolved",
-        "samplers/drawn.py",
+        "samplers/systems.py",
         "peak=PEAK * allowed",
         "peak=1e9",
         "test_drawn.py -k edges",
+    ),
+    Mutation(
+        "systems: the solutions of components are not mixed back",
+        "samplers/systems.py",
+        "self.apart.unmixed(torch.cat(",
+        "(lambda w: w)(torch.cat(",
+        "test_systems.py",
+    ),
+    Mutation(
+        "systems: one that is measured otherwise is taken for a component",
+        "operators/spectral.py",
+        "if (each == each[..., :1, :]).all() else None",
+        "",
+        "test_operator_contract.py -k component",
+    ),
+    Mutation(
+        "covariance: every component has the spectrum of the first",
+        "rings.py",
+        "self.band[k : k + 1]",
+        "self.band[:1]",
+        "test_covariance.py -k apart",
+    ),
+    Mutation(
+        "covariance: every component has the waves of the first",
+        "covariance.py",
+        "zip(parts, waves, strict=True)",
+        "zip(parts, [waves[0]] * len(waves), strict=True)",
+        "test_covariance.py -k apart",
     ),
     Mutation(
         "conjugate gradients: a peak below 0 does not count",

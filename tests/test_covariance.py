@@ -394,6 +394,24 @@ def test_what_a_convolution_makes_of_data_is_known_by_frequency_not_by_ring_alon
     assert needed[1] < 0.6 * needed[0], needed
 
 
+@pytest.mark.parametrize("gain", [None, 0.5 + uniform(30, 16, seed=2)])
+def test_components_that_are_independent_can_be_taken_apart(gain):
+    bands, v = PictureBands((3, 12, 9)), torch.randn(2, 3, 12, 9, generator=seeded(), dtype=F64)
+    place = torch.randn(2, 1, 12, 9, generator=seeded(), dtype=F64)
+    shares = shares_of(place, torch.arange(3.0))
+    C = LocalSpectra(bands, uniform(3, bands.count)[:, None], shares, 2, 4.0)
+    noise = SampleNoise(0, [(0,), (1,)])
+    near = C.typical().in_data(C.times, lambda circle: gain, 0.1, v, noise)
+    apart = C.apart()
+    for parts, whole in (
+        ([one.times for one in apart.parts], C.times),
+        ([one.inverse for one in near.apart()], near.inverse),
+    ):
+        each = zip(parts, apart.mixed(v).split(1, 1), strict=True)
+        found = apart.unmixed(torch.cat([part(one) for part, one in each], dim=1))
+        torch.testing.assert_close(found, whole(v), rtol=0, atol=1e-12)
+
+
 def whole(bands, rows, spectrum=1.0, most=4.0):
     """One class of places, and one number for all bands."""
     spectra = torch.full((1, 1, bands.count), spectrum, dtype=F64)

@@ -30,7 +30,7 @@ from hdagger.priors.analytic import GaussianField, GaussianPrior
 from hdagger.problem import Problem
 from hdagger.recipe import Recipe
 from hdagger.restoration import Prior
-from hdagger.samplers import drawn
+from hdagger.samplers import drawn, systems
 from hdagger.samplers.drawn import Drawing, Drawn
 from hdagger.samplers.walk import Step, karras_levels
 from hdagger.solving import solve
@@ -76,7 +76,7 @@ EXACT = Drawn(uncertainty=Exact(COLOURED))
 
 @pytest.fixture(autouse=True)
 def systems_solved_to_rounding(monkeypatch):
-    monkeypatch.setattr(drawn, "ACCURACY", 1e-13)
+    monkeypatch.setattr(systems, "ACCURACY", 1e-13)
 
 
 def assert_law(y, H, sigma_y, expected, eta=0.75, count=3):
@@ -170,7 +170,7 @@ def test_exact_data_lead_to_the_exact_posterior(deviation, off, monkeypatch):
 
 @pytest.mark.parametrize("accuracy", [0.05, 1e-6])
 def test_exact_data_are_met_to_rounding(accuracy, monkeypatch):
-    monkeypatch.setattr(drawn, "ACCURACY", accuracy)
+    monkeypatch.setattr(systems, "ACCURACY", accuracy)
     y = H(SIGNAL[None])[0]
     found = solve(COLOURED, Problem.of(y, H, 0.0), EXACT, samples=5)
     assert (H(found.draws) - y).abs().max() < 1e-12
@@ -195,7 +195,7 @@ def test_a_sample_of_a_table_does_not_depend_on_its_batch(H, sigma_y, rounding, 
 
     Exact data make the system's condition a million, and its iteration stops far from rounding.
     """
-    monkeypatch.setattr(drawn, "ACCURACY", 0.05)
+    monkeypatch.setattr(systems, "ACCURACY", 0.05)
     field, bands = GaussianField(14), PictureBands((1, 14, 14))
     truths = field.sample(8, SampleNoise(0, [(k,) for k in range(8)]))
     table = SpectralTable.measured(field, truths, bands)
@@ -341,10 +341,10 @@ def test_kept_and_fresh_noise_make_the_next_level(eta, memory):
 
 def test_a_large_picture_is_solved_up_to_its_edges(monkeypatch):
     """What lies outside the frame of a blur is few numbers of many, and solved last."""
-    monkeypatch.setattr(drawn, "ACCURACY", 0.1)
-    H = operator_for_data("gauss:2", (3, 512, 512), {}).to(torch.float32)
+    monkeypatch.setattr(systems, "ACCURACY", 0.1)
+    H = operator_for_data("gauss:2", (3, 1024, 1024), {}).to(torch.float32)
     noise = SampleNoise(0, [(0,)], dtype=torch.float32)
-    problem = Problem.of(0.5 + 0.1 * noise((1, 3, 512, 512))[0], H, 0.1).rows(1)
+    problem = Problem.of(0.5 + 0.1 * noise((1, 3, 1024, 1024))[0], H, 0.1).rows(1)
     known = Prior.of(Recipe(prior="photo")).uncertainty(PictureBands(H.signal_shape))
     D, sigma = torch.zeros(1, *H.signal_shape), torch.tensor(8.0)
     C = known.at(sigma, D, None)

@@ -116,6 +116,7 @@ def coils_by_lines(coils, rows, columns):
 OPERATORS = {
     "identity": lambda: Identity((3, 5, 7)),
     "inpainting": lambda: Inpainting(MASK[0]),
+    "inpainting, the same of all channels": lambda: Inpainting(MASK[0, :1].expand(3, 5, 7)),
     "inpainting, a mask for each image": lambda: Inpainting(MASK, per_image=True),
     "inpainting, nothing seen": lambda: Inpainting(torch.zeros(1, 2, 2, dtype=torch.bool)),
     "block average x2": lambda: BlockAverage((3, 6, 4), 2),
@@ -180,6 +181,9 @@ ITERATIVE = {
     "convolution, then average": lambda: (
         BlockAverage((1, 4, 6), 2) @ Convolution((1, 6, 10), KERNEL)
     ),
+    "convolution, masked alike": lambda: (
+        Inpainting(MASK[0, :1].expand(3, 5, 7)) @ Convolution((3, 7, 11), KERNEL)
+    ),
     "convolution, then gray": lambda: Grayscale((3, 4, 6)) @ Convolution((3, 6, 10), KERNEL),
     "mirrored": lambda: Mirrored((2, 2, 3), KERNEL),
     "mirror, any kernel": lambda: convolution((1, 5, 7), KERNEL, "mirror"),
@@ -230,6 +234,31 @@ def test_pull_is_exact_with_a_decomposition(name):
     H = OPERATORS[name]()
     if "each image" not in name:
         assert checks.pull_gap(H, data(H, 1), 0.2, 0.09) < 1e-12
+
+
+ALIKE = {
+    name: make for name, make in (OPERATORS | ITERATIVE).items() if make().component() is not None
+}
+
+
+def test_some_operators_do_the_same_to_each_component_and_others_do_not():
+    assert {"inpainting, the same of all channels", "convolution, masked alike"} < set(ALIKE)
+    assert {"block average x2", "average, then blur", "separable blur"} < set(ALIKE)
+    assert not {"inpainting", "grayscale", "convolution, then gray"} & set(ALIKE)
+    assert not {"mirror blur, two axes", "convolution, two axes", "coils"} & set(ALIKE)
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_what_is_done_to_a_component_is_done_to_each_and_to_their_mixtures(name):
+    H = ALIKE[name]()
+    one, x, y = H.component(), randn(2, *H.signal_shape), data(H, 3)
+    mix = lambda v: torch.einsum("kc,bc...->bk...", randn(x.shape[1], x.shape[1], seed=9), v)
+    for whole, part, v in ((H, one, x), (H.adjoint, one.adjoint, y), (H.pinv, one.pinv, y)):
+        parts = [part(k) for k in mix(v).split(1, 1)]
+        torch.testing.assert_close(torch.cat(parts, 1), mix(whole(v)), rtol=1e-8, atol=1e-8)
+    assert H.rank == one.rank * x.shape[1]
+    moved = ALIKE[name]().float().component()
+    assert moved(x[:, :1].float()).dtype == torch.float32
 
 
 HIDING = {

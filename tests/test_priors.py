@@ -89,6 +89,15 @@ def test_the_network_takes_any_size_and_keeps_the_precision(size, dtype):
     assert D.dtype == dtype
 
 
+def test_no_level_of_the_network_sees_more_than_the_picture():
+    """A level of 17 rows is 17 rows high, not as many as give the lowest whole ones."""
+    denoiser, seen = small_network(), []
+    for stage in (*denoiser.net.down, *denoiser.net.up):
+        stage.register_forward_hook(lambda _, shown, out: seen.append(tuple(out.shape[2:])))
+    denoiser(torch.randn(1, 3, 33, 18), torch.tensor(0.5))
+    assert seen == [(17, 9), (9, 5), (9, 5), (17, 9)]
+
+
 def test_the_network_takes_a_level_for_each_row():
     denoiser, x = small_network(), torch.randn(2, 3, 8, 8)
     levels = torch.tensor([0.1, 3.0])

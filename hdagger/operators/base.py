@@ -26,7 +26,9 @@ Operators hold their constants in float64 and compute in the precision of the mo
 import abc
 import math
 from collections.abc import Callable
+from copy import copy
 from functools import cached_property
+from typing import TypeVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -35,6 +37,8 @@ from torch import Tensor, nn
 from ..errors import ShapeError
 from ..linalg import conjugate_gradients
 from ..tensors import Data, Signal, Spectrum
+
+Linear = TypeVar("Linear", bound="LinearOperator")
 
 NORM_ROUNDS = 10
 """Of the power iteration that tells the largest singular value."""
@@ -238,6 +242,24 @@ class LinearOperator(PinvOperator):
                 ``rfft2`` keeps ``(rows, columns // 2 + 1)``.
         """
         return None
+
+    def component(self) -> "LinearOperator | None":
+        """What H does to one component, ``(1, *rest)``, if that is the same for all; or None.
+
+        Components are the first of three axes of signals and data, such as colours. Then their
+        mixtures, such as brightness, have nothing to do with each other in the data either.
+        """
+        return None
+
+    def _of_component(self: Linear, *buffers: str) -> Linear | None:
+        """This operator for one component; these of its buffers list one after the other."""
+        if len(self.signal_shape) < 3:
+            return None
+        one, count = copy(self), self.signal_shape[0]
+        first = lambda held: held[..., : held.shape[-1] // count]
+        one._buffers = self._buffers | {name: first(self.get_buffer(name)) for name in buffers}
+        one.signal_shape, one.data_shape = (1, *self.signal_shape[1:]), (1, *self.data_shape[1:])
+        return one
 
     def _normal(self, x: Signal) -> Signal:
         """(H^T H)^+ x, for x in the range of H^T."""

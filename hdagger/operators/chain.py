@@ -17,6 +17,7 @@ any other                              ``Operator``
 """
 
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool
@@ -27,6 +28,8 @@ from ..tensors import Data, Signal, Spectrum
 from .base import AlignedOperator, LinearOperator, Operator, PinvOperator, SVDOperator
 from .quantisation import Quantiser
 from .spectral import Identity, Inpainting
+
+Pair = TypeVar("Pair", bound=LinearOperator)
 
 
 class Sequence(Operator):
@@ -68,6 +71,9 @@ class Chain(Sequence, LinearOperator):
     outer: LinearOperator
     inner: LinearOperator
 
+    def component(self) -> "Chain | None":
+        return _component(Chain, self.outer, self.inner)
+
     def adjoint(self, y: Data) -> Signal:
         return self.inner.adjoint(self.outer.adjoint(y))
 
@@ -97,6 +103,9 @@ class MaskedLinear(LinearOperator):
     @property
     def visible(self) -> Bool[Tensor, "..."]:
         return _both(self.mask.visible, self.inner.visible)
+
+    def component(self) -> "MaskedLinear | None":
+        return _component(MaskedLinear, self.mask, self.inner)
 
     def forward(self, x: Signal) -> Data:
         return self.seen(self.inner(x))
@@ -135,6 +144,9 @@ class Masked(AlignedOperator):
             mask = mask.repeat_interleave(2, dim=-1)
         return mask * self.inner.singular_values
 
+    def component(self) -> "Masked | None":
+        return _component(Masked, self.mask, self.inner)
+
     def V(self, z: Spectrum) -> Signal:
         return self.inner.V(z)
 
@@ -168,6 +180,9 @@ class Rotated(SVDOperator):
     @property
     def singular_values(self) -> Tensor:
         return self.outer.singular_values * self.inner.singular_values[0]
+
+    def component(self) -> "Rotated | None":
+        return _component(Rotated, self.outer, self.inner)
 
     def U(self, z: Spectrum) -> Data:
         return self.outer.U(z)
@@ -242,6 +257,14 @@ def compose(outer: Operator, inner: Operator) -> Operator:
     if invertible and (outer.one_to_one or inner.onto):
         return PinvSequence(outer, inner)
     return Sequence(outer, inner)
+
+
+def _component(
+    kind: Callable[[Any, Any], Pair], outer: LinearOperator, inner: LinearOperator
+) -> Pair | None:
+    """Such a pair for one component, where both do the same to each."""
+    one, other = outer.component(), inner.component()
+    return None if one is None or other is None else kind(one, other)
 
 
 def _both(a: Tensor, b: Tensor | None) -> Tensor:

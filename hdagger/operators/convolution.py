@@ -170,6 +170,9 @@ class Convolution(LinearOperator):
     def gains(self, circle: tuple[int, int]) -> Float[Tensor, "rows columns"] | None:
         return gains_of(self.kernel, circle)
 
+    def component(self) -> "Convolution | None":
+        return self._of_component()
+
     @property
     def _k(self) -> Tensor:
         return torch.view_as_complex(self.response)
@@ -271,6 +274,9 @@ class MirrorBlur(SVDOperator):
     def gains(self, circle: tuple[int, int]) -> Float[Tensor, "rows columns"] | None:
         return gains_of(self.kernel, circle)
 
+    def component(self) -> "MirrorBlur | None":
+        return self._of_component("s")
+
     @property
     def singular_values(self) -> Tensor:
         return self.s
@@ -332,6 +338,9 @@ class CircularBlur(SVDOperator):
 
     def gains(self, circle: tuple[int, int]) -> Float[Tensor, "rows columns"] | None:
         return gains_of(self.kernel, circle)
+
+    def component(self) -> "CircularBlur | None":
+        return self._of_component("s")
 
     @property
     def singular_values(self) -> Tensor:

@@ -31,6 +31,9 @@ class Scaled(AlignedOperator):
     def singular_values(self) -> Tensor:
         return self.s
 
+    def component(self) -> "Scaled | None":
+        return self._of_component("s")
+
     def V(self, z: Spectrum) -> Signal:
         return z.unflatten(1, self.signal_shape)
 
@@ -90,6 +93,10 @@ class Inpainting(AlignedOperator):
     @property
     def singular_values(self) -> Tensor:
         return self.mask * self.one
+
+    def component(self) -> "Inpainting | None":
+        each = self.mask.unflatten(-1, (self.signal_shape[0], -1))
+        return self._of_component("mask") if (each == each[..., :1, :]).all() else None
 
     def forward(self, x: Signal) -> Data:
         self.check_signal(x)

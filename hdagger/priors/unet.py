@@ -75,7 +75,7 @@ class UNetShape:
 
     @property
     def stride(self) -> int:
-        """Height and width that the network sees are multiples of this."""
+        """Pixels of the picture to one of the lowest level."""
         return 2 ** len(self.widths)
 
 
@@ -153,7 +153,7 @@ class Encoder(nn.Module):
         for depth, stage in enumerate(self.down):
             if depth:
                 skips.append(h)
-                h = self.reduce[depth - 1](functional.pixel_unshuffle(h, 2))
+                h = self.reduce[depth - 1](functional.pixel_unshuffle(_even(h), 2))
             h = stage(h, level)
         return h, skips
 
@@ -212,7 +212,8 @@ class UNet(Encoder):
                 h = self.attention(h)
             h = self.up[depth](h, level)
             if depth:
-                h = functional.pixel_shuffle(self.enlarge[depth - 1](h), 2) + skips.pop()
+                above = skips.pop()
+                h = above + _cut(functional.pixel_shuffle(self.enlarge[depth - 1](h), 2), above)
         return functional.silu(h), level
 
     def picture(self, features: Tensor) -> Tensor:
@@ -303,21 +304,14 @@ class OfNoisyPictures(OfPictures):
     def shown(
         self, x: Signal, level: Tensor, given: Signal | None = None
     ) -> tuple[Tensor, Float[Tensor, " batch"]]:
-        """What the network sees: x, padded to its stride, and ``level``, ``(batch, 1, 1, 1)``."""
-        height, width = x.shape[2:]
-        stride = self.shape.stride
+        """What the network sees: x, of even sides, and ``level``, ``(batch, 1, 1, 1)``."""
         inner = x * (level**2 + self.shape.sigma_data**2).rsqrt()
         if self.shape.stretch:
             inner = torch.cat([inner, (x / level).asinh()], dim=1)
         if given is not None:
             inner = torch.cat([inner, given / self.shape.sigma_data], dim=1)
-        inner = functional.pad(
-            inner,
-            (0, -width % stride, 0, -height % stride),
-            mode="reflect" if min(height, width) >= stride else "replicate",
-        )
         weight = self.net.stem.weight
-        inner = inner.to(weight).contiguous(memory_format=torch.channels_last)
+        inner = _even(inner).to(weight).contiguous(memory_format=torch.channels_last)
         return inner, level.flatten().log().to(weight) / 4
 
 
@@ -463,8 +457,14 @@ def _column(x: Signal, sigma: Float[Tensor, "*rows"]) -> Tensor:
     return sigma.to(x).expand(len(x)).view(-1, 1, 1, 1)
 
 
-def _cut(out: Tensor, x: Signal) -> Signal:
-    """Without what the picture was padded by, and in its precision."""
+def _even(h: Tensor) -> Tensor:
+    """With a row and a column more where theirs is an odd number."""
+    height, width = h.shape[2:]
+    return functional.pad(h, (0, width % 2, 0, height % 2), mode="replicate")
+
+
+def _cut(out: Tensor, x: Tensor) -> Tensor:
+    """Without what x was padded by, and in its precision."""
     return out[..., : x.shape[2], : x.shape[3]].to(x)
 
 

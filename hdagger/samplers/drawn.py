@@ -60,14 +60,13 @@ References:
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..covariance import Covariance, DataBands, Uncertainty
-from ..linalg import conjugate_gradients, inner
+from ..linalg import inner
 from ..operators.base import LinearOperator
 from ..operators.family import Family
 from ..operators.quantisation import Quantiser
@@ -75,25 +74,11 @@ from ..priors.base import Denoiser, moments
 from ..problem import Problem
 from ..tensors import Data, Level, Noise, Signal, like
 from .base import Sampler
+from .systems import System, Systems, roughly, solved
 from .walk import Step
-
-ACCURACY = 0.1
-"""Of the linear system's residual, over the deviation of the data's noise and a third of that
-which sigma is in the data; .05 gives the same scores, .2 samples of a mask that are too wide."""
-
-PEAK = 10.0
-"""What one number of the residual may be at most, over the same; noise is below 6. Else a large
-picture counts as solved while its edges, few of its numbers, are far from it."""
-
-ITERATIONS = 60
 
 PATIENCE = 200
 """Iterations where it matters that the system is solved."""
-
-ROUGH = 0.3
-"""Of the residual where a rough solution will do, in a few ``ROUNDS``."""
-
-ROUNDS = 2
 
 PROBES = 8
 """Draws from which the deviation of a coefficient is estimated, to about a quarter."""
@@ -266,12 +251,11 @@ def given_data(D: Signal, C: Covariance, problem: Problem, sigma: Level, noise: 
     deviation = problem.sigma_y or EXACT * seen
     e = e - H(u) - H.seen(deviation * like(problem.y, noise))
     usual = C.typical()
-    told = partial(system, H, usual, deviation)
-    bands = usual.in_data(told, H.gains, deviation**2, e, noise)
-    S, near = partial(system, H, C, deviation), bands.inverse if bands else None
-    near = near or H.data_preconditioner(usual.times, deviation**2, len(e))
-    towards = lambda e: C.times(H.adjoint(roughly(S, e, near)))
-    w = solved(S, e, (deviation**2 + (seen / 3) ** 2).sqrt(), H.rank, near)
+    bands = usual.in_data(System(H, usual, deviation), H.gains, deviation**2, e, noise)
+    S = Systems.of(H, C, deviation, bands, len(e))
+    towards = lambda e: C.times(H.adjoint(S.each(System.roughly, e)))
+    allowed = (deviation**2 + (seen / 3) ** 2).sqrt()
+    w = S.each(lambda S, e: S.solved(e, allowed), e)
     return Given(
         C.times(H.adjoint(w)).add_(D).add_(u),
         lambda: u - towards(problem.residual(D) - e),  # a datum's noise is not held meanwhile
@@ -305,7 +289,8 @@ def given_rough(
     deviation = problem.sigma_y or EXACT * sigma
     w = H.seen(deviation * like(own.y, noise))
     e = own.residual(D + C.draw(noise)) - along(t - held) - w
-    S = lambda v: system(H, C, deviation, v) + along(back(v))
+    alone = System(H, C, deviation)
+    S = lambda v: alone(v) + along(back(v))
     w = solved(S, e, deviation, H.rank, iterations=PATIENCE)
     numbers = family.held(t + back(w))
     return given_data(D, C, replace(problem, H=family.of(numbers)), sigma, noise), numbers
@@ -402,37 +387,3 @@ def moments_within(middle: Tensor, half: Tensor) -> tuple[Tensor, Tensor]:
     mean = torch.where(mass > 0, edge(0), low)
     variance = torch.where(mass > 0, 1 + edge(1) - mean**2, 0)
     return mean * middle.sign(), variance
-
-
-def solved(
-    S: Callable[[Data], Data],
-    e: Data,
-    deviation: float | Tensor,
-    numbers: int,
-    near: Callable[[Data], Data] | None = None,
-    iterations: int = ITERATIONS,
-) -> Data:
-    """S^-1 e, but for a share of the noise.
-
-    Args:
-        S: The system, symmetric and positive.
-        e: Data.
-        deviation: Of the noise on each number, one or one a row, ``(batch, 1, ...)``.
-        numbers: How many of the data are seen.
-        near: Close to S^-1; by default the identity.
-        iterations: At most.
-    """
-    allowed, length = ACCURACY * deviation, inner(e, e).sqrt()
-    share = allowed * numbers**0.5 / length.clamp(min=torch.finfo(length.dtype).tiny)
-    return conjugate_gradients(S, e, iterations, share, near=near, peak=PEAK * allowed)
-
-
-def roughly(S: Callable[[Data], Data], e: Data, near: Callable[[Data], Data] | None) -> Data:
-    """About S^-1 e, and -e gives the opposite."""
-    return conjugate_gradients(S, e, ROUNDS, ROUGH, near=near)
-
-
-def system(H: LinearOperator, C: Covariance, deviation: float | Tensor, v: Data) -> Data:
-    """(H C H' + deviation^2 I) v."""
-    least = torch.as_tensor(deviation**2, dtype=v.dtype.to_real(), device=v.device)
-    return torch.addcmul(H(C.times(H.adjoint(v))), least, v)

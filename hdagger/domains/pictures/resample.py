@@ -51,6 +51,9 @@ class BlockAverage(AlignedOperator):
     def singular_values(self) -> Tensor:
         return self.s
 
+    def component(self) -> "BlockAverage | None":
+        return self._of_component("s")
+
     def V(self, z: Spectrum) -> Signal:
         blocks = z.unflatten(1, (self.factor, self.factor, *self.data_shape))
         return torch.einsum("kp,lq,bklchw->bchpwq", self.dct, self.dct, blocks).reshape(
@@ -101,6 +104,9 @@ class Separable(SVDOperator):
     @property
     def singular_values(self) -> Tensor:
         return self.s
+
+    def component(self) -> "Separable | None":
+        return self._of_component("s")
 
     def U(self, z: Spectrum) -> Data:
         return self.ua @ z.unflatten(1, self.data_shape) @ self.ub.T
