@@ -173,6 +173,15 @@ def test_tiles_agree_with_the_whole(size):
     assert float(seams.max()) < 0.25
 
 
+def test_tiles_are_no_larger_than_they_must_be():
+    """17 pixels are two tiles of 13 that share 9, but for a network that takes 16 alone."""
+    x, seen = torch.randn(1, 2, 17, 24, dtype=F64), []
+    see = lambda x, sigma: seen.append(tuple(x.shape[2:])) or x
+    for only in (False, True):
+        Tiled(see, tile=16, overlap=8, only=only)(x, torch.tensor(1.0))
+    assert seen == [(13, 16)] * 4 + [(16, 16)] * 4
+
+
 def test_tiles_have_the_gradient_of_the_whole():
     x = torch.randn(1, 1, 40, 24, dtype=F64, requires_grad=True)
     tiled = Tiled(Local(), tile=16, overlap=8)

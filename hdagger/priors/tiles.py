@@ -20,15 +20,19 @@ class Tiled:
 
     Args:
         prior: The denoiser of a tile; it must not look at where in the picture it is.
-        tile: Side of a tile in pixels.
-        overlap: Pixels that neighbours share, less than half a tile.
+        tile: The longest side of a tile, in pixels.
+        overlap: Pixels that neighbours share at least, up to half of that.
+        only: Whether the denoiser takes no other side; else tiles are as small as will do.
     """
 
-    def __init__(self, prior: Denoiser, tile: int = 384, overlap: int = 64) -> None:
+    def __init__(
+        self, prior: Denoiser, tile: int = 384, overlap: int = 64, only: bool = False
+    ) -> None:
         assert 0 < overlap <= tile // 2
         self.prior: Callable[..., Signal] = prior
         self.tile = tile
         self.overlap = overlap
+        self.only = only
 
     def __call__(self, x: Signal, sigma: Level, label: Label | None = None) -> Signal:
         return self._blended(x, lambda part: self.prior(part, sigma, *_told(label)))
@@ -72,10 +76,12 @@ class Tiled:
         return total.div_(weights)
 
     def _spans(self, length: int) -> list[slice]:
-        """Tiles that cover ``length`` pixels, evenly spread."""
+        """As few tiles as cover ``length`` pixels, evenly spread."""
         count = max(1, -(-(length - self.overlap) // (self.tile - self.overlap)))
-        starts = torch.linspace(0, max(0, length - self.tile), count).round().int().tolist()
-        return [slice(start, min(start + self.tile, length)) for start in starts]
+        least = -(-(length + (count - 1) * self.overlap) // count)
+        tile = self.tile if self.only and count > 1 else least
+        starts = torch.linspace(0, length - tile, count).round().int().tolist()
+        return [slice(start, start + tile) for start in starts]
 
     def _window(self, span: slice, length: int) -> Tensor:
         """1 inside, falling to almost 0 at edges that another tile continues."""

@@ -107,7 +107,9 @@ def load(card: Card, device: str = "cpu", save_memory: bool = False) -> Labelled
     network = _load(card, PRIORS, device, save_memory)
     if isinstance(network, LatentDenoiser) or not getattr(network, "in_tiles", True):
         return network
-    return Tiled(network, tile=card.size, overlap=card.size // 4) if card.size else Tiled(network)
+    if card.size:
+        return Tiled(network, card.size, overlap=card.size // 4, only=True)
+    return Tiled(network)
 
 
 def towards(
