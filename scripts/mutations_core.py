@@ -4,6 +4,27 @@ from mutation import Mutation
 
 CORE_MUTATIONS = (
     Mutation(
+        "tiles: a network of one size is shown smaller ones",
+        "priors/tiles.py",
+        "self.tile if self.only and count > 1 else least",
+        "least",
+        "test_priors.py -k tiles",
+    ),
+    Mutation(
+        "tiles: they meet without an overlap",
+        "priors/tiles.py",
+        "(count - 1) * self.overlap",
+        "(count - 1)",
+        "test_priors.py -k tiles",
+    ),
+    Mutation(
+        "network: a picture is padded to whole pixels of the lowest level",
+        "priors/unet.py",
+        "inner = _even(inner)",
+        "inner = functional.pad(inner, (0, -x.shape[3] % 4, 0, -x.shape[2] % 4))",
+        "test_priors.py -k no_level",
+    ),
+    Mutation(
         "DDRM: noise / sqrt 2",
         "samplers/ddrm.py",
         "piece.addcmul_(spread, z[:, part])",
