@@ -23,6 +23,7 @@ from hdagger.bench.talk.contenders import PUBLISHED, Case, Contender, contender
 from hdagger.bench.talk.pictures import centre_crop, sources
 from hdagger.bench.talk.scores import Estimate, fid, kid, of_picture
 from hdagger.bench.talk.shares import Shares
+from hdagger.bench.talk.table import far_apart
 from hdagger.bench.talk.tasks import TASKS, Task, centre, freeform
 from hdagger.errors import FileError, OperatorAbilityError, SettingError
 from hdagger.priors import checkpoint
@@ -316,6 +317,11 @@ def test_psnr_and_ssim_are_skimages_of_values_cut_off_to_0_and_1(generator):
     a, b = (np.pad(v, ((0, 0), (5, 5), (5, 5)), "reflect") for v in (a, b))
     expected = metrics.structural_similarity(a, b, data_range=1, channel_axis=0, **window)
     assert found["ssim"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_panel_has_a_logarithmic_scale_where_one_score_is_far_off():
+    assert far_apart([0.05, 0.06, 41.8])
+    assert not any(map(far_apart, ([0.05, 0.06], [-0.01, 3.0], [])))
 
 
 def test_an_interval_is_students():

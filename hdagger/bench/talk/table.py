@@ -50,6 +50,9 @@ since each restored picture is near its own original."""
 FEWEST_DRAWN = 5
 """Pictures of a row that a figure draws: a bar of fewer is wider than all that it is beside."""
 
+FAR = 30.0
+"""A score over another, beyond which a panel has a logarithmic scale."""
+
 APART = 1.04
 """The factor by which a figure moves contenders of as many calls apart."""
 
@@ -185,7 +188,8 @@ def markdown(plan: Plan, rows: Sequence[Row], cells: Cells, features: str = "") 
     uneven = len(of) > 1
     many = f"{of[0]} to {of[-1]}" if uneven else of[0]
     lines = [
-        f"# {many} pictures of {plan.side} x {plan.side}, {plan.samples} samples each",
+        f"# {many} picture{'s' * (of[-1] > 1)} of {plan.side} x {plan.side}, "
+        f"{plan.samples} samples each",
         "",
         f"Prior {plan.prior}, seed {plan.seed}. ± is half of a 95 % interval over pictures.",
     ]
@@ -269,8 +273,9 @@ def figure(plan: Plan, cells: Cells, path: Path) -> None:
     """A panel for each task: what a contender costs, and how good it is. Left and low is good.
 
     How good is told by KID where there are features and a hundred pictures of every row, else by
-    the ranked score. A row of fewer than five pictures is in the table alone. Bars are 95 %;
-    contenders of as many calls stand beside each other.
+    the ranked score, on a scale of its logarithm where one is far off. A row of fewer than five
+    pictures is in the table alone. Bars are 95 %; contenders of as many calls stand beside each
+    other.
     """
     many = counts(cells)[0] >= FEWEST_FOR_KID
     y = "kid" if many and all("kid" in cell for cell in cells.values()) else "crps"
@@ -295,8 +300,18 @@ def figure(plan: Plan, cells: Cells, path: Path) -> None:
                 axes.errorbar(*at, bar, fmt="o", color=colour, elinewidth=0.8, label=name)
             axes.set(title=f"{TASKS[task].title}: {title}", xlabel="network calls a sample")
             axes.set_xscale("log")
-            drawn = [cell for (of, _), cell in cells.items() if of == task]
-            calls = {c["calls"].value for c in drawn if c["pictures"].value >= fewest}
-            axes.set_xticks(sorted(calls))
+            drawn = [
+                cell
+                for (of, _), cell in cells.items()
+                if of == task and cell["pictures"].value >= fewest
+            ]
+            if far_apart([cell[y].value for cell in drawn]):
+                axes.set_yscale("log")
+            axes.set_xticks(sorted({cell["calls"].value for cell in drawn}))
             axes.xaxis.set_major_formatter("{x:g}")
             axes.minorticks_off()
+
+
+def far_apart(scores: Sequence[float]) -> bool:
+    """Whether the best of them would be one point beside the worst, as where a method diverges."""
+    return min(scores, default=0.0) > 0 and max(scores) > FAR * min(scores)
