@@ -4,6 +4,13 @@ from mutation import Mutation
 
 TALK_MUTATIONS = (
     Mutation(
+        "talk: a method that diverges flattens a panel",
+        "bench/talk/table.py",
+        "max(scores) > FAR * min(scores)",
+        "max(scores) < 0",
+        "test_talk.py -k panel",
+    ),
+    Mutation(
         "RED: lambda is not over the level squared",
         "samplers/red.py",
         "r2 = self.level**2 / self.strength",
