@@ -53,6 +53,20 @@ DRAWN_MUTATIONS = (
         "test_systems.py",
     ),
     Mutation(
+        "systems: every component is solved as the first",
+        "samplers/systems.py",
+        "[work(S, part) for S, part in parts]",
+        "[work(self.parts[0], part) for S, part in parts]",
+        "test_systems.py",
+    ),
+    Mutation(
+        "systems: a component has the preconditioner of another",
+        "samplers/systems.py",
+        "zip(apart.parts, bands.apart(), strict=True)",
+        "zip(apart.parts, bands.apart()[::-1], strict=True)",
+        "test_systems.py",
+    ),
+    Mutation(
         "systems: one that is measured otherwise is taken for a component",
         "operators/spectral.py",
         "if (each == each[..., :1, :]).all() else None",

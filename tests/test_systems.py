@@ -52,7 +52,6 @@ def made(name):
 @pytest.mark.parametrize("name", ALIKE)
 def test_components_that_are_measured_alike_are_solved_one_by_one(name, monkeypatch):
     monkeypatch.setattr(systems, "ACCURACY", 1e-10)
-    monkeypatch.setattr(systems, "ITERATIONS", 1000)
     H, apart, whole, e = made(name)
     assert len(apart.parts) == 3
     w = apart.each(lambda S, e: S.solved(e, SIGMA_Y), e)
@@ -60,8 +59,9 @@ def test_components_that_are_measured_alike_are_solved_one_by_one(name, monkeypa
     torch.testing.assert_close(apart.each(System.__call__, w), whole(w), rtol=0, atol=1e-12)
 
 
-def test_components_take_fewer_iterations_by_themselves():
-    _, apart, whole, e = made("mask")
+@pytest.mark.parametrize("name", ["mask", "blur"])
+def test_components_take_fewer_iterations_by_themselves(name):
+    _, apart, whole, e = made(name)
     calls = []
 
     def counted(S):
@@ -71,7 +71,7 @@ def test_components_take_fewer_iterations_by_themselves():
     counted(whole).solved(e, SIGMA_Y)
     together, _ = sum(calls), calls.clear()
     apart.each(lambda S, e: counted(S).solved(e, SIGMA_Y), e)
-    assert sum(calls) < 0.85 * together, (sum(calls), together)
+    assert sum(calls) < 0.75 * together, (sum(calls), together)
 
 
 def test_what_mixes_components_is_solved_as_one():
