@@ -189,7 +189,7 @@ class Bands(abc.ABC):
 
     @abc.abstractmethod
     def apart(self) -> "tuple[Bands, ...]":
-        """F of each component of Q x, with a Q that mixes nothing; bands keep their numbers."""
+        """The bands of each component of Q x by itself: in this order, they are these bands."""
 
     def alike(self, shape: tuple[int, ...]) -> "Bands | None":
         """The bands of such tensors, if they are signals of this kind, of whatever size."""
@@ -240,14 +240,6 @@ class DataBands:
             return self._times(1 / self.variance, v)
         return self.bands.inverse(self.bands.forward(v) / self.of_waves)
 
-    def apart(self) -> "tuple[DataBands, ...]":
-        """Those of each component of Q v."""
-        parts = tuple(replace(self, bands=one) for one in self.bands.apart())
-        if self.of_waves is None:
-            return parts
-        waves = self.of_waves.split(1, 1)
-        return tuple(replace(one, of_waves=z) for one, z in zip(parts, waves, strict=True))
-
     def informed(self, v: Data) -> Data:
         """v, each band by the share of its variance that is not noise."""
         return self._times(self._share, v)
@@ -297,10 +289,11 @@ class LocalSpectra(Covariance):
         return total
 
     def draw(self, noise: Noise) -> Signal:
-        total: Tensor | float = 0.0
-        for R, c in zip(self.shares, self.spectra, strict=True):
-            total = total + R * self.bands.drawn(c, noise, self.rows)
-        assert isinstance(total, Tensor)
+        parts = zip(self.shares, self.spectra, strict=True)
+        drawn = (self.bands.drawn(c, noise, self.rows).mul_(R) for R, c in parts)
+        total = next(drawn)
+        for part in drawn:
+            total += part
         return self.bands.unmixed(total)
 
     def typical(self) -> "LocalSpectra":
@@ -309,7 +302,9 @@ class LocalSpectra(Covariance):
         return replace(self, spectra=(weights * self.spectra).sum(0)[None], shares=ones)
 
     def apart(self) -> Apart:
-        parts = tuple(replace(self, bands=one) for one in self.bands.apart())
+        alone = self.bands.apart()
+        each = zip(alone, self.spectra.chunk(len(alone), dim=-1), strict=True)
+        parts = tuple(replace(self, bands=bands, spectra=c) for bands, c in each)
         return Apart(self.bands.mixed, self.bands.unmixed, parts)
 
     def scaled(self, factor: Float[Tensor, " batch"]) -> "LocalSpectra":

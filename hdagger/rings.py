@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from copy import copy
 from functools import cached_property, lru_cache
 
 import torch
@@ -141,13 +140,8 @@ class Rings(Bands):
         return mean
 
     def apart(self) -> "tuple[Rings, ...]":
-        return tuple(self._component(k) for k in range(self.shape[0]))
-
-    def _component(self, k: int) -> "Rings":
-        one = copy(self)
-        one.shape, one.band = (1, *self.shape[1:]), self.band[k : k + 1]
-        one.turn = torch.ones(1, 1, dtype=torch.float64)
-        return one
+        components, *rest = self.shape
+        return (_of(type(self), (1, *rest)),) * components
 
     def alike(self, shape: tuple[int, ...]) -> "Rings | None":
         if len(shape) != 3 or shape[0] != self.shape[0]:

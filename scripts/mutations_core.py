@@ -34,8 +34,8 @@ CORE_MUTATIONS = (
     Mutation(
         "all: noise / sqrt 2",
         "samplers/walk.py",
-        "x + self.fresh * noise(",
-        "x + self.fresh / 2**0.5 * noise(",
+        ".mul_(self.fresh).add_(x)",
+        ".mul_(self.fresh / 2**0.5).add_(x)",
         "test_exact_posterior.py -k test_pigdm_converges",
     ),
     Mutation(

@@ -55,15 +55,15 @@ DRAWN_MUTATIONS = (
     Mutation(
         "systems: every component is solved as the first",
         "samplers/systems.py",
-        "[work(S, part) for S, part in parts]",
-        "[work(self.parts[0], part) for S, part in parts]",
+        "for c in apart.parts)",
+        "for c in apart.parts[:1] * len(apart.parts))",
         "test_systems.py",
     ),
     Mutation(
-        "systems: a component has the preconditioner of another",
+        "systems: what was told of a component is thrown away",
         "samplers/systems.py",
-        "zip(apart.parts, bands.apart(), strict=True)",
-        "zip(apart.parts, bands.apart()[::-1], strict=True)",
+        "return cls(H, C, deviation, bands, bands.inverse)",
+        "return cls(H, C, deviation, bands)",
         "test_systems.py",
     ),
     Mutation(
@@ -75,17 +75,17 @@ DRAWN_MUTATIONS = (
     ),
     Mutation(
         "covariance: every component has the spectrum of the first",
-        "rings.py",
-        "self.band[k : k + 1]",
-        "self.band[:1]",
+        "covariance.py",
+        "zip(alone, self.spectra.chunk(len(alone), dim=-1), strict=True)",
+        "zip(alone, self.spectra.chunk(len(alone), dim=-1)[:1] * len(alone), strict=True)",
         "test_covariance.py -k apart",
     ),
     Mutation(
-        "covariance: every component has the waves of the first",
-        "covariance.py",
-        "zip(parts, waves, strict=True)",
-        "zip(parts, [waves[0]] * len(waves), strict=True)",
-        "test_covariance.py -k apart",
+        "drawn: the scale of C is told by the first component alone",
+        "samplers/drawn.py",
+        "torch.stack(each).sum(0)",
+        "each[0]",
+        "test_drawn.py -k every_component",
     ),
     Mutation(
         "conjugate gradients: a peak below 0 does not count",
@@ -328,8 +328,8 @@ DRAWN_MUTATIONS = (
     Mutation(
         "drawn: the scale of C goes the wrong way",
         "samplers/drawn.py",
-        "change(2 * problem.residual(D) - e, e",
-        "change(e - 2 * problem.residual(D), e",
+        "problem.residual(D).mul_(2).sub_(e)",
+        "problem.residual(D).mul_(-2).add_(e)",
         "test_drawn.py -k widened_on_the_way",
     ),
     Mutation(
@@ -356,8 +356,8 @@ DRAWN_MUTATIONS = (
     Mutation(
         "drawn: what complex data tell of the scale counted once, hidden data too",
         "samplers/drawn.py",
-        "H.seen_size, bands)",
-        "e[0].numel(), bands)",
+        "share**2 * S.H.seen_size",
+        "share**2 * e[0].numel()",
         "test_drawn.py -k hidden_in_part",
     ),
     Mutation(

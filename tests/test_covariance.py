@@ -394,22 +394,34 @@ def test_what_a_convolution_makes_of_data_is_known_by_frequency_not_by_ring_alon
     assert needed[1] < 0.6 * needed[0], needed
 
 
-@pytest.mark.parametrize("gain", [None, 0.5 + uniform(30, 16, seed=2)])
-def test_components_that_are_independent_can_be_taken_apart(gain):
+def test_components_that_are_independent_can_be_taken_apart():
     bands, v = PictureBands((3, 12, 9)), torch.randn(2, 3, 12, 9, generator=seeded(), dtype=F64)
     place = torch.randn(2, 1, 12, 9, generator=seeded(), dtype=F64)
     shares = shares_of(place, torch.arange(3.0))
     C = LocalSpectra(bands, uniform(3, bands.count)[:, None], shares, 2, 4.0)
-    noise = SampleNoise(0, [(0,), (1,)])
-    near = C.typical().in_data(C.times, lambda circle: gain, 0.1, v, noise)
     apart = C.apart()
-    for parts, whole in (
-        ([one.times for one in apart.parts], C.times),
-        ([one.inverse for one in near.apart()], near.inverse),
-    ):
-        each = zip(parts, apart.mixed(v).split(1, 1), strict=True)
-        found = apart.unmixed(torch.cat([part(one) for part, one in each], dim=1))
-        torch.testing.assert_close(found, whole(v), rtol=0, atol=1e-12)
+    each = zip(apart.parts, apart.mixed(v).split(1, 1), strict=True)
+    found = apart.unmixed(torch.cat([one.times(part) for one, part in each], dim=1))
+    torch.testing.assert_close(found, C.times(v), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("gain", [None, 0.5 + uniform(30, 16, seed=2)])
+def test_a_component_by_itself_tells_of_data_what_all_tell_of_it(gain):
+    """All of them are tried with the same normals, so that what is found is the same."""
+    bands, v = PictureBands((3, 12, 9)), torch.randn(2, 3, 12, 9, generator=seeded(), dtype=F64)
+    C = LocalSpectra(bands, uniform(1, bands.count)[:, None], torch.ones(1, 1, 1, 1, 1), 2, 4.0)
+    apart, probe = C.apart(), torch.randn(2, 3, 12, 9, generator=seeded(), dtype=F64)
+    system, gains = lambda v: C.times(v) + 0.1 * v, lambda circle: gain
+    whole = C.in_data(system, gains, 0.1, v, lambda shape: apart.unmixed(probe))
+    for k, (one, part) in enumerate(zip(apart.parts, apart.mixed(v).split(1, 1), strict=True)):
+        alone = lambda v, one=one: one.times(v) + 0.1 * v
+        noise = lambda shape, k=k: probe[:, k : k + 1]
+        found = one.in_data(alone, gains, 0.1, part, noise)
+        mine = slice(k * RINGS, (k + 1) * RINGS)
+        torch.testing.assert_close(found.variance, whole.variance[:, mine], rtol=1e-9, atol=0)
+        torch.testing.assert_close(
+            found.inverse(part), apart.mixed(whole.inverse(v))[:, k : k + 1], rtol=0, atol=1e-9
+        )
 
 
 def whole(bands, rows, spectrum=1.0, most=4.0):

@@ -32,6 +32,7 @@ from hdagger.recipe import Recipe
 from hdagger.restoration import Prior
 from hdagger.samplers import drawn, systems
 from hdagger.samplers.drawn import Drawing, Drawn
+from hdagger.samplers.systems import System
 from hdagger.samplers.walk import Step, karras_levels
 from hdagger.solving import solve
 from hdagger.spectra import SpectralTable
@@ -260,7 +261,8 @@ def test_the_data_tell_by_how_much_a_covariance_is_too_small(scale, data):
     variance = torch.full((rows, bands.count), S, dtype=F64)
     by_band = DataBands(bands, variance, torch.tensor([[sigma_y**2]], dtype=F64))
     known = by_band if data == "by band" else None
-    found = drawn.change(a + b, a - b, (a - b) / S, sigma_y, seen, known)
+    system = System(Identity((seen,)), White(c, ()), sigma_y, known)
+    found = drawn.change([drawn.told(system, a + b, a - b, (a - b) / S)])
     information = seen * (c / S) ** 2
     wanted = scale ** (information / (information + drawn.DOUBT))
     assert abs(found.mean() - wanted) < 0.015
@@ -292,13 +294,20 @@ def test_complex_data_that_are_hidden_in_part_tell_as_much_as_the_real_numbers_t
     assert abs(given.change.mean() - wanted) < 0.05
 
 
+def test_every_component_has_its_say_in_the_scale():
+    """Of three of which one is too wide and one too narrow, the third decides."""
+    tell = lambda excess, information: (torch.tensor([excess]), torch.tensor([information]))
+    said = [tell(300.0, 1000.0), tell(-300.0, 1000.0), tell(200.0, 2000.0)]
+    wanted = 1.05 ** (4000 / (4000 + drawn.DOUBT))
+    torch.testing.assert_close(drawn.change(said), torch.tensor([wanted]))
+
+
 def test_data_that_tell_nothing_change_nothing():
     y = torch.randn(2, 5, dtype=F64, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(drawn.change(y, y, y / 4, 2.0, 5, None), torch.ones(2, dtype=F64))
-    zero = torch.zeros_like(y)
-    torch.testing.assert_close(
-        drawn.change(zero, zero, zero, 0.0, 5, None), torch.ones(2, dtype=F64)
-    )
+    zero, ones = torch.zeros_like(y), torch.ones(2, dtype=F64)
+    for sigma_y, data in ((2.0, (y, y, y / 4)), (0.0, (zero, zero, zero))):
+        system = System(Identity((5,)), White(1.0, (2, 5)), sigma_y)
+        torch.testing.assert_close(drawn.change([drawn.told(system, *data)]), ones)
 
 
 @pytest.mark.parametrize(("told", "low", "high"), [(1.0, 0.8, 1.25), (1 / 3, 2.0, 4.0)])

@@ -44,9 +44,13 @@ def made(name):
     H = ALIKE[name]()
     C = covariance(PictureBands(H.signal_shape))
     e = H.seen(torch.randn(1, *H.data_shape, generator=seeded(), dtype=F64))
-    usual, noise = C.typical(), SampleNoise(0, [(0,)])
-    bands = usual.in_data(System(H, usual, SIGMA_Y), H.gains, SIGMA_Y**2, e, noise)
-    return H, Systems.of(H, C, SIGMA_Y, bands, 1), System(H, C, SIGMA_Y, bands.inverse), e
+    noise = SampleNoise(0, [(0,)])
+    return H, Systems.of(H, C, SIGMA_Y, e, noise), System.of(H, C, SIGMA_Y, e, noise), e
+
+
+def each(S, work, e):
+    """What is made of data, part by part."""
+    return S.joined([work(one, part) for one, part in zip(S.parts, S.split(e), strict=True)])
 
 
 @pytest.mark.parametrize("name", ALIKE)
@@ -54,9 +58,9 @@ def test_components_that_are_measured_alike_are_solved_one_by_one(name, monkeypa
     monkeypatch.setattr(systems, "ACCURACY", 1e-10)
     H, apart, whole, e = made(name)
     assert len(apart.parts) == 3
-    w = apart.each(lambda S, e: S.solved(e, SIGMA_Y), e)
+    w = each(apart, lambda S, e: S.solved(e, SIGMA_Y), e)
     torch.testing.assert_close(H.seen(whole(w)), e, rtol=0, atol=1e-9)
-    torch.testing.assert_close(apart.each(System.__call__, w), whole(w), rtol=0, atol=1e-12)
+    torch.testing.assert_close(each(apart, System.__call__, w), whole(w), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["mask", "blur"])
@@ -70,7 +74,7 @@ def test_components_take_fewer_iterations_by_themselves(name):
 
     counted(whole).solved(e, SIGMA_Y)
     together, _ = sum(calls), calls.clear()
-    apart.each(lambda S, e: counted(S).solved(e, SIGMA_Y), e)
+    each(apart, lambda S, e: counted(S).solved(e, SIGMA_Y), e)
     assert sum(calls) < 0.75 * together, (sum(calls), together)
 
 
@@ -80,5 +84,4 @@ def test_what_mixes_components_is_solved_as_one():
     for H in (gray, mask):
         C = covariance(PictureBands(SHAPE))
         e, noise = torch.ones(1, *H.data_shape, dtype=F64), SampleNoise(0, [(0,)])
-        bands = C.in_data(System(H, C, SIGMA_Y), H.gains, SIGMA_Y**2, e, noise)
-        assert Systems.of(H, C, SIGMA_Y, bands, 1).apart is None
+        assert Systems.of(H, C, SIGMA_Y, e, noise).apart is None

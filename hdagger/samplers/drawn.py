@@ -58,14 +58,14 @@ References:
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..covariance import Covariance, DataBands, Uncertainty
+from ..covariance import Covariance, Uncertainty
 from ..linalg import inner
 from ..operators.base import LinearOperator
 from ..operators.family import Family
@@ -250,17 +250,23 @@ def given_data(D: Signal, C: Covariance, problem: Problem, sigma: Level, noise: 
     seen = sigma * gain(H, e)
     deviation = problem.sigma_y or EXACT * seen
     e = e - H(u) - H.seen(deviation * like(problem.y, noise))
-    usual = C.typical()
-    bands = usual.in_data(System(H, usual, deviation), H.gains, deviation**2, e, noise)
-    S = Systems.of(H, C, deviation, bands, len(e))
-    towards = lambda e: C.times(H.adjoint(S.each(System.roughly, e)))
+    S = Systems.of(H, C, deviation, e, noise)
     allowed = (deviation**2 + (seen / 3) ** 2).sqrt()
-    w = S.each(lambda S, e: S.solved(e, allowed), e)
+    parts = S.split(e)
+    w = [one.solved(part, allowed) for one, part in zip(S.parts, parts, strict=True)]
+    both = S.split(problem.residual(D).mul_(2).sub_(e))
+    found = change([told(*each) for each in zip(S.parts, both, parts, w, strict=True)])
+    del both, parts  # as large as the data
+
+    def towards(e: Data) -> Signal:
+        rough = [one.roughly(part) for one, part in zip(S.parts, S.split(e), strict=True)]
+        return C.times(H.adjoint(S.joined(rough)))
+
     return Given(
-        C.times(H.adjoint(w)).add_(D).add_(u),
+        C.times(H.adjoint(S.joined(w))).add_(D).add_(u),
         lambda: u - towards(problem.residual(D) - e),  # a datum's noise is not held meanwhile
         lambda v: v - towards(H(v)),
-        change(2 * problem.residual(D) - e, e, w, deviation, H.seen_size, bands),
+        found,
     )
 
 
@@ -303,32 +309,32 @@ def gain(H: LinearOperator, v: Data) -> Tensor:
     return (inner(back, back).view_as(length) / length).sqrt()
 
 
-def change(
-    both: Data,
-    e: Data,
-    w: Data,
-    deviation: float | Tensor,
-    seen: int,
-    bands: DataBands | None,
-) -> Float[Tensor, " batch"]:
-    """By how much C should be larger: (a + b)' F S^-1 (a - b) over its slope, with some doubt.
+def told(S: System, both: Data, e: Data, w: Data) -> tuple[Tensor, Tensor]:
+    """What data say of C's scale: (a + b)' F S^-1 (a - b), and its slope, ``(batch,)`` each.
+
+    The filter F is what is known of S by band, or one share of all data.
 
     Args:
+        S: Their system.
         both: a + b.
         e: a - b.
         w: S^-1 e.
-        deviation: Of the data's noise.
-        seen: How many real numbers the data hold that are seen.
-        bands: What S is by band, for the filter F; None for none, and one share of all data.
     """
-    if bands:
-        information, excess = bands.information, inner(bands.informed(both), w).flatten()
-    else:
-        tiny = torch.finfo(w.dtype).tiny
-        noise_share = deviation**2 * inner(w, w) / inner(e, w).clamp(min=tiny)
-        share = (1 - noise_share.flatten()).clamp(0, 1)
-        information = share**2 * seen
-        excess = share * inner(both, w).flatten()
+    if S.bands:
+        return inner(S.bands.informed(both), w).flatten(), S.bands.information
+    tiny = torch.finfo(w.dtype).tiny
+    noise_share = S.deviation**2 * inner(w, w) / inner(e, w).clamp(min=tiny)
+    share = (1 - noise_share.flatten()).clamp(0, 1)
+    return share * inner(both, w).flatten(), share**2 * S.H.seen_size
+
+
+def change(said: Sequence[tuple[Tensor, Tensor]]) -> Float[Tensor, " batch"]:
+    """By how much C should be larger, with some doubt.
+
+    Args:
+        said: What was told by data that have nothing to do with each other.
+    """
+    excess, information = (torch.stack(each).sum(0) for each in zip(*said, strict=True))
     found = 1 + excess / information.clamp(min=1e-9)
     return found.clamp(0.2, 5) ** (information / (information + DOUBT))
 

@@ -7,7 +7,7 @@ have all their different gains at once, half as many again on average, and those
 would go on until the last is done.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 from ..covariance import Apart, Covariance, DataBands
 from ..linalg import conjugate_gradients, inner
 from ..operators.base import LinearOperator
-from ..tensors import Data
+from ..tensors import Data, Noise
 
 ACCURACY = 0.1
 """Of the linear system's residual, over the deviation of the data's noise and a third of that
@@ -42,13 +42,35 @@ class System:
         H: The operator.
         C: Covariance of the signal.
         deviation: Of the noise on each number, one or one a row, ``(batch, 1, ...)``.
+        bands: What it is by band, if its data have such.
         near: Close to S^-1, symmetric and positive; None for the identity.
     """
 
     H: LinearOperator
     C: Covariance
     deviation: float | Tensor
+    bands: DataBands | None = None
     near: Callable[[Data], Data] | None = None
+
+    @classmethod
+    def of(
+        cls, H: LinearOperator, C: Covariance, deviation: float | Tensor, e: Data, noise: Noise
+    ) -> "System":
+        """That of such data, with what is known of its inverse.
+
+        Args:
+            H: The operator.
+            C: Covariance of the signal.
+            deviation: Of the noise on each number.
+            e: Data.
+            noise: Draws the standard normals, where it has to be tried.
+        """
+        usual, least = C.typical(), deviation**2
+        bands = usual.in_data(cls(H, usual, deviation), H.gains, least, e, noise)
+        if bands:
+            return cls(H, C, deviation, bands, bands.inverse)
+        near = H.data_preconditioner(usual.times, least, len(e))
+        return cls(H, C, deviation, near=near)
 
     def __call__(self, v: Data) -> Data:
         least = torch.as_tensor(self.deviation**2, dtype=v.dtype.to_real(), device=v.device)
@@ -70,6 +92,9 @@ class Systems:
     Attributes:
         parts: One for each component of mixed data, or one for all data.
         apart: How data are mixed; None where there is one part.
+
+    Example:
+        ``S.joined([one(part) for one, part in zip(S.parts, S.split(v))])`` is S v.
     """
 
     parts: tuple[System, ...]
@@ -81,32 +106,23 @@ class Systems:
         H: LinearOperator,
         C: Covariance,
         deviation: float | Tensor,
-        bands: DataBands | None,
-        rows: int,
+        e: Data,
+        noise: Noise,
     ) -> "Systems":
-        """Those of H C H' + deviation^2 I.
-
-        Args:
-            H: The operator.
-            C: Covariance of the signal.
-            deviation: Of the noise on each number.
-            bands: What the system is by band, if data have such.
-            rows: Of the batch.
-        """
+        """Those of H C H' + deviation^2 I, as for :meth:`System.of`."""
         one, apart = H.component(), C.apart()
-        if bands and one and apart:
-            parts = zip(apart.parts, bands.apart(), strict=True)
-            return cls(tuple(System(one, c, deviation, b.inverse) for c, b in parts), apart)
-        near = bands.inverse if bands else None
-        near = near or H.data_preconditioner(C.typical().times, deviation**2, rows)
-        return cls((System(H, C, deviation, near),))
+        if one is None or apart is None:
+            return cls((System.of(H, C, deviation, e, noise),))
+        parts = tuple(System.of(one, c, deviation, e[:, :1], noise) for c in apart.parts)
+        return cls(parts, apart)
 
-    def each(self, work: Callable[[System, Data], Data], e: Data) -> Data:
-        """What is made of data, part by part."""
-        if self.apart is None:
-            return work(self.parts[0], e)
-        parts = zip(self.parts, self.apart.mixed(e).split(1, 1), strict=True)
-        return self.apart.unmixed(torch.cat([work(S, part) for S, part in parts], dim=1))
+    def split(self, v: Data) -> tuple[Tensor, ...]:
+        """Data, as the parts see them."""
+        return (v,) if self.apart is None else self.apart.mixed(v).split(1, 1)
+
+    def joined(self, parts: Sequence[Tensor]) -> Data:
+        """Data from what the parts see of them."""
+        return parts[0] if self.apart is None else self.apart.unmixed(torch.cat([*parts], dim=1))
 
 
 def solved(

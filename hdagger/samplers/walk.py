@@ -175,7 +175,7 @@ class Step:
 
     def refresh(self, x: Signal, noise: Noise) -> Signal:
         """x with fresh noise, from the level ``down`` to the next level."""
-        return x + self.fresh * noise(tuple(x.shape)) if self.fresh > 0 else x
+        return noise(tuple(x.shape)).mul_(self.fresh).add_(x) if self.fresh > 0 else x
 
     def move(self, D: Signal, x: Signal, noise: Noise) -> Signal:
         """x at the next level, given a prediction D of the clean signal."""

@@ -50,6 +50,11 @@ class Picture:
     bits: int = 8
     extras: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def lean(self) -> Float[Tensor, "channels height width"]:
+        """Its pixels, in float32 if that holds all that the file says: half of the memory."""
+        return self.pixels.float() if self.rounding > 1e-8 else self.pixels
+
 
 def read_picture(path: Path) -> Picture:
     """Reads a picture file, or an array from a .npy file.

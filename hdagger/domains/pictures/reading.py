@@ -179,11 +179,12 @@ def _from_pixels(path: Path, text: str, arrays: dict[str, Tensor], damages: Dama
             )
     if noise is None:
         noise = picture.rounding if names & {*BLURS, "kernel"} else 0.0
-    signal_shape = signal_shape_for(text, tuple(picture.pixels.shape), arrays)
-    y = data_in(picture.pixels, text, arrays)
+    given = picture.lean
+    signal_shape = signal_shape_for(text, tuple(given.shape), arrays)
+    y = data_in(given, text, arrays)
     return Reading(
         Measurement(y, text, noise, arrays, signal_shape),
-        picture.pixels,
+        given,
         found,
         bits=picture.bits,
         extras=picture.extras,
