@@ -20,15 +20,15 @@ DRAWN_MUTATIONS = (
     Mutation(
         "drawn: high levels keep what low ones do",
         "samplers/drawn.py",
-        "memory=v / (v + step.lower**2)",
+        "memory=loud / (loud + step.lower**2)",
         "memory=1.0",
         "test_drawn.py -k forget",
     ),
     Mutation(
         "drawn: low levels forget, and high ones keep",
         "samplers/drawn.py",
-        "memory=v / (v + step.lower**2)",
-        "memory=step.lower**2 / (v + step.lower**2)",
+        "memory=loud / (loud + step.lower**2)",
+        "memory=step.lower**2 / (loud + step.lower**2)",
         "test_drawn.py -k forget",
     ),
     Mutation(

@@ -325,7 +325,7 @@ def test_a_covariance_that_was_measured_too_small_is_widened_on_the_way(told, lo
 
 
 @pytest.mark.parametrize(
-    ("sigma", "lower", "stays"), [(50.0, 20.0, 1 / 201), (0.2, 0.1, 200 / 201)]
+    ("sigma", "lower", "stays"), [(50.0, 20.0, 8 / 408), (0.2, 0.1, 800 / 801)]
 )
 def test_high_levels_forget_the_noise_that_low_ones_keep(sigma, lower, stays):
     """Of a silent step with a prior that hears nothing, all that x leaves is kept noise."""
