@@ -25,6 +25,13 @@ DRAWN_MUTATIONS = (
         "test_drawn.py -k forget",
     ),
     Mutation(
+        "drawn: noise is forgotten as soon as it is as loud as signals",
+        "samplers/drawn.py",
+        "FORGOTTEN * self._known",
+        "self._known",
+        "test_drawn.py -k forget",
+    ),
+    Mutation(
         "drawn: low levels forget, and high ones keep",
         "samplers/drawn.py",
         "memory=loud / (loud + step.lower**2)",

@@ -88,6 +88,20 @@ FACE_MUTATIONS = (
         "test_jpeg.py -k angle",
     ),
     Mutation(
+        "pictures: floats of 64 bits are cut to 32",
+        "domains/pictures/files.py",
+        "self.pixels.float() if self.rounding > 1e-8 else self.pixels",
+        "self.pixels.float()",
+        "test_files.py -k half_of_the_memory",
+    ),
+    Mutation(
+        "pictures: what a file says is held in 16 bits",
+        "domains/pictures/files.py",
+        "self.pixels.float() if",
+        "self.pixels.half().float() if",
+        "test_files.py -k half_of_the_memory",
+    ),
+    Mutation(
         "domain: a mask's gray is missing from light gray on",
         "domains/pictures/masks.py",
         "    return light > 0\n",

@@ -184,6 +184,17 @@ def test_alpha_of_less_than_half_is_a_hole():
     assert read_picture(Path("a.png")).opaque.tolist() == [[False, False, False, True]]
 
 
+@pytest.mark.parametrize(
+    ("kind", "held"), [("uint8", "float32"), ("uint16", "float32"), ("float64", "float64")]
+)
+def test_half_of_the_memory_holds_what_a_file_of_16_bits_says_and_no_float_is_cut(kind, held):
+    white = 1 if kind == "float64" else np.iinfo(kind).max
+    np.save("a.npy", (np.linspace(0, 1, 20).reshape(4, 5) * white).astype(kind))
+    picture = read_picture(Path("a.npy"))
+    assert picture.lean.dtype == getattr(torch, held)
+    assert (picture.lean.double() - picture.pixels).abs().max() <= picture.rounding / 100
+
+
 def test_floats_and_wide_integers_have_a_range_or_are_refused():
     values = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)
     tifffile.imwrite("unit.tif", values)
