@@ -36,7 +36,7 @@ def whole(y: Tensor) -> Tensor:
     What an error of arithmetic keeps from a half counts as one: the mean of a flat block is
     often exactly between two steps.
     """
-    return y.sign() * (y.abs() + 0.5 + 1e-9).floor()
+    return y.abs().add_(0.5 + 1e-9).floor_().copysign_(y)
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,8 @@ class Grid:
 
     def nearest(self, x: Signal) -> Signal:
         """The signal as such a file holds it."""
-        return ((x.clamp(self.low, self.high) - self.low) / self.step).round() * self.step + (
-            self.low
-        )
+        steps = x.clamp(self.low, self.high).sub_(self.low).div_(self.step).round_()
+        return steps.mul_(self.step).add_(self.low)
 
     def near(self, x: Signal) -> Signal:
         """The signal, brought to at most a step outside the range."""
@@ -119,13 +118,15 @@ class Quantiser(Operator):
         """
         step = self.stored.step if self.stored else 0.0
         error = torch.hypot(DEVIATION * step * self.gain, self.encoder_error)
-        reach = 0.5 - (4 * error).clamp(max=0.4)
+        reach = error.mul_(4).clamp_(max=0.4).sub_(0.5).neg_()
         for k in range(rounds):
             away = self.outside(self.as_stored(x), y)
-            if k > 0 and (away.abs() <= 0.5).all():
+            if k > 0 and away.abs().max() <= 0.5:
                 break
-            back = self.back(away.clamp(-reach, reach) - away, 1.0)
-            x = (self.stored.near(x) if self.stored else x) + back
+            move = away.clamp(-reach, reach).sub_(away)
+            del away  # as large as the data
+            x = self.stored.near(x) if self.stored else x
+            x = self.back(move, 1.0).add_(x)
         return x
 
     def back(self, move: Coefficients, r2: float | Tensor) -> Signal:
@@ -170,7 +171,7 @@ class Rounded(Quantiser):
         self.signal_shape, self.data_shape = linear.signal_shape, linear.data_shape
 
     def forward(self, x: Signal) -> Data:
-        return whole(self.linear(x) + self.shift)
+        return whole(self.linear(x).add_(self.shift))
 
     def after(self, inner: LinearOperator) -> "Rounded":
         linear = self.linear @ inner

@@ -72,7 +72,7 @@ from ..operators.family import Family
 from ..operators.quantisation import Quantiser
 from ..priors.base import Denoiser, moments
 from ..problem import Problem
-from ..tensors import Data, Level, Noise, Signal, like
+from ..tensors import Coefficients, Data, Level, Noise, Signal, like
 from .base import Sampler
 from .systems import System, Systems, roughly, solved
 from .walk import Step
@@ -86,7 +86,7 @@ PROBES = 8
 SURE = 1e-6
 """The least share of its variance that a cell leaves a coefficient, and takes."""
 
-AT_ONCE = 2**18
+AT_ONCE = 2**16
 """Cells of which the moments are told together, in float64."""
 
 FARTHEST = 30.0
@@ -347,22 +347,34 @@ def given_cells(D: Signal, C: Covariance, problem: Problem, noise: Noise) -> Giv
     """N(D, C) given the cells that hold its coefficients."""
     H, u = problem.H, C.draw(noise)
     assert isinstance(H, Quantiser)
-    mean = H.linear(D)
     there = lambda x: H.shown(H.linear(x))
     back = lambda c: H.linear.adjoint(H.shown(c))
-    power = torch.zeros_like(mean)
-    for _ in range(PROBES):
-        power += there(C.draw(noise)).square()
-    deviation = (power / PROBES).sqrt().clamp(min=1e-6)
-    shift, error = datum_of(H.middle(mean, problem.y) - mean, deviation)
-    own = there(u) / error + like(mean, noise)
-    e = shift / error - own
+    datum, error, share = data_of_cells(D, C, H, problem.y, noise)
+    own = there(u) / error + like(datum, noise)
+    e = datum.sub_(own)
     S = lambda v: there(C.times(back(v / error))) / error + v
-    near = lambda v: v / ((deviation / error) ** 2 + 1)
+    near = lambda v: share * v
     w = solved(S, e, 1.0, H.linear.rank, near)
     towards = lambda e: C.times(back(roughly(S, e, near) / error))
     left = lambda v: v - towards(there(v) / error)
     return Given(D + u + C.times(back(w / error)), lambda: u - towards(own), left)
+
+
+def data_of_cells(
+    D: Signal, C: Covariance, H: Quantiser, y: Data, noise: Noise
+) -> tuple[Coefficients, Coefficients, Coefficients]:
+    """What the cells are worth as data of H's linear map.
+
+    Returns:
+        The data less those of D, over their deviations; the deviations; and the share of its
+        variance that each leaves a coefficient.
+    """
+    power = torch.zeros_like(mean := H.linear(D))
+    for _ in range(PROBES):
+        power += H.shown(H.linear(C.draw(noise))).square()
+    deviation = power.div_(PROBES).sqrt_().clamp_(min=1e-6)
+    shift, error = datum_of(H.middle(mean, y) - mean, deviation)
+    return shift.div_(error), error, 1 / ((deviation / error).square() + 1)
 
 
 def datum_of(middle: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:

@@ -41,9 +41,9 @@ from .words import (
     DAMAGES,
     frame_of,
     operator_for_signal,
+    made_by,
     operator_of,
     parse,
-    picture_of,
 )
 from .writing import to_image
 
@@ -110,13 +110,13 @@ class Pictures(Domain):
         the mean of a sample over the channels is what is told of. Of a signal that is larger
         than the data's frame, by the reach of a blur, the frame is what is told of.
         """
-        H = operator_of(measurement)
+        H, shown = made_by(measurement)
         problem = Problem.of(measurement.y, H, measurement.sigma_y)
         gray = H.signal_shape[0] == 1 and card.channels == 3
-        solved = problem
+        solved, measured = problem, measurement.y
         if gray:
             copies = three_copies(measurement, H.signal_shape)
-            solved = Problem.of(copies.y, operator_of(copies), copies.sigma_y)
+            solved, measured = Problem.of(copies.y, operator_of(copies), copies.sigma_y), copies.y
         if solved.H.signal_shape[0] != card.channels:
             raise ShapeError(
                 f"{card.name} is a prior of {card.channels} channels, but the signal has "
@@ -128,16 +128,17 @@ class Pictures(Domain):
             solved = replace(
                 solved, H=Decoded(solved.H, network.decode, network.encode, code_shape)
             )
-        shown = tuple(picture_of(measurement).shape)
         rows, columns = frame_of(measurement.operator, shown, measurement.arrays)
 
-        rounded = solved if isinstance(solved.H, Quantiser) else None
+        rounded = solved.H if isinstance(solved.H, Quantiser) else None
         judged = problem if gray else None
 
         def finish(x: Tensor) -> tuple[Tensor, dict[str, Any]]:
             told: dict[str, Any] = {}
             if rounded is not None:
-                x, told = in_their_cells(x.double(), rounded.to(x.device, torch.float64))
+                H = rounded.to(x.device, torch.float64)
+                y = H.seen(measured[None].to(x.device, torch.float64))
+                x, told = in_their_cells(x, Problem(y, H, 0.0))
             if latent:
                 with torch.no_grad():
                     x = torch.cat([network.decode(z[None]) for z in x])
@@ -280,8 +281,11 @@ def in_their_cells(x: Signal, problem: Problem) -> tuple[Signal, dict[str, Any]]
     """
     H, y = problem.H, problem.y
     assert isinstance(H, Quantiser)
-    x = torch.cat([H.snap(row[None], y) for row in x])
-    kept = sum(H.kept(row[None], y) for row in x) / len(x)
+    snapped, kept = [], 0.0
+    for row in x.split(1):
+        snapped.append(H.snap(row.to(y), y))
+        kept += H.kept(snapped[-1], y) / len(x)
+    x = torch.cat(snapped)
     return x, {"kept": round(kept, 6), **residual_summary(x, problem)}
 
 

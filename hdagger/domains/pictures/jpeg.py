@@ -51,8 +51,7 @@ class Jpeg(Quantised):
             check_sampling(sampling)
             sampling = [SAMPLINGS[sampling], (1, 1), (1, 1)][:channels]
         transform = JpegTransform(signal_shape, quality, sampling, colours)
-        grey = torch.full((1, *signal_shape), -1 / 255, dtype=torch.float64)
-        shift = transform.coefficients(grey)[0]
+        shift = transform.of_constant(-1 / 255)
         super().__init__(transform, shift, BYTES, transform.encoder_error())
         self.transform = transform
 

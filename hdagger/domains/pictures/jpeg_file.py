@@ -135,7 +135,7 @@ def read_jpeg(path: Path) -> JpegFile:
     """
     check_file(path, "a .jpg file")
     picture = read_picture(path)
-    decoded, extras = picture.pixels, dict(picture.extras)
+    decoded, extras = picture.lean, dict(picture.extras)
     with Image.open(path, formats=("JPEG",)) as image:
         turn = Turn(orientation_of(image))
         layers: list[tuple[int, int, int, int]] = image.layer  # pyright: ignore[reportAttributeAccessIssue]
@@ -151,7 +151,7 @@ def read_jpeg(path: Path) -> JpegFile:
     assert isinstance(jpeg, Jpeg)
     numbers = _numbers(path)
     if numbers is None:
-        again = jpeg.encode(turn.back(decoded)[None])[0]
+        again = jpeg.encode(turn.back(picture.pixels)[None])[0]
         return JpegFile(again, jpeg, arrays, decoded, turn, extras, exact=False)
     if numbers.shape != jpeg.data_shape:
         raise FileError(
@@ -183,4 +183,4 @@ def _numbers(path: Path) -> Tensor | None:
         raise FileError(
             f"Wanted a whole JPEG, but {path} is broken ({brief(error)}). Copy the file again."
         ) from error
-    return torch.from_numpy(np.frombuffer(done.stdout, np.int16).astype(np.float64))
+    return torch.from_numpy(np.frombuffer(done.stdout, np.int16).astype(np.float32))

@@ -15,7 +15,7 @@ References:
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias, cast
 
 import torch
@@ -31,8 +31,16 @@ from .arguments import SAMPLINGS
 Sampling: TypeAlias = Sequence[tuple[int, int]]
 """Horizontal and vertical sampling factor of each component."""
 
+Place: TypeAlias = tuple[slice, slice]
+Size: TypeAlias = tuple[int, int]
+Views: TypeAlias = list[Tensor]
+"""Where the numbers of units lie: parts of ``(batch, rows, columns, ...)`` of units."""
+
 PROBES = 256
 """Random units that an encoder's rounding is measured on: to about 4 %."""
+
+AT_ONCE = 2**19
+"""Numbers of units that go through their matrix together."""
 
 MOST_SAMPLES = 4
 """Luma samples for one of chroma, at most; beyond, the matrices grow large."""
@@ -76,28 +84,79 @@ def quality_of(table: Int[Tensor, "8 8"]) -> int:
 
 
 class Units(nn.Module):
-    """All the minimum coded units of one size: where they lie, and their matrix's SVD.
+    """All the minimum coded units of one size, a rectangle of them, and their matrix's SVD.
+
+    Args:
+        place: The pixels that they cover, rows and columns.
+        size: Pixels of one, rows and columns.
+        blocks: Of each component, the blocks that they cover and how many one has, likewise.
+        matrix: From the pixels of one to its coefficients, ``(m, n)``.
+        error: Deviation that an encoder's rounding of samples gives each coefficient, ``(m,)``.
 
     Attributes:
-        pixels: Places of each unit's pixels in the flat picture, ``(units, n)``.
-        rows: Places of its coefficients in the flat data, ``(units, m)``.
-        u, s, vt: The decomposition of the ``(m, n)`` matrix.
-        error: Deviation that an encoder's rounding of samples gives each coefficient, ``(m,)``.
+        u, s, vt: The decomposition of the matrix.
     """
 
-    pixels: Tensor
-    rows: Tensor
     u: Tensor
     s: Tensor
     vt: Tensor
     error: Tensor
 
-    def __init__(self, pixels: Tensor, rows: Tensor, matrix: Tensor, error: Tensor) -> None:
+    def __init__(
+        self,
+        place: Place,
+        size: Size,
+        blocks: Sequence[tuple[Place, Size]],
+        matrix: Tensor,
+        error: Tensor,
+    ) -> None:
         super().__init__()
+        self.place, self.size, self.blocks = place, size, blocks
+        self.grid = tuple(
+            (part.stop - part.start) // step for part, step in zip(place, size, strict=True)
+        )
         u, s, vt = torch.linalg.svd(matrix, full_matrices=True)
-        names = ("pixels", "rows", "u", "s", "vt", "error")
-        for name, value in zip(names, (pixels, rows, u, s, vt, error), strict=True):
+        for name, value in (("u", u), ("s", s), ("vt", vt), ("error", error)):
             self.register_buffer(name, value)
+
+    def __len__(self) -> int:
+        return math.prod(self.grid)
+
+    def pixels(self, x: Signal) -> Views:
+        """Their pixels in pictures."""
+        return [tiled(x[:, :, *self.place], self.size).permute(0, 2, 4, 1, 3, 5)]
+
+    def coefficients(self, planes: Iterable[Tensor]) -> Views:
+        """Their coefficients in the components' ``(batch, rows, columns, 64)`` of blocks."""
+        return [
+            tiled(plane[:, *place].movedim(3, 1), size).permute(0, 2, 4, 3, 5, 1)
+            for plane, (place, size) in zip(planes, self.blocks, strict=True)
+        ]
+
+    def rows(self, z: Tensor) -> Tensor:
+        """Numbers that all units have one after the other, ``(batch, rows, columns, of each)``."""
+        return z.unflatten(1, (*self.grid, -1))
+
+
+def tiled(plane: Tensor, size: Size) -> Tensor:
+    """The two last axes cut into tiles: ``(..., tiles down, rows, tiles across, columns)``."""
+    return plane.unflatten(-1, (-1, size[1])).unflatten(-3, (-1, size[0]))
+
+
+def through(matrix: Tensor, source: Views, target: Views) -> None:
+    """Writes the numbers of each unit, times the matrix, to their places; a few rows at a time."""
+    batch, down, across = source[0].shape[:3]
+    step = max(1, AT_ONCE // (batch * across * max(matrix.shape)))
+    for k in range(0, down, step):
+        rows = torch.cat([part[:, k : k + step].flatten(3) for part in source], 3)
+        written(rows @ matrix.T, [part[:, k : k + step] for part in target])
+
+
+def written(numbers: Tensor, target: Views) -> None:
+    """Puts the numbers of each unit, ``(batch, rows, columns, of each)``, where they lie."""
+    sizes = [part.shape[3:].numel() for part in target]
+    for part, found in zip(target, numbers.split(sizes, 3), strict=True):
+        part.copy_(found.view(part.shape))
 
 
 class JpegTransform(SVDOperator):
@@ -162,16 +221,15 @@ class JpegTransform(SVDOperator):
             x: Pictures in [-1, 1], ``(batch, channels, height, width)``.
             whole: Whether samples are rounded on the way, as an encoder of bytes does.
         """
-        values = 127.5 * torch.einsum("ij,bjhw->bihw", self.colours.to(x), x)
-        if whole:
-            offset = 127.5 * self.colours.to(x).sum(dim=1)[:, None, None]
-            values = (values + offset).round() - offset
-        parts = []
-        for k, (factors, table) in enumerate(zip(self.sampling, self.tables, strict=True)):
-            plane = self._subsampled(values[:, k], factors, whole)
-            blocks = plane.unflatten(1, (-1, 8)).unflatten(3, (-1, 8)).transpose(2, 3)
-            dct = dct_matrix(8).to(x)
-            parts.append((dct @ blocks @ dct.T / table.to(x)).flatten(1))
+        parts, dct, colours = [], dct_matrix(8).to(x), self.colours.to(x)
+        of_components = zip(colours, self.sampling, self.tables.to(x), strict=True)
+        for colour, factors, table in of_components:
+            values = torch.einsum("j,bjhw->bhw", colour, x).mul_(127.5)
+            if whole:
+                offset = 127.5 * colour.sum()
+                values = values.add_(offset).round_().sub_(offset)
+            blocks = tiled(self._subsampled(values, factors, whole), (8, 8)).transpose(2, 3)
+            parts.append((dct @ blocks @ dct.T).div_(table).flatten(1))
         return torch.cat(parts, dim=1)
 
     def forward(self, x: Signal) -> Data:
@@ -180,14 +238,14 @@ class JpegTransform(SVDOperator):
 
     def adjoint(self, y: Data) -> Signal:
         _, height, width = self.signal_shape
-        planes = []
+        x = y.new_zeros(len(y), *self.signal_shape)
         for k, plane in enumerate(self._planes(y, 1 / self.tables)):
             across, down = self._reduction(self.sampling[k])
-            plane = without_edge(plane, -(-height // down), plane.shape[2])
-            plane = plane.repeat_interleave(down, 1).repeat_interleave(across, 2) / (across * down)
-            planes.append(without_edge(plane, height, width))
-        back = 127.5 * self.colours.T.to(y)
-        return torch.einsum("ij,bjhw->bihw", back, torch.stack(planes, dim=1))
+            plane = without_edge(plane, -(-height // down), plane.shape[2]) / (across * down)
+            plane = plane.repeat_interleave(down, 1).repeat_interleave(across, 2)
+            plane = without_edge(plane, height, width)
+            x.addcmul_(plane[:, None], 127.5 * self.colours[k, :, None, None].to(y))
+        return x
 
     def decode(self, y: Data) -> Signal:
         """A picture with these coefficients, chroma repeated: what decoders show.
@@ -196,13 +254,12 @@ class JpegTransform(SVDOperator):
         but the picture is gray where luma alone says something, which the shortest is not.
         """
         _, height, width = self.signal_shape
-        planes = []
+        x, back = y.new_zeros(len(y), *self.signal_shape), torch.linalg.inv(self.colours) / 127.5
         for k, plane in enumerate(self._planes(y, self.tables)):
             across, down = self._reduction(self.sampling[k])
             plane = plane.repeat_interleave(down, 1).repeat_interleave(across, 2)
-            planes.append(plane[:, :height, :width])
-        back = torch.linalg.inv(self.colours).to(y) / 127.5
-        return torch.einsum("ij,bjhw->bihw", back, torch.stack(planes, dim=1))
+            x.addcmul_(plane[:, None, :height, :width], back[:, k, None, None].to(y))
+        return x
 
     def _planes(self, y: Data, scale: Float[Tensor, "channels 8 8"]) -> Iterator[Tensor]:
         """Each component's samples, up to whole blocks, of coefficients times a scale."""
@@ -256,33 +313,24 @@ class JpegTransform(SVDOperator):
         generator = torch.Generator().manual_seed(0)
         channels, height, width = self.signal_shape
         high, wide = 8 * self.most[1], 8 * self.most[0]
-        places = torch.arange(channels * height * width).view(self.signal_shape)
-        offsets = torch.tensor([0, *(64 * r * c for r, c in self.grids)]).cumsum(0)
-        for top, bottom in ((0, height - height % high), (height - height % high, height)):
-            for left, right in ((0, width - width % wide), (width - width % wide, width)):
-                if top == bottom or left == right:
-                    continue
-                size = min(high, bottom - top), min(wide, right - left)
+        for down in parts_of(height, high):
+            for across in parts_of(width, wide):
+                size = min(high, down.stop - down.start), min(wide, across.stop - across.start)
+                blocks = []
+                for (h, v), grid in zip(self.sampling, self.grids, strict=True):
+                    first = slice(down.start // high * v, -(-down.stop // high) * v)
+                    other = slice(across.start // wide * h, -(-across.stop // wide) * h)
+                    place = slice(*first.indices(grid[0])[:2]), slice(*other.indices(grid[1])[:2])
+                    blocks.append((place, self._grid((h, v), *size)))
                 count = math.prod((channels, *size))
-                pixels = places[:, top:bottom, left:right]
-                pixels = pixels.unflatten(1, (-1, size[0])).unflatten(3, (-1, size[1]))
-                rows = []
-                for k, (h, v) in enumerate(self.sampling):
-                    down, across = self._grid((h, v), *size)
-                    grid = torch.arange(math.prod(self.grids[k])).view(self.grids[k])
-                    first = top // high * v, left // wide * h
-                    blocks = grid[first[0] :, first[1] :]
-                    blocks = blocks[: pixels.shape[1] * down, : pixels.shape[3] * across]
-                    blocks = blocks.unflatten(0, (-1, down)).unflatten(2, (-1, across))
-                    blocks = blocks.transpose(1, 2).reshape(-1, down * across, 1)
-                    rows.append((offsets[k] + 64 * blocks + torch.arange(64)).flatten(1))
                 basis = torch.eye(count, dtype=torch.float64).view(count, channels, *size)
                 probes = torch.randint(256, (PROBES, channels, *size), generator=generator)
                 probes = probes.double() / 127.5 - 1
                 error = self.coefficients(probes, whole=True) - self.coefficients(probes)
                 yield Units(
-                    pixels.permute(1, 3, 0, 2, 4).reshape(-1, count),
-                    torch.cat(rows, dim=1),
+                    (down, across),
+                    size,
+                    blocks,
                     self.coefficients(basis).T,
                     error.square().mean(0).sqrt(),
                 )
@@ -301,57 +349,85 @@ class JpegTransform(SVDOperator):
         Returns:
             ``(*data)``.
         """
-        error = self.units[0].error.new_empty(self.data_shape)
-        for part in self.units:
-            error[part.rows] = part.error
-        return error
+        return self._alike([part.error for part in self.units])
+
+    def of_constant(self, value: float) -> Tensor:
+        """The coefficients of a picture of one value, ``(*data)``."""
+        of_pixels = [value * part.s * part.vt[: len(part.s)].sum(1) for part in self.units]
+        of_units = zip(self.units, of_pixels, strict=True)
+        return self._alike([part.u[:, : len(found)] @ found for part, found in of_units])
+
+    def _alike(self, of_units: list[Tensor]) -> Tensor:
+        """Data, ``(*data)``, of which all units of a size have the same numbers."""
+        y = of_units[0].new_empty(1, *self.data_shape)
+        for part, found in zip(self.units, of_units, strict=True):
+            written(found.expand(1, *part.grid, -1), part.coefficients(self._blocks(y)))
+        return y[0]
 
     @property
     def singular_values(self) -> Tensor:
-        s = torch.cat([part.s.repeat(len(part.rows)) for part in self.units])
+        s = torch.cat([part.s.repeat(len(part)) for part in self.units])
         return self.fit(s, min(math.prod(self.signal_shape), *self.data_shape))
 
     def U(self, z: Spectrum) -> Data:
         y = z.new_empty(len(z), *self.data_shape)
-        for part, coefficients in zip(self.units, self._split(z, "u"), strict=True):
-            y[:, part.rows] = coefficients @ part.u.T
+        for part, places in zip(self.units, self._places(z, "u"), strict=True):
+            through(part.u, places, part.coefficients(self._blocks(y)))
         return y
 
     def Ut(self, y: Data) -> Spectrum:
-        return self._join([y[:, part.rows] @ part.u for part in self.units])
+        z = torch.empty_like(y)
+        for part, places in zip(self.units, self._places(z, "u"), strict=True):
+            through(part.u.T, part.coefficients(self._blocks(y)), places)
+        return z
 
     def V(self, z: Spectrum) -> Signal:
-        x = z.new_empty(len(z), math.prod(self.signal_shape))
-        for part, coefficients in zip(self.units, self._split(z, "vt"), strict=True):
-            x[:, part.pixels] = coefficients @ part.vt
-        return x.unflatten(1, self.signal_shape)
+        x = z.new_empty(len(z), *self.signal_shape)
+        for part, places in zip(self.units, self._places(z, "vt"), strict=True):
+            through(part.vt.T, places, part.pixels(x))
+        return x
 
     def Vt(self, x: Signal) -> Spectrum:
-        flat = x.flatten(1)
-        return self._join([flat[:, part.pixels] @ part.vt.T for part in self.units])
+        z = x.new_empty(len(x), math.prod(self.signal_shape))
+        for part, places in zip(self.units, self._places(z, "vt"), strict=True):
+            through(part.vt, part.pixels(x), places)
+        return z
 
-    def _join(self, parts: list[Tensor]) -> Spectrum:
-        """Those coefficients of all units that have a singular value, then the others."""
-        ranks = [len(part.s) for part in self.units]
-        seen = [z[..., :r].flatten(1) for z, r in zip(parts, ranks, strict=True)]
-        rest = [z[..., r:].flatten(1) for z, r in zip(parts, ranks, strict=True)]
-        return torch.cat(seen + rest, dim=1)
+    def pinv(self, y: Data) -> Signal:
+        x = y.new_empty(len(y), *self.signal_shape)
+        least = self.least
+        for part in self.units:
+            inverse = torch.where(part.s > least, 1 / part.s, 0)
+            r = len(part.s)
+            matrix = (part.vt[:r].T * inverse) @ part.u[:, :r].T
+            through(matrix, part.coefficients(self._blocks(y)), part.pixels(x))
+        return x
 
-    def _split(self, z: Spectrum, side: str) -> list[Tensor]:
-        """What ``_join`` joined: ``(batch, units, coefficients)`` of each part."""
-        counts = [len(part.rows) for part in self.units]
+    def _blocks(self, y: Data) -> Views:
+        """The blocks of each component, ``(batch, rows, columns, 64)``."""
+        sizes = [64 * rows * columns for rows, columns in self.grids]
+        parts = zip(y.split(sizes, dim=1), self.grids, strict=True)
+        return [part.unflatten(1, (*grid, 64)) for part, grid in parts]
+
+    def _places(self, z: Spectrum, side: str) -> list[Views]:
+        """Where the coefficients of each part lie in a spectrum.
+
+        Those of all units that have a singular value come first, then the others.
+        """
         ranks = [len(part.s) for part in self.units]
+        counts = [len(part) for part in self.units]
         sizes = [len(getattr(part, side)) for part in self.units]
-        seen = z.split(
-            [n * r for n, r in zip(counts, ranks, strict=True)]
-            + [n * (size - r) for n, r, size in zip(counts, ranks, sizes, strict=True)],
-            dim=1,
-        )
-        half = len(counts)
-        return [
-            torch.cat([a.unflatten(1, (n, -1)), b.view(len(z), n, -1)], dim=2)
-            for a, b, n in zip(seen[:half], seen[half:], counts, strict=True)
-        ]
+        seen = [n * r for n, r in zip(counts, ranks, strict=True)]
+        rest = [n * (size - r) for n, r, size in zip(counts, ranks, sizes, strict=True)]
+        found = z.split(seen + rest, dim=1)
+        pairs = zip(self.units, found[: len(ranks)], found[len(ranks) :], strict=True)
+        return [[part.rows(each) for each in pair if each.numel()] for part, *pair in pairs]
+
+
+def parts_of(length: int, unit: int) -> list[slice]:
+    """Where whole units lie along a side, and the one that its end cuts, if there are such."""
+    whole = length - length % unit
+    return [part for part in (slice(0, whole), slice(whole, length)) if part.start < part.stop]
 
 
 def without_edge(plane: Float[Tensor, "batch h w"], height: int, width: int) -> Tensor:

@@ -251,10 +251,16 @@ def operator_for_signal(text: str, signal_shape: tuple[int, ...], arrays: Arrays
 
 def operator_of(measurement: Measurement) -> Operator:
     """The operator that a measurement was made by."""
-    m = measurement
-    if m.signal_shape:
-        return operator_for_signal(m.operator, m.signal_shape, m.arrays)
-    return operator_for_data(m.operator, tuple(m.y.shape), m.arrays)
+    return made_by(measurement)[0]
+
+
+def made_by(measurement: Measurement) -> tuple[Operator, Shape]:
+    """The operator that a measurement was made by; and the shape of the picture that it shows."""
+    m, shown = measurement, tuple(measurement.y.shape)
+    if not m.signal_shape:
+        return operator_for_data(m.operator, shown, m.arrays), shown
+    stages = _built(m.operator, m.signal_shape, m.arrays)
+    return grammar.joined(stages), _shown(stages[-1])
 
 
 def data_in(picture: Tensor, text: str, arrays: Arrays) -> Tensor:
