@@ -123,10 +123,10 @@ class Quantiser(Operator):
             away = self.outside(self.as_stored(x), y)
             if k > 0 and away.abs().max() <= 0.5:
                 break
-            move = away.clamp(-reach, reach).sub_(away)
-            del away  # as large as the data
+            away = away.clamp(-reach, reach).sub_(away)
             x = self.stored.near(x) if self.stored else x
-            x = self.back(move, 1.0).add_(x)
+            x = self.back(away, 1.0).add_(x)
+            del away  # as large as the data
         return x
 
     def back(self, move: Coefficients, r2: float | Tensor) -> Signal:
