@@ -48,8 +48,8 @@ PIPELINE_MUTATIONS = (
     Mutation(
         "pipeline: settle left out",
         "domains/pictures/domain.py",
-        "x = torch.cat([H.snap(row[None], y) for row in x])",
-        "x = x + 0",
+        "snapped.append(H.snap(row.to(y), y))",
+        "snapped.append(row.to(y))",
         "test_pipeline.py -k jpeg",
     ),
     Mutation(
@@ -230,9 +230,23 @@ PIPELINE_MUTATIONS = (
     Mutation(
         "jpeg: the adjoint of a mean is a sum",
         "domains/pictures/jpeg_transform.py",
-        "repeat_interleave(across, 2) / (across * down)",
-        "repeat_interleave(across, 2)",
+        "plane.shape[2]) / (across * down)",
+        "plane.shape[2])",
         "test_operator_contract.py -k keeps_the_linear_contract",
+    ),
+    Mutation(
+        "jpeg: the grey of a shift is that of one pixel",
+        "domains/pictures/jpeg_transform.py",
+        "[value * part.s * part.vt[: len(part.s)].sum(1)",
+        "[value * part.s * part.vt[: len(part.s), 0]",
+        "test_jpeg.py -k decomposition",
+    ),
+    Mutation(
+        "jpeg: units that the lower edge cuts lie at the top",
+        "domains/pictures/jpeg_transform.py",
+        "x[:, :, *self.place]",
+        "x[:, :, : self.place[0].stop - self.place[0].start, self.place[1]]",
+        "test_jpeg.py -k decomposition",
     ),
     Mutation(
         "cells: the far border of a cell",

@@ -17,6 +17,7 @@ from hdagger.domains.pictures.seen_jpeg import SeenJpeg
 from hdagger.domains.pictures.turn import Turn
 from hdagger.errors import HDaggerError, OperatorAbilityError, SettingError, ShapeError
 from hdagger.operators import checks
+from hdagger.operators.base import SVDOperator
 from hdagger.operators.quantisation import Bits, whole
 from hdagger.operators.spectral import Inpainting
 from hdagger.problem import Problem
@@ -86,7 +87,9 @@ def test_the_decomposition_is_that_of_the_definition(size):
     H = JpegTransform((3, *size), quality_tables(20)[[0, 1, 1]], [(2, 1), (1, 1), (1, 1)])
     x = torch.rand(2, 3, *size, dtype=torch.float64)
     y = torch.rand(2, *H.data_shape, dtype=torch.float64)
-    torch.testing.assert_close(H(x), H.coefficients(x), rtol=0, atol=1e-11)
+    torch.testing.assert_close(SVDOperator.forward(H, x), H(x), rtol=0, atol=1e-11)
+    torch.testing.assert_close(SVDOperator.pinv(H, y), H.pinv(y), rtol=0, atol=1e-11)
+    torch.testing.assert_close(H(torch.full_like(x, 0.3))[0], H.of_constant(0.3))
     assert checks.orthonormal_gap(H, x, y) < 1e-12
     assert checks.adjoint_gap(H, x, y) < 1e-12
     assert checks.pinv_gap(H, x) < 1e-12

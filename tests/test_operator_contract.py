@@ -557,6 +557,12 @@ def test_a_rank_tolerance_is_shared_by_pinv_and_rank():
     torch.testing.assert_close(pinv, torch.tensor([[1.0, 10.0, 0.0]], dtype=torch.float64))
 
 
+def test_what_a_large_operator_sees_it_sees_in_float32():
+    H = CircularBlur((1, 1024, 1024), KERNEL).float()
+    s = H.singular_values
+    assert H.observed[s > 0.01 * s.max()].all()
+
+
 @pytest.mark.parametrize(
     ("make", "error", "mend"),
     [
