@@ -4,6 +4,20 @@ from mutation import Mutation
 
 CT_MUTATIONS = (
     Mutation(
+        "ct: of a detector's outermost bins the left one alone is looked at",
+        "domains/ct/reading.py",
+        "passes = sinogram.p[:, :, [0, -1]]",
+        "passes = sinogram.p[:, :, [0, 1]]",
+        "test_ct_files.py -k outermost",
+    ),
+    Mutation(
+        "ct: many slices have the title of one",
+        "domains/ct/pages.py",
+        "if len(rows) == 1:\n        return \"A slice",
+        "if len(rows) > 1:\n        return \"A slice",
+        "test_ct_files.py -k slice_by_slice",
+    ),
+    Mutation(
         "projector: rows counted from below",
         "domains/ct/projector.py",
         "* (1 if is_steep else -1)",

@@ -4,6 +4,13 @@ from mutation import Mutation
 
 MRI_MUTATIONS = (
     Mutation(
+        "mri: amplification is told of whatever has coils, or lines",
+        "domains/mri/pages.py",
+        'if maps is not None and scan.sampling == "lines":',
+        'if maps is not None or scan.sampling == "lines":',
+        "test_mri_files.py -k amplified",
+    ),
+    Mutation(
         "k-space: the origin at the corner",
         "domains/mri/kspace.py",
         "torch.fft.fftn(torch.fft.ifftshift(image, axes), dim",

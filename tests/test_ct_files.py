@@ -222,6 +222,14 @@ def test_a_body_beyond_the_detector_is_told(tmp_path):
     assert any("reaches beyond the detector in" in note for note in found.notes)
 
 
+@pytest.mark.parametrize("ends", [[], [0], [-1], [0, -1]])
+def test_views_that_see_the_body_in_an_outermost_bin_are_counted(tmp_path, ends):
+    counts = GOOD["counts"].copy()
+    counts[:, 3, ends] = counts.min()
+    notes = " ".join(read(written(tmp_path, counts=counts), Said(), 64).notes)
+    assert ("reaches beyond the detector in 1 of 20 views" in notes) == bool(ends)
+
+
 @pytest.mark.parametrize(
     ("low", "high", "words"),
     [(0, 4071, "not rescaled. Add their RescaleIntercept"), (-3024, 1000, "there is padding")],
@@ -321,8 +329,9 @@ def test_a_volume_is_restored_slice_by_slice_where_it_lies(run, volume, tmp_path
     errors = [row["truth"]["rmse_hu"] for row in summary["slices"]]
     assert summary["truth"]["rmse_hu"] == pytest.approx(sum(errors) / 3)
     assert (tmp_path / "all/measurement-0002.npz").is_file()
-    assert is_made_again(tmp_path / "all")
-    assert is_made_again(tmp_path / "one")
+    for name, title in (("all", "3 slices from their projections"), ("one", "A slice from its")):
+        assert title in (tmp_path / name / "report.html").read_text()
+        assert is_made_again(tmp_path / name)
 
 
 def test_a_slice_has_a_truth_of_its_own(tmp_path):

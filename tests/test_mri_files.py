@@ -327,6 +327,28 @@ def test_the_commands_go_from_a_volume_to_a_page(tmp_path, run):
     assert set(json.loads(said)["slices"][0]["truth"]["coverage"]) == {"magnitude"}
 
 
+@pytest.mark.parametrize(("coils", "along"), [(6, "points"), (1, "lines")])
+def test_where_no_lines_of_coils_are_amplified_a_truth_is_judged_all_the_same(
+    folder, run, coils, along
+):
+    if along == "points":
+        kspace = without_oversampling(SIMULATED.kspace[0], 48)[None]
+        kspace[:, :, 1::2] = 0
+        changed(folder, kspace=kspace.numpy(), mask=None)
+    else:
+        changed(folder, kspace=SIMULATED.kspace[:, :coils].numpy())
+    maps = ("--maps", folder / "maps.npy") if coils > 1 else ()
+    code, said, err = run(
+        "mri", "restore", folder / "kspace.h5", *maps, "--sigma", "0.01", "--truth",
+        folder / "truth.npy", "--prior", tiny(folder), "--steps", "2", "--samples", "2",
+        "--json", "-o", folder / "out",
+    )  # fmt: skip
+    assert code == 0, err
+    found = json.loads(said)["slices"][0]["truth"]
+    assert "coverage" in found
+    assert "coverage_by_amplification" not in found
+
+
 def test_a_slice_is_a_job(folder):
     said = {"maps": folder / "maps.npy", "sigma": 0.02}
     job = DOMAINS["mri"].job(folder / "kspace.h5", said)
