@@ -40,8 +40,8 @@ from .reading import with_files
 from .words import (
     DAMAGES,
     frame_of,
-    operator_for_signal,
     made_by,
+    operator_for_signal,
     operator_of,
     parse,
 )

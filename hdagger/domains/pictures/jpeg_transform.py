@@ -318,10 +318,9 @@ class JpegTransform(SVDOperator):
                 size = min(high, down.stop - down.start), min(wide, across.stop - across.start)
                 blocks = []
                 for (h, v), grid in zip(self.sampling, self.grids, strict=True):
-                    first = slice(down.start // high * v, -(-down.stop // high) * v)
-                    other = slice(across.start // wide * h, -(-across.stop // wide) * h)
-                    place = slice(*first.indices(grid[0])[:2]), slice(*other.indices(grid[1])[:2])
-                    blocks.append((place, self._grid((h, v), *size)))
+                    rows = blocks_over(down, high, v, grid[0])
+                    columns = blocks_over(across, wide, h, grid[1])
+                    blocks.append(((rows, columns), self._grid((h, v), *size)))
                 count = math.prod((channels, *size))
                 basis = torch.eye(count, dtype=torch.float64).view(count, channels, *size)
                 probes = torch.randint(256, (PROBES, channels, *size), generator=generator)
@@ -376,7 +375,7 @@ class JpegTransform(SVDOperator):
         return y
 
     def Ut(self, y: Data) -> Spectrum:
-        z = torch.empty_like(y)
+        z = y.new_empty(y.shape)
         for part, places in zip(self.units, self._places(z, "u"), strict=True):
             through(part.u.T, part.coefficients(self._blocks(y)), places)
         return z
@@ -397,9 +396,8 @@ class JpegTransform(SVDOperator):
         x = y.new_empty(len(y), *self.signal_shape)
         least = self.least
         for part in self.units:
-            inverse = torch.where(part.s > least, 1 / part.s, 0)
-            r = len(part.s)
-            matrix = (part.vt[:r].T * inverse) @ part.u[:, :r].T
+            rank, inverse = len(part.s), torch.where(part.s > least, 1 / part.s, 0)
+            matrix = (part.vt[:rank].T * inverse) @ part.u[:, :rank].T
             through(matrix, part.coefficients(self._blocks(y)), part.pixels(x))
         return x
 
@@ -422,6 +420,11 @@ class JpegTransform(SVDOperator):
         found = z.split(seen + rest, dim=1)
         pairs = zip(self.units, found[: len(ranks)], found[len(ranks) :], strict=True)
         return [[part.rows(each) for each in pair if each.numel()] for part, *pair in pairs]
+
+
+def blocks_over(part: slice, unit: int, factor: int, most: int) -> slice:
+    """The blocks along a part of a side whose units have so many each, of at most so many."""
+    return slice(part.start // unit * factor, min(-(-part.stop // unit) * factor, most))
 
 
 def parts_of(length: int, unit: int) -> list[slice]:
