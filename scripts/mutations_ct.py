@@ -13,8 +13,8 @@ CT_MUTATIONS = (
     Mutation(
         "ct: many slices have the title of one",
         "domains/ct/pages.py",
-        "if len(rows) == 1:\n        return \"A slice",
-        "if len(rows) > 1:\n        return \"A slice",
+        'if len(rows) == 1:\n        return "A slice',
+        'if len(rows) > 1:\n        return "A slice',
         "test_ct_files.py -k slice_by_slice",
     ),
     Mutation(
