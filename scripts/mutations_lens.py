@@ -4,6 +4,13 @@ from mutation import Mutation
 
 LENS_MUTATIONS = (
     Mutation(
+        "lens: what is masked at its middle shines",
+        "domains/lensing/reading.py",
+        "avg_pool2d(torch.where(seen, y, 0)",
+        "avg_pool2d(torch.where(seen, y, 1)",
+        "test_lensing_files.py -k masked",
+    ),
+    Mutation(
         "lens: the radius of the minor axis",
         "domains/lensing/lenses.py",
         "scale = self.einstein_radius * q.sqrt() / f",

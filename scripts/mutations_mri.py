@@ -4,6 +4,13 @@ from mutation import Mutation
 
 MRI_MUTATIONS = (
     Mutation(
+        "mri: the rim of k-space is that of its readout",
+        "domains/mri/reading.py",
+        ".abs() / (rows / 2)",
+        ".abs() * (rows / 2)",
+        "test_mri_files.py -k rim",
+    ),
+    Mutation(
         "mri: amplification is told of whatever has coils, or lines",
         "domains/mri/pages.py",
         'if maps is not None and scan.sampling == "lines":',

@@ -4,6 +4,13 @@ from mutation import Mutation
 
 REPORT_MUTATIONS = (
     Mutation(
+        "files: an array may have any number of pixels",
+        "domains/pictures/files.py",
+        "    _check_size(path, array.shape[1], array.shape[0])\n",
+        "",
+        "test_files.py -k as_many_pixels",
+    ),
+    Mutation(
         "telling: a terminal obeys the name of a file",
         "telling.py",
         'c if c.isprintable() else "?"',

@@ -6,6 +6,13 @@ CLOSED_FORM = "test_learned_variance.py -k best_network"
 
 VARIANCE_MUTATIONS = (
     Mutation(
+        "spectra: classes of equal places go down",
+        "spectra.py",
+        "found + 1e-3 * torch.arange(CLASSES)",
+        "found - 1e-3 * torch.arange(CLASSES)",
+        "test_covariance.py -k still_in_order",
+    ),
+    Mutation(
         "learned range: the step's variance taken for that of x0",
         "priors/conventions.py",
         "torch.expm1(f * log_R) + m",

@@ -21,7 +21,7 @@ from hdagger.problem import Problem
 from hdagger.rings import RINGS
 from hdagger.samplers import METHODS
 from hdagger.solving import Network, solve
-from hdagger.spectra import SpectralTable, shares_of
+from hdagger.spectra import SpectralTable, middles, shares_of
 from hdagger.tensors import SampleNoise
 
 F64 = torch.float64
@@ -518,3 +518,9 @@ def test_a_network_computes_in_its_own_precision_or_roughly_and_says_so(monkeypa
         assert drawn.provenance["network_precision"] == precision
         assert drawn.provenance["nfe"] == 2
         assert network.computed == getattr(torch, precision)
+
+
+def test_classes_of_places_that_are_all_alike_are_still_in_order():
+    nodes = middles(torch.zeros(4, 1, 8, 8))
+    assert (nodes.diff() > 0).all()
+    assert nodes.abs().max() < 0.01

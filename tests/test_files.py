@@ -195,6 +195,15 @@ def test_half_of_the_memory_holds_what_a_file_of_16_bits_says_and_no_float_is_cu
     assert (picture.lean.double() - picture.pixels).abs().max() <= picture.rounding / 100
 
 
+@pytest.mark.parametrize(
+    ("shape", "words"), [((8000, 8000), r"is too large \(8000 x 8000\)"), ((0, 5), "no pixels")]
+)
+def test_an_array_has_as_many_pixels_as_a_picture_may_have(shape, words):
+    np.lib.format.open_memmap("large.npy", mode="w+", dtype=np.uint8, shape=shape)
+    with pytest.raises(FileError, match=words):
+        read_picture(Path("large.npy"))
+
+
 def test_floats_and_wide_integers_have_a_range_or_are_refused():
     values = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)
     tifffile.imwrite("unit.tif", values)

@@ -238,6 +238,13 @@ def with_lens_light():
     return MADE.image + 5 * MADE.image.max() * torch.exp(-(x**2 + y**2) / 0.05)
 
 
+def test_a_lens_whose_light_is_masked_is_not_seen_around_the_mask(folder):
+    x, y = VIEW.image.centres()
+    masked = torch.where(torch.hypot(x, y) < 0.1, torch.nan, 0.01 * MADE.image)
+    image, noise = plane(folder, "i.fits", masked), plane(folder, "n.fits", 0.01 * MADE.noise)
+    assert read(files(folder, names={"image": image, "noise": noise}))
+
+
 @pytest.mark.parametrize("case", BAD)
 def test_what_does_not_fit_is_told_in_one_line(folder, case):
     said, words = BAD[case]

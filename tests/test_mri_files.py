@@ -16,9 +16,9 @@ from hdagger.domains.mri.domain import SCANS
 from hdagger.domains.mri.judgement import object_in
 from hdagger.domains.mri.kspace import to_image, to_kspace
 from hdagger.domains.mri.pages import HEADER, write_simulation
-from hdagger.domains.mri.raw import numbers_in, sampling_of, without_oversampling
+from hdagger.domains.mri.raw import Raw, numbers_in, sampling_of, without_oversampling
 from hdagger.domains.mri.raw_fastmri import Header
-from hdagger.domains.mri.reading import open_raw, read, read_truth
+from hdagger.domains.mri.reading import open_raw, read, read_truth, rim_of
 from hdagger.domains.mri.simulation import read_slices
 from hdagger.errors import FileError, HDaggerError, SettingError
 from hdagger.measurement import Measurement
@@ -101,6 +101,13 @@ def test_without_a_mask_what_is_exactly_0_was_not_measured():
     assert torch.equal(sampling_of(kspace), lines)
     kspace[:, :3] = 0
     assert torch.equal(sampling_of(kspace), lines.expand(8, 10) & (torch.arange(8) >= 3)[:, None])
+
+
+def test_the_rim_of_k_space_is_as_far_along_either_side():
+    up, across = (torch.linspace(-1, 1, n + 1)[:-1] for n in (64, 24))
+    far = torch.hypot(up[:, None], across).expand(2, 64, 24)
+    chosen = rim_of(Raw(far.to(torch.complex128), torch.ones(24, dtype=torch.bool))).real[0]
+    assert chosen.min() >= far[0].flatten().sort(descending=True).values[len(chosen) - 1] - 1e-6
 
 
 def test_noise_is_found_at_the_rim_and_coils_are_whitened(folder):
