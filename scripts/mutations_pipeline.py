@@ -53,6 +53,13 @@ PIPELINE_MUTATIONS = (
         "test_pipeline.py -k jpeg",
     ),
     Mutation(
+        "pipeline: what was prepared runs once",
+        "domains/pictures/domain.py",
+        "deepcopy(rounded).to(",
+        "rounded.to(",
+        "test_pipeline.py -k runs_again",
+    ),
+    Mutation(
         "pipeline: an encoder's rounding as small as the file's",
         "operators/quantisation.py",
         "torch.hypot(DEVIATION * step * self.gain, self.encoder_error)",

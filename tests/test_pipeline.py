@@ -124,6 +124,17 @@ def test_a_jpeg_by_name_is_cells_by_hand_and_settled():
     assert drawn.provenance["kept"] == pytest.approx(kept[1], abs=1e-4)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("text", ["jpeg:20", "bits:3", "average:2"])
+def test_what_is_prepared_runs_again_to_the_same_samples(text, channels):
+    measurement = measure(PICTURE[:channels], text, {}, sigma_y=0.05 * (text == "average:2"))
+    recipe = Recipe("drawn", steps=2, samples=1)
+    prepared = prepare(recipe, measurement, Prior.of(recipe))
+    first, again = prepared.run(), prepared.run()
+    assert torch.equal(first.draws, again.draws)
+    assert torch.equal(prepared.run(item=1).draws, restore(recipe, measurement, item=1).draws)
+
+
 def test_a_gray_picture_is_three_equal_channels_with_more_noise():
     gray = measure(PICTURE[:1], "average:2", {}, sigma_y=0.1)
     drawn = restore(Recipe("ddrm", steps=4, samples=1), gray)

@@ -171,7 +171,7 @@ class Rounded(Quantiser):
         self.signal_shape, self.data_shape = linear.signal_shape, linear.data_shape
 
     def forward(self, x: Signal) -> Data:
-        return whole(self.linear(x).add_(self.shift))
+        return whole(self.linear(x) + self.shift)
 
     def after(self, inner: LinearOperator) -> "Rounded":
         linear = self.linear @ inner

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,7 @@ class Pictures(Domain):
         def finish(x: Tensor) -> tuple[Tensor, dict[str, Any]]:
             told: dict[str, Any] = {}
             if rounded is not None:
-                H = rounded.to(x.device, torch.float64)
+                H = deepcopy(rounded).to(x.device, torch.float64)  # the walk's stays as it is
                 y = H.seen(measured[None].to(x.device, torch.float64))
                 x, told = in_their_cells(x, Problem(y, H, 0.0))
             if latent:
