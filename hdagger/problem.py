@@ -67,7 +67,7 @@ class Problem:
         return replace(self, y=self.y.expand(count, *self.y.shape[1:]))
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> "Problem":
-        """The same on another device, in another precision."""
+        """The same on another device, in another precision; H itself is moved, as a module is."""
         if dtype is not None and self.y.is_complex():
             y = self.y.to(device, dtype.to_complex())
         else:
