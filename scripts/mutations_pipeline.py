@@ -249,6 +249,20 @@ PIPELINE_MUTATIONS = (
         "test_jpeg.py -k decomposition",
     ),
     Mutation(
+        "jpeg: chroma has as many blocks a unit as luma",
+        "domains/pictures/jpeg_transform.py",
+        "blocks_over(down, high, v), blocks_over(across, wide, h)",
+        "blocks_over(down, high, v), blocks_over(across, wide, self.most[0])",
+        "test_jpeg.py -k decomposition",
+    ),
+    Mutation(
+        "pipeline: a gray file's cells are those of one channel",
+        "domains/pictures/domain.py",
+        "H.seen(given.y[None].to(",
+        "H.seen(measurement.y[None].to(",
+        "test_pipeline.py -k runs_again",
+    ),
+    Mutation(
         "jpeg: units that the lower edge cuts lie at the top",
         "domains/pictures/jpeg_transform.py",
         "x[:, :, *self.place]",

@@ -369,7 +369,8 @@ def data_of_cells(
         The data less those of D, over their deviations; the deviations; and the share of its
         variance that each leaves a coefficient.
     """
-    power = torch.zeros_like(mean := H.linear(D))
+    mean = H.linear(D)
+    power = torch.zeros_like(mean)
     for _ in range(PROBES):
         power += H.shown(H.linear(C.draw(noise))).square()
     deviation = power.div_(PROBES).sqrt_().clamp_(min=1e-6)

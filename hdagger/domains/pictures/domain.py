@@ -114,10 +114,10 @@ class Pictures(Domain):
         H, shown = made_by(measurement)
         problem = Problem.of(measurement.y, H, measurement.sigma_y)
         gray = H.signal_shape[0] == 1 and card.channels == 3
-        solved, measured = problem, measurement.y
+        given, solved = measurement, problem
         if gray:
-            copies = three_copies(measurement, H.signal_shape)
-            solved, measured = Problem.of(copies.y, operator_of(copies), copies.sigma_y), copies.y
+            given = three_copies(measurement, H.signal_shape)
+            solved = Problem.of(given.y, operator_of(given), given.sigma_y)
         if solved.H.signal_shape[0] != card.channels:
             raise ShapeError(
                 f"{card.name} is a prior of {card.channels} channels, but the signal has "
@@ -138,7 +138,7 @@ class Pictures(Domain):
             told: dict[str, Any] = {}
             if rounded is not None:
                 H = deepcopy(rounded).to(x.device, torch.float64)  # the walk's stays as it is
-                y = H.seen(measured[None].to(x.device, torch.float64))
+                y = H.seen(given.y[None].to(x.device, torch.float64))
                 x, told = in_their_cells(x, Problem(y, H, 0.0))
             if latent:
                 with torch.no_grad():

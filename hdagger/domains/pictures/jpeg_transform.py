@@ -279,7 +279,7 @@ class JpegTransform(SVDOperator):
             size = 8 * rows * down - visible.shape[1], 8 * columns * across - visible.shape[2]
             plane = nn.functional.pad(visible, (0, size[1], 0, size[0]))
             plane = nn.functional.max_pool2d(plane, (down, across))[0]
-            parts.append(plane.unflatten(0, (-1, 8)).unflatten(2, (-1, 8)).transpose(1, 2))
+            parts.append(tiled(plane, (8, 8)).transpose(1, 2))
         return torch.cat([part.reshape(-1, 8, 8) for part in parts])
 
     def _grid(self, factors: tuple[int, int], height: int, width: int) -> tuple[int, int]:
@@ -317,10 +317,9 @@ class JpegTransform(SVDOperator):
             for across in parts_of(width, wide):
                 size = min(high, down.stop - down.start), min(wide, across.stop - across.start)
                 blocks = []
-                for (h, v), grid in zip(self.sampling, self.grids, strict=True):
-                    rows = blocks_over(down, high, v, grid[0])
-                    columns = blocks_over(across, wide, h, grid[1])
-                    blocks.append(((rows, columns), self._grid((h, v), *size)))
+                for h, v in self.sampling:
+                    place = blocks_over(down, high, v), blocks_over(across, wide, h)
+                    blocks.append((place, self._grid((h, v), *size)))
                 count = math.prod((channels, *size))
                 basis = torch.eye(count, dtype=torch.float64).view(count, channels, *size)
                 probes = torch.randint(256, (PROBES, channels, *size), generator=generator)
@@ -422,9 +421,9 @@ class JpegTransform(SVDOperator):
         return [[part.rows(each) for each in pair if each.numel()] for part, *pair in pairs]
 
 
-def blocks_over(part: slice, unit: int, factor: int, most: int) -> slice:
-    """The blocks along a part of a side whose units have so many each, of at most so many."""
-    return slice(part.start // unit * factor, min(-(-part.stop // unit) * factor, most))
+def blocks_over(part: slice, unit: int, factor: int) -> slice:
+    """The blocks along a part of a side whose whole units have so many each."""
+    return slice(part.start // unit * factor, -(-part.stop // unit) * factor)
 
 
 def parts_of(length: int, unit: int) -> list[slice]:
