@@ -285,7 +285,7 @@ class LocalSpectra(Covariance):
         """Of one component."""
         total = torch.zeros_like(v)
         for R, c in zip(self.shares, self.spectra, strict=True):
-            total += R * self.bands.filtered(c, R * v, band)
+            total.addcmul_(R, self.bands.filtered(c, R * v, band))
         return total
 
     def draw(self, noise: Noise) -> Signal:

@@ -6,6 +6,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+AT_ONCE = 2**18
+"""Numbers whose products are held at a time."""
+
 
 def dct_matrix(n: int) -> Tensor:
     """The orthonormal DCT-II, ``(n, n)`` in float64: row 0 is constant and positive.
@@ -132,7 +135,9 @@ class Basis(nn.Module):
 
 def inner(u: Tensor, v: Tensor) -> Tensor:
     """Re<u, v> of each row, in a shape that multiplies rows: ``(batch, 1, ...)``."""
-    return (u.conj() * v).real.flatten(1).sum(1).view(-1, *[1] * (u.ndim - 1))
+    parts = zip(real(u).split(AT_ONCE, dim=1), real(v).split(AT_ONCE, dim=1), strict=True)
+    sums = torch.stack([(a * b).sum(1) for a, b in parts])
+    return sums.sum(0).view(-1, *[1] * (u.ndim - 1))
 
 
 def highest(u: Tensor) -> Tensor:
@@ -183,10 +188,11 @@ def conjugate_gradients(
         Hestenes and Stiefel, Methods of conjugate gradients for solving linear systems, 1952.
     """
     near = near or (lambda r: r)
-    x, r = (torch.zeros_like(b), b) if start is None else (start.clone(), b - apply(start))
+    x = torch.zeros_like(b) if start is None else start.clone()
+    r = b.clone() if start is None else b - apply(start)
     goal = tolerance**2 * inner(b, b)
-    z = near(r)
-    p, rz = z, inner(r, z)
+    p = near(r).clone()
+    rz = inner(r, p)
     limits, largest = torch.finfo(b.dtype), torch.zeros_like(rz)
     for _ in range(iterations):
         active = inner(r, r) > goal
@@ -201,11 +207,11 @@ def conjugate_gradients(
         active &= curvature > 10 * limits.eps * largest * length
         step = torch.where(active, rz / curvature, 0)
         x.addcmul_(step, p)
-        r = torch.addcmul(r, -step, Ap)
+        r.addcmul_(-step, Ap)
         del Ap  # each is as large as the data
         z = near(r)
         rz, previous = inner(r, z), rz
-        p = torch.addcmul(z, torch.where(active, rz / previous, 0), p)
+        p.mul_(torch.where(active, rz / previous, 0)).add_(z)
         del z
     return x
 

@@ -68,7 +68,8 @@ class Rings(Bands):
 
     def places(self, z: Tensor) -> Signal:
         _, height, width = self.shape
-        return torch.fft.irfft2(z, s=self.torus, norm="ortho")[..., :height, :width]
+        z = torch.fft.ifft(z, dim=-2, norm="ortho")[..., :height, :]
+        return torch.fft.irfft(z, n=self.torus[1], norm="ortho")[..., :width]
 
     def drawn(self, spectrum: Tensor, noise: Noise, rows: int) -> Signal:
         z = noise((rows, self.shape[0], *self.torus))

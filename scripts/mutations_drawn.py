@@ -13,8 +13,8 @@ DRAWN_MUTATIONS = (
     Mutation(
         "drawn: no noise on the data in Matheron's rule",
         "samplers/drawn.py",
-        "e - H(u) - H.seen(deviation * like(problem.y, noise))",
-        "e - H(u)",
+        "a - H(u) - H.seen(deviation * like(problem.y, noise))",
+        "a - H(u)",
         "test_drawn.py -k law_of_the_posterior",
     ),
     Mutation(
@@ -139,7 +139,7 @@ DRAWN_MUTATIONS = (
     Mutation(
         "drawn: what the data know is moved by noise too",
         "samplers/drawn.py",
-        "lambda v: v - towards(H(v)),",
+        "lambda v: v - back(S.each(System.roughly, S.split(H(v)))),",
         "lambda v: v,",
         "test_drawn.py -k the_answer_is_nearer",
     ),
@@ -335,8 +335,8 @@ DRAWN_MUTATIONS = (
     Mutation(
         "drawn: the scale of C goes the wrong way",
         "samplers/drawn.py",
-        "problem.residual(D).mul_(2).sub_(e)",
-        "problem.residual(D).mul_(-2).add_(e)",
+        "both = 2 * a - e",
+        "both = e - 2 * a",
         "test_drawn.py -k widened_on_the_way",
     ),
     Mutation(

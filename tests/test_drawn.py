@@ -262,7 +262,7 @@ def test_the_data_tell_by_how_much_a_covariance_is_too_small(scale, data):
     by_band = DataBands(bands, variance, torch.tensor([[sigma_y**2]], dtype=F64))
     known = by_band if data == "by band" else None
     system = System(Identity((seen,)), White(c, ()), sigma_y, known)
-    found = drawn.change([drawn.told(system, a + b, a - b, (a - b) / S)])
+    found = drawn.change([drawn.told(system, a, a - b, (a - b) / S)])
     information = seen * (c / S) ** 2
     wanted = scale ** (information / (information + drawn.DOUBT))
     assert abs(found.mean() - wanted) < 0.015

@@ -50,7 +50,7 @@ def made(name):
 
 def each(S, work, e):
     """What is made of data, part by part."""
-    return S.joined([work(one, part) for one, part in zip(S.parts, S.split(e), strict=True)])
+    return S.joined(S.each(work, S.split(e)))
 
 
 @pytest.mark.parametrize("name", ALIKE)

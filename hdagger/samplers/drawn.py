@@ -250,27 +250,25 @@ def given_data(D: Signal, C: Covariance, problem: Problem, sigma: Level, noise: 
     """N(D, C) given the data, by Matheron's rule; and by how much C should change."""
     H, u = problem.H, C.draw(noise)
     assert isinstance(H, LinearOperator)
-    e = problem.residual(D)
-    seen = sigma * gain(H, e)
+    a = problem.residual(D)
+    seen = sigma * gain(H, a)
     deviation = problem.sigma_y or EXACT * seen
-    e = e - H(u) - H.seen(deviation * like(problem.y, noise))
-    S = Systems.of(H, C, deviation, e, noise)
+    S = Systems.of(H, C, deviation, a, noise)
+    e = S.split(a - H(u) - H.seen(deviation * like(problem.y, noise)))
+    del a  # as large as the data; made again where it is looked at
+    expected = lambda: S.split(problem.residual(D))
     allowed = (deviation**2 + (seen / 3) ** 2).sqrt()
-    parts = S.split(e)
-    w = [one.solved(part, allowed) for one, part in zip(S.parts, parts, strict=True)]
-    both = S.split(problem.residual(D).mul_(2).sub_(e))
-    found = change([told(*each) for each in zip(S.parts, both, parts, w, strict=True)])
-    del both, parts  # as large as the data
+    w = S.each(lambda one, e: one.solved(e, allowed), e)
+    back = lambda w: C.times(H.adjoint(S.joined(w)))
 
-    def towards(e: Data) -> Signal:
-        rough = [one.roughly(part) for one, part in zip(S.parts, S.split(e), strict=True)]
-        return C.times(H.adjoint(S.joined(rough)))
+    def chance() -> Signal:
+        return u - back(S.each(lambda one, a, e: one.roughly(a - e), expected(), e))
 
     return Given(
-        C.times(H.adjoint(S.joined(w))).add_(D).add_(u),
-        lambda: u - towards(problem.residual(D) - e),  # a datum's noise is not held meanwhile
-        lambda v: v - towards(H(v)),
-        found,
+        back(w).add_(D).add_(u),
+        chance,
+        lambda v: v - back(S.each(System.roughly, S.split(H(v)))),
+        change(S.each(told, expected(), e, w)),
     )
 
 
@@ -313,17 +311,18 @@ def gain(H: LinearOperator, v: Data) -> Tensor:
     return (inner(back, back).view_as(length) / length).sqrt()
 
 
-def told(S: System, both: Data, e: Data, w: Data) -> tuple[Tensor, Tensor]:
+def told(S: System, a: Data, e: Data, w: Data) -> tuple[Tensor, Tensor]:
     """What data say of C's scale: (a + b)' F S^-1 (a - b), and its slope, ``(batch,)`` each.
 
     The filter F is what is known of S by band, or one share of all data.
 
     Args:
         S: Their system.
-        both: a + b.
+        a: y - H D.
         e: a - b.
         w: S^-1 e.
     """
+    both = 2 * a - e
     if S.bands:
         return inner(S.bands.informed(both), w).flatten(), S.bands.information
     tiny = torch.finfo(w.dtype).tiny

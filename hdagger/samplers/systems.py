@@ -9,6 +9,7 @@ would go on until the last is done.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -32,6 +33,8 @@ ROUGH = 0.3
 """Of the residual where a rough solution will do, in a few ``ROUNDS``."""
 
 ROUNDS = 2
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ class Systems:
         apart: How data are mixed; None where there is one part.
 
     Example:
-        ``S.joined([one(part) for one, part in zip(S.parts, S.split(v))])`` is S v.
+        ``S.joined(S.each(System.__call__, S.split(v)))`` is S v.
     """
 
     parts: tuple[System, ...]
@@ -119,6 +122,10 @@ class Systems:
     def split(self, v: Data) -> tuple[Tensor, ...]:
         """Data, as the parts see them."""
         return (v,) if self.apart is None else self.apart.mixed(v).split(1, 1)
+
+    def each(self, work: Callable[..., Made], *data: Sequence[Data]) -> list[Made]:
+        """What is made of each part and its share of some data: ``work(part, *shares)``."""
+        return [work(*each) for each in zip(self.parts, *data, strict=True)]
 
     def joined(self, parts: Sequence[Tensor]) -> Data:
         """Data from what the parts see of them."""
