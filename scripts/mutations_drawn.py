@@ -137,6 +137,20 @@ DRAWN_MUTATIONS = (
         "test_drawn.py -k the_answer_is_nearer",
     ),
     Mutation(
+        "drawn: the data's noise is no part of what chance did",
+        "samplers/drawn.py",
+        "one.roughly(a - e), misfit(), e",
+        "one.roughly(a), misfit(), e",
+        "test_drawn.py -k the_answer_is_nearer",
+    ),
+    Mutation(
+        "CG: the direction forgets the last one",
+        "linalg.py",
+        "p.mul_(torch.where(active, rz / previous, 0)).add_(z)",
+        "p.mul_(0).add_(z)",
+        "test_operator_contract.py -k preconditioner_and",
+    ),
+    Mutation(
         "drawn: what the data know is moved by noise too",
         "samplers/drawn.py",
         "lambda v: v - back(S.each(System.roughly, S.split(H(v)))),",

@@ -256,19 +256,19 @@ def given_data(D: Signal, C: Covariance, problem: Problem, sigma: Level, noise: 
     S = Systems.of(H, C, deviation, a, noise)
     e = S.split(a - H(u) - H.seen(deviation * like(problem.y, noise)))
     del a  # as large as the data; made again where it is looked at
-    expected = lambda: S.split(problem.residual(D))
+    misfit = lambda: S.split(problem.residual(D))
     allowed = (deviation**2 + (seen / 3) ** 2).sqrt()
     w = S.each(lambda one, e: one.solved(e, allowed), e)
     back = lambda w: C.times(H.adjoint(S.joined(w)))
 
     def chance() -> Signal:
-        return u - back(S.each(lambda one, a, e: one.roughly(a - e), expected(), e))
+        return u - back(S.each(lambda one, a, e: one.roughly(a - e), misfit(), e))
 
     return Given(
         back(w).add_(D).add_(u),
         chance,
         lambda v: v - back(S.each(System.roughly, S.split(H(v)))),
-        change(S.each(told, expected(), e, w)),
+        change(S.each(told, misfit(), e, w)),
     )
 
 
