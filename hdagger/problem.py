@@ -26,11 +26,14 @@ class Problem:
         y: Data, ``(batch, *data)``.
         H: The operator.
         sigma_y: Standard deviation of the noise, in the units of y; 0 for exact data.
+        at_most: Whether the noise may be less, since sigma_y stands for what is known roughly too.
+            Data that are nearer than it says then tell nothing.
     """
 
     y: Data
     H: Operator
     sigma_y: float = 0.0
+    at_most: bool = False
 
     @classmethod
     def of(cls, y: Tensor, H: Operator, sigma_y: float | Tensor = 0.0) -> "Problem":

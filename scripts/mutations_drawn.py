@@ -361,6 +361,27 @@ DRAWN_MUTATIONS = (
         "test_drawn.py -k widened_on_the_way",
     ),
     Mutation(
+        "drawn: C is narrowed where the noise may be less than is said",
+        "samplers/drawn.py",
+        "1.0 if problem.at_most else NARROWEST",
+        "NARROWEST",
+        "test_drawn.py -k narrows_no_covariance",
+    ),
+    Mutation(
+        "drawn: C is never narrowed",
+        "samplers/drawn.py",
+        "1.0 if problem.at_most else NARROWEST",
+        "1.0",
+        "test_drawn.py -k narrows_no_covariance",
+    ),
+    Mutation(
+        "CT: the noise is taken to be known",
+        "domains/ct/domain.py",
+        "at_most=True",
+        "at_most=False",
+        "test_ct_files.py -k noise_is_at_most",
+    ),
+    Mutation(
         "drawn: the scale of C without doubt",
         "samplers/drawn.py",
         "information / (information + DOUBT)",

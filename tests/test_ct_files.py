@@ -16,6 +16,7 @@ from hdagger.domains.ct.scan import Fan, Frame, Parallel, Scan
 from hdagger.domains.ct.simulation import Plan, hounsfield, read_slices, simulate_phantom
 from hdagger.domains.ct.sinograms import GRID, Said, photons_shown, read_sinogram
 from hdagger.errors import HDaggerError
+from hdagger.priors import zoo
 from hdagger.priors.unet import UNetDenoiser, UNetShape
 from hdagger.samples import PosteriorSamples
 from hdagger.volumes import read_volume, write_nifti
@@ -67,6 +68,12 @@ def test_a_reading_holds_the_line_integrals_and_their_noise(tmp_path, name):
     grid = GRID * 0.0206 * 4.56
     np.testing.assert_allclose(measurement.sigma_y**2, 1 / GOOD["counts"][0] + grid**2)
     assert "64 x 64 pixels of 4.56 mm" in found.notes
+
+
+def test_the_noise_is_at_most_what_is_said(tmp_path):
+    """What a slice and its pixels differ by was measured on another body."""
+    (measurement,) = read(written(tmp_path, pixel=4.56), Said(), pixels=64).measurements
+    assert CT.posed(measurement, zoo.card("chest"), None).problem.at_most
 
 
 def test_counts_are_line_integrals_with_their_noise(tmp_path):

@@ -324,6 +324,19 @@ def test_a_covariance_that_was_measured_too_small_is_widened_on_the_way(told, lo
         assert low < end.scale.mean() < high, end.scale
 
 
+def test_noise_that_may_be_less_than_is_said_narrows_no_covariance():
+    """Data without noise look like those of a clean signal that is surer than it was measured."""
+    problem = Problem.of(torch.zeros(400, dtype=F64), Identity((400,)), 0.1).rows(2)
+    step = Step(*torch.tensor([0.3, 0.2], dtype=F64), eta=1.0, index=0, count=9)
+    start = Drawing(torch.zeros(2, 400, dtype=F64), torch.ones(2, dtype=F64))
+    certain = lambda x, sigma: torch.zeros_like(x)
+    for at_most, narrow in ((False, True), (True, False)):
+        method, noise = Drawn(uncertainty=Isotropic(2.0)), SampleNoise(0, [(0,), (1,)])
+        given = replace(problem, at_most=at_most)
+        scale = method.advance(start, certain, given, step, noise).scale
+        assert ((scale < 0.7) if narrow else (scale == 1)).all(), scale
+
+
 @pytest.mark.parametrize(
     ("sigma", "lower", "stays"), [(50.0, 20.0, 8 / 408), (0.2, 0.1, 800 / 801)]
 )

@@ -24,7 +24,8 @@ solution S^-1 (a - b) compares them for nothing,
 
 which is 0 on average where C is right, and s - 1 times the trace of S^-1 H C H' where s C is. The
 sum a + b is first filtered by how much of each band is not noise, so that data which tell nothing
-add no noise. The next step's C is wider or narrower by what was found.
+add no noise. The next step's C is wider or narrower by what was found; only wider where the noise
+may be less than is said, which looks as does a C that is too wide.
 
 Rounded data say that a coefficient c = (L x0)_i lies in a cell. Of c ~ N(m, d^2) beforehand the
 cell leaves a mean m + d a and a variance d^2 v, as would a datum
@@ -194,7 +195,8 @@ class Drawn(Sampler[Drawing]):
             given, numbers = given_rough(numbers, D, C, problem, step.sigma, noise)
         else:
             given = given_data(D, C, problem, step.sigma, noise)
-        scale = (given.change * at.scale).clamp(NARROWEST, WIDEST) ** HELD
+        narrowest = 1.0 if problem.at_most else NARROWEST
+        scale = (given.change * at.scale).clamp(narrowest, WIDEST) ** HELD
         x = step.move(given.z, at.x, noise)
         return Drawing(x, scale, numbers, self._moved(at, x, C, given, step))
 

@@ -1,6 +1,7 @@
 """CT as a domain: how line integrals are put to a prior of slices, and where a walk starts."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,8 @@ class Tomography(Domain):
         text, shape = measurement.operator, measurement.signal_shape
         shape = shape or (Scan.read(text).signal_shape if text != "none" else measurement.y.shape)
         H = self.operator(text, tuple(shape), measurement.arrays)
-        return Posed(Problem.of(measurement.y, H, measurement.sigma_y))
+        problem = Problem.of(measurement.y, H, measurement.sigma_y)
+        return Posed(replace(problem, at_most=True))  # what pixels differ by is another body's
 
     def levels(self, problem: Problem, method: Sampler[Any], steps: int, card: Card) -> Tensor:
         """Down to a quarter of the noise as a slice sees it, but not below the prior's."""
