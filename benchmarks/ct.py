@@ -26,7 +26,6 @@ from ct_peers import sirt, total_variation
 from torch import Tensor
 
 from hdagger.diagnostics import residual_chi2
-from hdagger.domains.ct.commands import STEPS
 from hdagger.domains.ct.judgement import against, body, psnr, told
 from hdagger.domains.ct.projector import Projector, filtered_back_projection, water
 from hdagger.domains.ct.reading import measured
@@ -83,7 +82,7 @@ def one(
     elif kind == "fbp":
         x = filtered_back_projection(torch.where(photons.isfinite(), p, 0), scan)
     else:
-        recipe = Recipe(method, steps=STEPS, samples=draws, prior=prior)
+        recipe = Recipe(method, samples=draws, prior=prior)
         samples = prepare(recipe, measurement, prior_of(prior)).run(item=item)
         x = samples.mean[0]
         more = against(samples, truth, scan) | told(samples, problem, scan)

@@ -163,6 +163,10 @@ class Domain(abc.ABC):
             ShapeError: The prior is for other signals.
         """
 
+    def enough(self, method: Sampler[Any]) -> int:
+        """How many noise levels a method walks down where nobody says."""
+        return method.enough
+
     @abc.abstractmethod
     def levels(self, problem: Problem, method: Sampler[Any], steps: int, card: Card) -> Tensor:
         """The noise levels to walk down, none wasted where nothing is left to decide."""

@@ -18,6 +18,20 @@ CT_MUTATIONS = (
         "test_ct_files.py -k slice_by_slice",
     ),
     Mutation(
+        "ct: as many steps are enough as elsewhere",
+        "domains/ct/domain.py",
+        "DRAWN_STEPS if isinstance(method, Drawn) else method.enough",
+        "method.enough",
+        "test_ct.py -k small_print",
+    ),
+    Mutation(
+        "restoration: how many steps are enough is the method's word, not the domain's",
+        "restoration.py",
+        "domain.enough(method)",
+        "method.enough",
+        "test_ct.py -k small_print",
+    ),
+    Mutation(
         "projector: rows counted from below",
         "domains/ct/projector.py",
         "* (1 if is_steep else -1)",

@@ -31,6 +31,7 @@ from hdagger.priors.cards import Card
 from hdagger.problem import Problem
 from hdagger.recipe import Recipe
 from hdagger.restoration import Prior, prepare
+from hdagger.samplers import METHODS
 from hdagger.samples import PosteriorSamples
 
 FRAME = Frame(64, 64, 4.0, 3.0, -5.0)
@@ -314,11 +315,11 @@ def test_the_domain_s_small_print():
     with pytest.raises(ShapeError, match="16 x 16 pixels"):
         CT.operator(str(scan), (1, 8, 8), {})
     problem = Problem.of(torch.zeros(scan.data_shape), Projector(scan), 0.01)
-    method = prepare(
-        Recipe("drawn", samples=1, steps=2),
-        Measurement(problem.y[0], str(scan), 0.01, {}, None, "ct"),
-        Prior(CARD, FIELD, "0"),
-    ).method
+    measurement = Measurement(problem.y[0], str(scan), 0.01, {}, None, "ct")
+    run = prepare(Recipe("drawn", samples=1), measurement, Prior(CARD, FIELD, "0"))
+    assert run.recipe.steps == len(run.levels) - 1 == 40
+    method = run.method
+    assert CT.enough(METHODS["pigdm"]) == METHODS["pigdm"].enough
     levels = CT.levels(problem, method, 10, CARD)
     assert float(levels[-2]) == pytest.approx(0.003)
     assert CT.truth_shape(CARD, None) == (1, 128, 128)

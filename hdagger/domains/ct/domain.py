@@ -18,6 +18,7 @@ from ...problem import Problem
 from ...report import Page
 from ...rings import Rings
 from ...samplers.base import Sampler
+from ...samplers.drawn import Drawn
 from ...samples import PosteriorSamples
 from ...saved import Saved
 from ...solving import levels_for
@@ -35,6 +36,10 @@ LOWEST = 0.01
 
 HIGHEST = 10.0
 """The highest: some tens of deviations of a slice, of which nothing is seen there."""
+
+DRAWN_STEPS = 40
+"""Noise levels of drawn steps. With half of the directions unseen, twice as many as elsewhere
+bring the mean 1.3 dB closer to a chest."""
 
 
 class Tomography(Domain):
@@ -74,6 +79,9 @@ class Tomography(Domain):
         H = self.operator(text, tuple(shape), measurement.arrays)
         problem = Problem.of(measurement.y, H, measurement.sigma_y)
         return Posed(replace(problem, at_most=True))  # what pixels differ by is another body's
+
+    def enough(self, method: Sampler[Any]) -> int:
+        return DRAWN_STEPS if isinstance(method, Drawn) else method.enough
 
     def levels(self, problem: Problem, method: Sampler[Any], steps: int, card: Card) -> Tensor:
         """Down to a quarter of the noise as a slice sees it, but not below the prior's."""
