@@ -18,6 +18,27 @@ DRAWN_MUTATIONS = (
         "test_drawn.py -k law_of_the_posterior",
     ),
     Mutation(
+        "levels: the first drawn step is as small as the others",
+        "domains/pictures/hints.py",
+        "FIRST_STEP = 3 / 8",
+        "FIRST_STEP = 6 / 8",
+        "test_restoration.py -k straight",
+    ),
+    Mutation(
+        "levels: a step more than was asked",
+        "domains/pictures/hints.py",
+        "down(steps - 1, FIRST_STEP",
+        "down(steps, FIRST_STEP",
+        "test_restoration.py -k straight",
+    ),
+    Mutation(
+        "levels: every method goes straight to three eighths",
+        "domains/pictures/hints.py",
+        "steps < 2 or not isinstance(method, Drawn)",
+        "steps < 2",
+        "test_restoration.py -k straight",
+    ),
+    Mutation(
         "drawn: high levels keep what low ones do",
         "samplers/drawn.py",
         "memory=loud / (loud + step.lower**2)",

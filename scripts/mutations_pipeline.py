@@ -153,8 +153,8 @@ PIPELINE_MUTATIONS = (
     Mutation(
         "pipeline: steps ignored",
         "restoration.py",
-        "steps = recipe.steps or enough or method.enough",
-        "steps = enough or method.enough",
+        "steps = recipe.steps or enough or domain.enough(method)",
+        "steps = enough or domain.enough(method)",
         "test_pipeline.py -k by_name",
     ),
     Mutation(

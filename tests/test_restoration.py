@@ -204,10 +204,21 @@ def test_levels_end_below_the_noise_and_begin_above_what_is_open():
 
     assert levels("ddrm", 0.0)[0] == pytest.approx(2)
     assert levels("pigdm", 0.0)[0] == pytest.approx(80)
-    assert levels("drawn", 0.0)[0] == pytest.approx(8)
+    assert levels("drawn", 0.0)[:2].tolist() == pytest.approx([8, 3])
     assert levels("ddrm", 0.01)[-2] == pytest.approx(0.01)  # |H| is 1/4
     assert levels("ddrm", 0.1)[-2] == pytest.approx(0.03)
     assert len(levels("ddrm", 0.04)) == 21
+
+
+@pytest.mark.parametrize(("name", "second"), [("drawn", 3), ("pigdm", 5.26)])
+def test_drawn_steps_to_a_jpeg_go_straight_to_three_eighths(name, second):
+    H = PICTURES.operator("jpeg:10", (3, 32, 32), {})
+    problem = Problem(torch.zeros(1, *H.data_shape, dtype=F64), H, 0.0)
+    levels = PICTURES.levels(problem, METHODS[name], 9, zoo.card("photo"))
+    assert levels[:2].tolist() == pytest.approx([8, second], rel=0.01)
+    assert len(levels) == 10
+    one = PICTURES.levels(problem, METHODS[name], 1, zoo.card("photo"))
+    assert one.tolist() == pytest.approx([8, 0])
 
 
 def test_a_walk_begins_higher_where_a_large_area_is_open():

@@ -24,6 +24,7 @@ from ...priors.latent import LatentDenoiser
 from ...problem import Problem
 from ...report import Page
 from ...samplers.base import Sampler
+from ...samplers.drawn import Drawn
 from ...saved import Saved
 from ...tensors import Signal
 from . import metrics
@@ -32,7 +33,7 @@ from .bands import PictureBands
 from .dataset import Photographs
 from .figures import OF_255, page_of
 from .files import PICTURE_SUFFIXES, read_picture, size_of
-from .hints import picture_levels
+from .hints import DRAWN_STEPS, picture_levels
 from .job import job_of
 from .jpeg import quality_of
 from .jpeg_transform import quality_tables
@@ -149,6 +150,9 @@ class Pictures(Domain):
             return x[..., rows, columns], told
 
         return Posed(solved, finish, frame=(..., rows, columns))
+
+    def enough(self, method: Sampler[Any]) -> int:
+        return DRAWN_STEPS if isinstance(method, Drawn) else method.enough
 
     def levels(self, problem: Problem, method: Sampler[Any], steps: int, card: Card) -> Tensor:
         return picture_levels(problem, method, steps, card.levels)

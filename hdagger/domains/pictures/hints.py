@@ -10,8 +10,15 @@ from ...operators.base import LinearOperator, PinvOperator, SVDOperator
 from ...operators.quantisation import Quantiser
 from ...problem import Problem
 from ...samplers.base import Sampler
-from ...samplers.walk import check_steps, karras_levels
+from ...samplers.drawn import Drawn
+from ...samplers.walk import karras_levels
 from ...solving import HIGHEST, levels_for
+
+DRAWN_STEPS = 16
+"""Noise levels of drawn steps: they score as 20 do that begin with steps of one size."""
+
+FIRST_STEP = 3 / 8
+"""Where the first drawn step ends, over where it begins. What is coarse the data know."""
 
 
 def noise_deviation(pixels: Float[Tensor, "channels height width"]) -> float:
@@ -36,17 +43,23 @@ def picture_levels(
 
     The highest is the prior's, at most 80, or, for a method that can begin lower, where it can,
     or in proportion to the side of the largest square that the data leave open: at half of it the
-    mean of such a square is as uncertain as a pixel of the prior. For rounded data it is 8, and
-    the lowest an eighth of what the rounding does to a pixel (docs/jpeg.md).
+    mean of such a square is as uncertain as a pixel of the prior. Drawn steps go straight to
+    three eighths of it, and on from there. For rounded data the highest is 8, and the lowest an
+    eighth of what the rounding does to a pixel (docs/jpeg.md).
     """
     H, high = problem.H, HIGHEST
     if isinstance(H, Quantiser):
-        check_steps(steps)
-        low = max(within[0], min(0.1, H.signal_error / 8))
-        return karras_levels(steps, low=low, high=min(8.0, within[1]))
-    if method.begins < high and isinstance(H, PinvOperator):
-        high = min(high, max(method.begins, method.begins_open * unseen_side(H)))
-    return levels_for(problem, steps, highest=high, within=within)
+        high, low = 8.0, max(within[0], min(0.1, H.signal_error / 8))
+        down = lambda steps, high: karras_levels(steps, low=low, high=high)
+    else:
+        if method.begins < high and isinstance(H, PinvOperator):
+            high = min(high, max(method.begins, method.begins_open * unseen_side(H)))
+        down = lambda steps, high: levels_for(problem, steps, highest=high, within=within)
+    high = min(high, within[1])
+    if steps < 2 or not isinstance(method, Drawn):
+        return down(steps, high)
+    rest = down(steps - 1, FIRST_STEP * high)
+    return torch.cat([rest.new_tensor([high]), rest])
 
 
 def unseen_side(H: PinvOperator) -> int:
