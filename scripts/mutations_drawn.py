@@ -25,6 +25,13 @@ DRAWN_MUTATIONS = (
         "test_restoration.py -k straight",
     ),
     Mutation(
+        "levels: drawn steps on pictures are as many as elsewhere",
+        "domains/pictures/domain.py",
+        "DRAWN_STEPS if isinstance(method, Drawn) else method.enough",
+        "method.enough",
+        "test_verdicts.py -k come_along",
+    ),
+    Mutation(
         "levels: a step more than was asked",
         "domains/pictures/hints.py",
         "down(steps - 1, FIRST_STEP",
