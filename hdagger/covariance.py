@@ -95,6 +95,21 @@ class White(Covariance):
         return self.variance**0.5 * noise(self.shape)
 
 
+@dataclass(frozen=True)
+class Grainy(Covariance):
+    """C + variance I: with white grain of each signal, of the shape of C's."""
+
+    C: Covariance
+    variance: float | Tensor
+
+    def times(self, v: Signal) -> Signal:
+        return torch.addcmul(self.C.times(v), torch.as_tensor(self.variance).to(v), v)
+
+    def draw(self, noise: Noise) -> Signal:
+        u = self.C.draw(noise)
+        return u + self.variance**0.5 * noise(tuple(u.shape))
+
+
 class Bands(abc.ABC):
     """A transform T of signals with T' T = I, and its coefficients in bands of like kind.
 

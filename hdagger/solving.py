@@ -112,7 +112,8 @@ def solve(
         levels = levels_for(problem, method.enough)
     levels = levels.to(y.device)
     batch = _batch(batch, samples, H, y.device.type, method.group)
-    network = Network(prior, method.rough_calls and y.device.type == "cpu" and BFLOAT16)
+    rough = method.rough_calls and y.device.type == "cpu" and BFLOAT16
+    network = Network(prior, rough, method.differs)
     batches = [range(first, min(first + batch, samples)) for first in range(0, samples, batch)]
     done, total, started = 0, (len(levels) - 1) * len(batches), time.perf_counter()
 
@@ -168,15 +169,22 @@ class Network:
         prior: A module computes in the precision of its first parameter; any other function
             is given the state as it is, and float32 if it refuses that.
         rough: Whether its convolutions and products of matrices may be in bfloat16.
+        differs: At which levels they may not, since differences of it are taken.
 
     Attributes:
         nfe: Calls so far. A call evaluates the network once, for a whole batch.
     """
 
-    def __init__(self, prior: Denoiser, rough: bool = False) -> None:
+    def __init__(
+        self,
+        prior: Denoiser,
+        rough: bool = False,
+        differs: Callable[[Level], bool] = lambda sigma: False,
+    ) -> None:
         self.prior = prior
         self.nfe = 0
         self.rough = rough
+        self.differs = differs
         self.dtype: torch.dtype | None = None
         if isinstance(prior, nn.Module):
             own = (p.dtype for p in prior.parameters() if p.is_floating_point())
@@ -199,7 +207,7 @@ class Network:
 
     def _called(self, call: Callable[[Signal, Level], Answer], x: Signal, sigma: Level) -> Answer:
         self.nfe += 1
-        with torch.autocast("cpu", torch.bfloat16, self.rough):
+        with torch.autocast("cpu", torch.bfloat16, self.rough and not self.differs(sigma)):
             if self.dtype is None:
                 try:
                     return call(x, sigma)

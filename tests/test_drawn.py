@@ -31,7 +31,7 @@ from hdagger.problem import Problem
 from hdagger.recipe import Recipe
 from hdagger.restoration import Prior
 from hdagger.samplers import drawn, systems
-from hdagger.samplers.drawn import Drawing, Drawn
+from hdagger.samplers.drawn import Drawing, Drawn, Predicted
 from hdagger.samplers.systems import System
 from hdagger.samplers.walk import Step, karras_levels
 from hdagger.solving import solve
@@ -288,7 +288,8 @@ def test_complex_data_that_are_hidden_in_part_tell_as_much_as_the_real_numbers_t
     problem = replace(Problem.of(y[0], sky, SIGMA_Y).rows(rows), y=y)
     zero = torch.zeros(rows, 2, 12, 12, dtype=F64)
     white = White(1.0, (rows, 2, 12, 12))
-    given = drawn.given_data(zero, white, problem, torch.tensor(1.0, dtype=F64), noise)
+    predicted = Predicted(zero, white, torch.tensor(1.0, dtype=F64))
+    given = drawn.given_data(predicted, problem, noise)
     information = 2 * 8 * 12 / (1 + SIGMA_Y**2) ** 2
     wanted = scale ** (information / (information + drawn.DOUBT))
     assert abs(given.change.mean() - wanted) < 0.05
@@ -370,4 +371,4 @@ def test_a_large_picture_is_solved_up_to_its_edges(monkeypatch):
     known = Prior.of(Recipe(prior="photo")).uncertainty(PictureBands(H.signal_shape))
     D, sigma = torch.zeros(1, *H.signal_shape), torch.tensor(8.0)
     C = known.at(sigma, D, None)
-    assert drawn.given_data(D, C, problem, sigma, noise).z.abs().max() < 3
+    assert drawn.given_data(Predicted(D, C, sigma), problem, noise).z.abs().max() < 3

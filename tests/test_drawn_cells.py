@@ -12,7 +12,7 @@ from hdagger.operators.spectral import Identity
 from hdagger.priors.analytic import GaussianPrior
 from hdagger.problem import Problem
 from hdagger.samplers import drawn
-from hdagger.samplers.drawn import Drawn
+from hdagger.samplers.drawn import Drawn, Predicted
 from hdagger.solving import solve
 from hdagger.tensors import SampleNoise
 
@@ -73,5 +73,6 @@ def test_what_is_too_far_to_tell_is_taken_to_be_at_the_border():
 def test_cells_that_tell_nothing_leave_the_law_of_the_prior():
     noise, y = SampleNoise(0, [(0,), (1,)]), torch.zeros(2, 50, dtype=F64)
     C = White(1e-6, (2, 50))
-    z = drawn.given_cells(y, C, Problem(y, rounded(50), 0.0), noise).z
+    predicted = Predicted(y, C, torch.tensor(1.0))
+    z = drawn.given_cells(predicted, Problem(y, rounded(50), 0.0), noise).z
     assert float(z.std()) == pytest.approx(1e-3, rel=0.2)

@@ -58,7 +58,8 @@ class Sampler(abc.ABC, Generic[State]):
     """Whether it looks for one signal and draws nothing, so that every sample is the same."""
 
     rough_calls: ClassVar[bool] = False
-    """Whether the network may compute in bfloat16, no difference or gradient being taken of it."""
+    """Whether the network may compute in bfloat16, where no difference or gradient is taken of it:
+    see :meth:`differs`."""
 
     eta: Share = 1.0
 
@@ -96,6 +97,10 @@ class Sampler(abc.ABC, Generic[State]):
     def grid(self, levels: Tensor) -> Tensor:
         """The levels that the method walks down, given as many that suit the problem."""
         return levels
+
+    def differs(self, sigma: Level) -> bool:
+        """Whether differences of the network are taken at a level, which bfloat16 would drown."""
+        return False
 
     @property
     def group(self) -> int:

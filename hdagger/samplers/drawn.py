@@ -66,7 +66,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..covariance import Covariance, Uncertainty
+from ..covariance import Covariance, Grainy, Uncertainty
 from ..linalg import inner
 from ..operators.base import LinearOperator
 from ..operators.family import Family
@@ -76,6 +76,7 @@ from ..problem import Problem
 from ..tensors import Coefficients, Data, Level, Noise, Signal, like
 from .base import Sampler
 from .systems import System, Systems, roughly, solved
+from .tangent import Pull, Tangent, difference
 from .walk import Step
 
 PATIENCE = 200
@@ -115,6 +116,14 @@ FORGOTTEN = 4.0
 """The variance of noise, over that of clean signals, of which half is forgotten. By 1 answers are
 as near on photographs and nearer on scans, and intervals narrower: too narrow on sharp ones."""
 
+ASKED = 0.1, 5.0
+"""Between which levels the network is asked a second time, over the deviation of clean signals:
+above, the data know better, and below, their noise is larger than what is left to be told."""
+
+GRAIN = 0.3
+"""Of sigma: the deviation of white grain that a signal is taken to have besides, where it is asked
+for the direction along which the network is; without it that is of the finest grain."""
+
 EXACT = 1e-3
 """Deviation of the noise that data without any are taken to have, over that which sigma is in the
 data; the last step then meets them exactly."""
@@ -136,6 +145,23 @@ class Drawing:
     scale: Float[Tensor, " batch"]
     numbers: Float[Tensor, "batch numbers"] | None = None
     controls: tuple[Signal, ...] = ()
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """x0 | x.
+
+    Attributes:
+        D: Its mean.
+        C: Its covariance.
+        sigma: The level of x.
+        tangent: What the network itself says of its covariance; None where it is not asked.
+    """
+
+    D: Signal
+    C: Covariance
+    sigma: Level
+    tangent: Tangent | None = None
 
 
 @dataclass(frozen=True)
@@ -188,17 +214,17 @@ class Drawn(Sampler[Drawing]):
         self, at: Drawing, /, prior: Denoiser, problem: Problem, step: Step, noise: Noise
     ) -> Drawing:
         step, numbers = self._forgetful(step), at.numbers
-        D, C = self._seen(prior, at, step.sigma)
+        predicted = self._predicted(prior, at, step.sigma)
         if isinstance(problem.H, Quantiser):
-            given = given_cells(D, C, problem, noise)
+            given = given_cells(predicted, problem, noise)
         elif numbers is not None:
-            given, numbers = given_rough(numbers, D, C, problem, step.sigma, noise)
+            given, numbers = given_rough(numbers, predicted, problem, noise)
         else:
-            given = given_data(D, C, problem, step.sigma, noise)
+            given = given_data(predicted, problem, noise)
         narrowest = 1.0 if problem.at_most else NARROWEST
         scale = (given.change * at.scale).clamp(narrowest, WIDEST) ** HELD
         x = step.move(given.z, at.x, noise)
-        return Drawing(x, scale, numbers, self._moved(at, x, C, given, step))
+        return Drawing(x, scale, numbers, self._moved(at, x, predicted.C, given, step))
 
     @property
     def _known(self) -> Uncertainty:
@@ -221,10 +247,15 @@ class Drawn(Sampler[Drawing]):
         part = int(len(controls) * late)
         return (*controls[:part], controls[part] + moved, *controls[part + 1 :])
 
-    def _seen(self, prior: Denoiser, at: Drawing, sigma: Level) -> tuple[Signal, Covariance]:
-        """Mean and covariance of x0 given x."""
+    def differs(self, sigma: Level) -> bool:
+        least, most = (share * self._known.data_variance**0.5 for share in ASKED)
+        return least <= float(sigma) <= most
+
+    def _predicted(self, prior: Denoiser, at: Drawing, sigma: Level) -> Predicted:
         D, variance = moments(prior, at.x, sigma)
-        return D, self._known.at(sigma, D, variance).scaled(at.scale)
+        C = self._known.at(sigma, D, variance).scaled(at.scale)
+        tangent = lambda u: sigma**2 * difference(prior, at.x, sigma, D, u)
+        return Predicted(D, C, sigma, tangent if self.differs(sigma) else None)
 
     def finish(self, at: Drawing, /, problem: Problem) -> Signal:
         return _met(at.x, problem)
@@ -248,38 +279,42 @@ def _met(x: Signal, problem: Problem) -> Signal:
     return x + H.pinv(problem.residual(x))
 
 
-def given_data(D: Signal, C: Covariance, problem: Problem, sigma: Level, noise: Noise) -> Given:
+def given_data(predicted: Predicted, problem: Problem, noise: Noise) -> Given:
     """N(D, C) given the data, by Matheron's rule; and by how much C should change."""
-    H, u = problem.H, C.draw(noise)
+    D, C, H = predicted.D, predicted.C, problem.H
     assert isinstance(H, LinearOperator)
-    a = problem.residual(D)
-    seen = sigma * gain(H, a)
+    u, a = C.draw(noise), problem.residual(D)
+    seen = predicted.sigma * gain(H, a)
     deviation = problem.sigma_y or EXACT * seen
     S = Systems.of(H, C, deviation, a, noise)
     e = S.split(a - H(u) - H.seen(deviation * like(problem.y, noise)))
     del a  # as large as the data; made again where it is looked at
     misfit = lambda: S.split(problem.residual(D))
     allowed = (deviation**2 + (seen / 3) ** 2).sqrt()
-    w = S.each(lambda one, e: one.solved(e, allowed), e)
-    back = lambda w: C.times(H.adjoint(S.joined(w)))
+    solved = lambda e: S.each(lambda one, e: one.solved(e, allowed), e)
+    pull = Pull(C, H, H.adjoint, deviation**2, lambda v: S.joined(solved(S.split(v))))
+    w = solved(e)
+    moved = pull(S.joined(w))
+    if predicted.tangent:
+        grain = (GRAIN * predicted.sigma) ** 2
+        p = S.joined(S.each(lambda one, e: one.coarse(e, grain), e))
+        moved = pull.along(p, predicted.tangent, S.joined(w))
 
     def chance() -> Signal:
-        return u - back(S.each(lambda one, a, e: one.roughly(a - e), misfit(), e))
+        return u - pull(S.joined(S.each(lambda one, a, e: one.roughly(a - e), misfit(), e)))
 
     return Given(
-        back(w).add_(D).add_(u),
+        moved.add_(D).add_(u),
         chance,
-        lambda v: v - back(S.each(System.roughly, S.split(H(v)))),
+        lambda v: v - pull(S.joined(S.each(System.roughly, S.split(H(v))))),
         change(S.each(told, misfit(), e, w)),
     )
 
 
 def given_rough(
     held: Float[Tensor, "batch numbers"],
-    D: Signal,
-    C: Covariance,
+    predicted: Predicted,
     problem: Problem,
-    sigma: Level,
     noise: Noise,
 ) -> tuple[Given, Float[Tensor, "batch numbers"]]:
     """The clean signal, given a draw of the numbers of an operator that is known roughly.
@@ -287,23 +322,23 @@ def given_rough(
     What the signal can explain must not be left to the numbers: their system is solved to the
     noise of the data at every level.
     """
-    family = problem.H
+    family, D, C = problem.H, predicted.D, predicted.C
     assert isinstance(family, Family)
     H, T = family.of(held), family.deviation
     own = replace(problem, H=H)
-    z = given_data(D, C, own, sigma, noise).z
+    z = given_data(predicted, own, noise).z
     J = H.seen(family.slope(z, held).flatten(0, 1)).unflatten(0, held.shape)
     along = lambda t: torch.einsum("bn,bn...->b...", t, J)
     back = lambda v: T**2 * torch.einsum("bn...,b...->bn", J, v)
     t = family.rough + T * noise(tuple(held.shape))
-    deviation = problem.sigma_y or EXACT * sigma
+    deviation = problem.sigma_y or EXACT * predicted.sigma
     w = H.seen(deviation * like(own.y, noise))
     e = own.residual(D + C.draw(noise)) - along(t - held) - w
     alone = System(H, C, deviation)
     S = lambda v: alone(v) + along(back(v))
     w = solved(S, e, deviation, H.rank, iterations=PATIENCE)
     numbers = family.held(t + back(w))
-    return given_data(D, C, replace(problem, H=family.of(numbers)), sigma, noise), numbers
+    return given_data(predicted, replace(problem, H=family.of(numbers)), noise), numbers
 
 
 def gain(H: LinearOperator, v: Data) -> Tensor:
@@ -344,21 +379,26 @@ def change(said: Sequence[tuple[Tensor, Tensor]]) -> Float[Tensor, " batch"]:
     return found.clamp(0.2, 5) ** (information / (information + DOUBT))
 
 
-def given_cells(D: Signal, C: Covariance, problem: Problem, noise: Noise) -> Given:
+def given_cells(predicted: Predicted, problem: Problem, noise: Noise) -> Given:
     """N(D, C) given the cells that hold its coefficients."""
-    H, u = problem.H, C.draw(noise)
+    D, C, H = predicted.D, predicted.C, problem.H
     assert isinstance(H, Quantiser)
-    there = lambda x: H.shown(H.linear(x))
-    back = lambda c: H.linear.adjoint(H.shown(c))
+    u = C.draw(noise)
     datum, error, share = data_of_cells(D, C, H, problem.y, noise)
-    own = there(u) / error + like(datum, noise)
+    forth = lambda x: H.shown(H.linear(x)) / error
+    back = lambda v: H.linear.adjoint(H.shown(v / error))
+    own = forth(u) + like(datum, noise)
     e = datum.sub_(own)
-    S = lambda v: there(C.times(back(v / error))) / error + v
-    near = lambda v: share * v
-    w = solved(S, e, 1.0, H.linear.rank, near)
-    towards = lambda e: C.times(back(roughly(S, e, near) / error))
-    left = lambda v: v - towards(there(v) / error)
-    return Given(D + u + C.times(back(w / error)), lambda: u - towards(own), left)
+    system = lambda C: lambda v: forth(C.times(back(v))) + v
+    S, near = system(C), lambda v: share * v
+    pull = Pull(C, forth, back, 1.0, lambda v: solved(S, v, 1.0, H.linear.rank, near))
+    w = pull.inverse(e)
+    moved = pull(w)
+    if predicted.tangent:
+        grainy = system(Grainy(C, (GRAIN * predicted.sigma) ** 2))
+        moved = pull.along(roughly(grainy, e, near), predicted.tangent, w)
+    left = lambda v: v - pull(roughly(S, forth(v), near))
+    return Given(moved.add_(D).add_(u), lambda: u - pull(roughly(S, own, near)), left)
 
 
 def data_of_cells(

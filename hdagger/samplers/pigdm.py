@@ -32,11 +32,8 @@ from ..problem import Problem
 from ..tensors import Level, Signal
 from .base import Guidance, GuidedSampler, denoise_and_pull_back
 from .ranges import AboveZero
+from .tangent import difference
 from .walk import Step
-
-NUDGE = 0.001
-"""Root mean square of the step of a forward difference, as a share of sigma."""
-
 
 TINY = 1e-300
 """What a sum of squares is divided by, at least."""
@@ -132,9 +129,7 @@ class PiGDM(GuidedSampler):
         if self.jacobian == "jvp":
             with sdpa_kernel(SDPBackend.MATH):  # the others know no forward mode
                 return torch.func.jvp(lambda x: prior(x, sigma), (x,), (u,))[1]
-        size = (inner(u, u) / u[0].numel()).sqrt()
-        nudge = NUDGE * sigma / size.clamp(min=torch.finfo(u.dtype).tiny)
-        return torch.where(size > 0, (prior(x + nudge * u, sigma) - D) / nudge, 0)
+        return difference(prior, x, sigma, D, u)
 
 
 def log_likelihood(D: Signal, problem: Problem, r2: Tensor) -> Tensor:

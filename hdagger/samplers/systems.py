@@ -8,13 +8,13 @@ would go on until the last is done.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from ..covariance import Apart, Covariance, DataBands
+from ..covariance import Apart, Covariance, DataBands, Grainy
 from ..linalg import conjugate_gradients, inner
 from ..operators.base import LinearOperator
 from ..tensors import Data, Noise
@@ -78,6 +78,10 @@ class System:
     def __call__(self, v: Data) -> Data:
         least = torch.as_tensor(self.deviation**2, dtype=v.dtype.to_real(), device=v.device)
         return torch.addcmul(self.H(self.C.times(self.H.adjoint(v))), least, v)
+
+    def coarse(self, e: Data, grain: Tensor) -> Data:
+        """About S^-1 e, were there grain of this variance in signals, which hides what is fine."""
+        return replace(self, C=Grainy(self.C, grain)).roughly(e)
 
     def solved(self, e: Data, deviation: float | Tensor) -> Data:
         """S^-1 e, but for a share of this deviation; see :func:`solved`."""

@@ -14,7 +14,7 @@ from ...samplers.drawn import Drawn
 from ...samplers.walk import karras_levels
 from ...solving import HIGHEST, levels_for
 
-DRAWN_STEPS = 16
+DRAWN_STEPS = 10
 """Noise levels of drawn steps: they score as 20 do that begin with steps of one size."""
 
 FIRST_STEP = 3 / 8
