@@ -25,7 +25,7 @@ from hdagger.domains.pictures.jpeg_file import read_jpeg
 from hdagger.domains.pictures.metrics import psnr
 from hdagger.priors import zoo
 
-STEPS = {"drawn": 16, "cells": 12, "pigdm": 20, "projection": 20}
+STEPS = {"drawn": 12, "cells": 12, "pigdm": 20, "projection": 20}
 
 
 def centre(path: Path, side: int) -> Image.Image:

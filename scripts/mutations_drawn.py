@@ -202,9 +202,23 @@ DRAWN_MUTATIONS = (
     Mutation(
         "tangent: the noise of the data left out",
         "samplers/tangent.py",
-        "Tp = self.forth(turned).add_(self.least * p)",
+        "Tp = self.forth(turned) + self.least * p",
         "Tp = self.forth(turned)",
         "test_tangent.py -k changes_nothing",
+    ),
+    Mutation(
+        "tangent: an operator's output written over",
+        "samplers/tangent.py",
+        "Tp = self.forth(turned) + self.least * p",
+        "Tp = self.forth(turned).add_(self.least * p)",
+        "test_tangent.py -k changes_nothing",
+    ),
+    Mutation(
+        "drawn: data are not told by the network",
+        "samplers/drawn.py",
+        "moved = pull.along(p, predicted.tangent, S.joined(w))",
+        "moved = pull(S.joined(w))",
+        "test_tangent.py -k nearer",
     ),
     Mutation(
         "tangent: a difference by the length of its direction",
@@ -244,8 +258,8 @@ DRAWN_MUTATIONS = (
     Mutation(
         "drawn: cells are not told by the network",
         "samplers/drawn.py",
-        "moved = pull.along(roughly(grainy, e, near), predicted.tangent, w)",
-        "pass",
+        "moved = pull.along(roughly(system(Grainy(C, grain)), e, near), predicted.tangent, w)",
+        "moved = pull(w)",
         "test_tangent.py -k cells",
     ),
     Mutation(

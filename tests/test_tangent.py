@@ -35,7 +35,8 @@ def normal(*shape):
 
 
 def pull_of(C, H=H):
-    S = H.matrix @ C.times(H.matrix).T + SIGMA_Y**2 * torch.eye(len(H.matrix), dtype=F64)
+    matrix = H(torch.eye(6, dtype=F64)).T
+    S = matrix @ C.times(matrix).T + SIGMA_Y**2 * torch.eye(len(matrix), dtype=F64)
     return Pull(C, H, H.adjoint, SIGMA_Y**2, lambda v: torch.linalg.solve(S, v.T).T)
 
 
@@ -53,9 +54,12 @@ def test_a_difference_is_the_jacobian_along_a_direction_of_any_length():
     assert (difference(COLOURED, x, SIGMA, D, 0 * u) == 0).all()
 
 
-def test_a_network_that_says_what_the_table_says_changes_nothing_along_any_direction():
-    C, e, p = own(), normal(ROWS, 4), normal(2 * ROWS, 4)[ROWS:]
-    pull = pull_of(C)
+@pytest.mark.parametrize("H", [H, Identity((6,))])
+def test_a_network_that_says_what_the_table_says_changes_nothing_along_any_direction(H):
+    """Nor does an operator that gives back what it was given."""
+    n = H.seen_size
+    C, e, p = own(), normal(ROWS, n), normal(2 * ROWS, n)[ROWS:]
+    pull = pull_of(C, H)
     w = pull.inverse(e)
     torch.testing.assert_close(pull.along(p, C.times, w), pull(w), rtol=0, atol=1e-12)
 

@@ -16,9 +16,13 @@ the share 4 v / (4 v + lower^2), v being the variance of clean signals: half of 
 deviation. At low levels memory is worth having: a measured C draws what nobody saw as grain, and
 the network takes it out in more than one step. docs/methods.md has the figures.
 
-A measured C is that of an average signal, and this one may be rougher or smoother. The data say
-which: with a = y - H D and b = H u + w, a draw of what a should be, the same system's
-solution S^-1 (a - b) compares them for nothing,
+A measured C is that of an average signal. In the middle of a walk the network is asked a second
+time, along the pull of the data: what it says of its own covariance there takes C's place
+(samplers/tangent.py).
+
+This signal may be rougher or smoother than an average one. The data say which: with a = y - H D
+and b = H u + w, a draw of what a should be, the same system's solution S^-1 (a - b) compares them
+for nothing,
 
     (a + b)' S^-1 (a - b) = a' S^-1 a - b' S^-1 b,
 
@@ -293,12 +297,12 @@ def given_data(predicted: Predicted, problem: Problem, noise: Noise) -> Given:
     allowed = (deviation**2 + (seen / 3) ** 2).sqrt()
     solved = lambda e: S.each(lambda one, e: one.solved(e, allowed), e)
     pull = Pull(C, H, H.adjoint, deviation**2, lambda v: S.joined(solved(S.split(v))))
-    w = solved(e)
-    moved = pull(S.joined(w))
+    w, grain = solved(e), (GRAIN * predicted.sigma) ** 2
     if predicted.tangent:
-        grain = (GRAIN * predicted.sigma) ** 2
         p = S.joined(S.each(lambda one, e: one.coarse(e, grain), e))
         moved = pull.along(p, predicted.tangent, S.joined(w))
+    else:
+        moved = pull(S.joined(w))
 
     def chance() -> Signal:
         return u - pull(S.joined(S.each(lambda one, a, e: one.roughly(a - e), misfit(), e)))
@@ -392,11 +396,11 @@ def given_cells(predicted: Predicted, problem: Problem, noise: Noise) -> Given:
     system = lambda C: lambda v: forth(C.times(back(v))) + v
     S, near = system(C), lambda v: share * v
     pull = Pull(C, forth, back, 1.0, lambda v: solved(S, v, 1.0, H.linear.rank, near))
-    w = pull.inverse(e)
-    moved = pull(w)
+    w, grain = pull.inverse(e), (GRAIN * predicted.sigma) ** 2
     if predicted.tangent:
-        grainy = system(Grainy(C, (GRAIN * predicted.sigma) ** 2))
-        moved = pull.along(roughly(grainy, e, near), predicted.tangent, w)
+        moved = pull.along(roughly(system(Grainy(C, grain)), e, near), predicted.tangent, w)
+    else:
+        moved = pull(w)
     left = lambda v: v - pull(roughly(S, forth(v), near))
     return Given(moved.add_(D).add_(u), lambda: u - pull(roughly(S, own, near)), left)
 

@@ -83,7 +83,7 @@ class Pull:
     def along(self, p: Data, tangent: Tangent, w: Data) -> Signal:
         """What comes of w, if the network is asked along p."""
         turned = tangent(self.back(p))
-        Tp = self.forth(turned).add_(self.least * p)
+        Tp = self.forth(turned) + self.least * p
         inverse = self.inverse(Tp)
         tiny = torch.finfo(w.dtype).tiny
         share = (inner(Tp, w) / inner(Tp, inverse).clamp(min=tiny)).clamp(0, 1)

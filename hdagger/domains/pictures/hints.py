@@ -14,8 +14,9 @@ from ...samplers.drawn import Drawn
 from ...samplers.walk import karras_levels
 from ...solving import HIGHEST, levels_for
 
-DRAWN_STEPS = 10
-"""Noise levels of drawn steps: they score as 20 do that begin with steps of one size."""
+DRAWN_STEPS = 12
+"""Noise levels of drawn steps, of which seven ask the network twice: docs/methods.md has what more
+of either gain."""
 
 FIRST_STEP = 3 / 8
 """Where the first drawn step ends, over where it begins. What is coarse the data know."""
