@@ -28,7 +28,7 @@ from hdagger.report import Page, Panel, Section, residual_words, write_page
 
 PHOTO = Path(__file__).with_name("bee.png")
 RECIPES = [
-    Recipe(method="drawn", steps=20, samples=6),
+    Recipe(method="drawn", samples=6),
     Recipe(method="ddrm", steps=20, samples=3),
 ]
 PATIENCE = "Bees do not ask what a flower was before the wind came. They find it again. "
