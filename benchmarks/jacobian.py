@@ -34,7 +34,7 @@ from hdagger.domains.pictures.metrics import psnr
 from hdagger.domains.pictures.words import operator_for_signal
 from hdagger.priors import zoo
 from hdagger.problem import Problem
-from hdagger.samplers import pigdm
+from hdagger.samplers import tangent
 from hdagger.samplers.base import Sampler, denoise_and_pull_back
 from hdagger.samplers.ddrm import DDRM
 from hdagger.samplers.pigdm import PiGDM
@@ -63,7 +63,7 @@ def symmetry(card: zoo.Card, pictures: Sequence[Tensor]) -> list[str]:
             forward = PiGDM(jacobian="jvp").along(prior, x, sigma, D, u)
             cosine = torch.cosine_similarity(forward.flatten(), backward.flatten(), 0)
             errors = []
-            for pigdm.NUDGE in NUDGES:
+            for tangent.NUDGE in NUDGES:
                 nudged = PiGDM(jacobian="difference").along(prior, x, sigma, D, u)
                 errors.append(float((nudged - forward).norm() / forward.norm()))
             found.append([float(cosine), float(forward.norm() / backward.norm()), *errors])
@@ -81,7 +81,7 @@ def quality(card: zoo.Card, pictures: Sequence[Tensor], steps: int) -> list[str]
         for task, (way, nudge) in ((task, way) for task in TASKS for way in ways.items()):
             measurement = measure(x0, task, {"mask": half(x0.shape[1])}, 0.0)
             H = operator_for_data(task, tuple(measurement.y.shape), measurement.arrays)
-            pigdm.NUDGE = nudge or 0.0
+            tangent.NUDGE = nudge or 0.0
             problem = Problem.of(measurement.y, H)
             drawn = solve(
                 prior,
