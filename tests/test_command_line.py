@@ -33,7 +33,7 @@ def test_a_picture_is_damaged_and_restored(run):
     assert code == 0
     summary = json.loads(out)
     assert summary == json.loads(Path("large/summary.json").read_text())
-    assert summary["nfe"] == 4
+    assert summary["nfe"] == 5  # at one of four levels it is asked twice
     assert summary["shape"] == [3, 24, 24]
     assert summary["residual_max"] < 1e-6
     files = {str(path.relative_to("large")) for path in Path("large").rglob("*.*")}

@@ -80,7 +80,19 @@ CONTENDERS: Mapping[str, Sampler[Any]] = {
     "tmpd, multistep": replace(_TMPD, eta=0.0, solver="multistep"),
 }
 COSTS = {"pigdm, v=16, difference": 2, "tmpd, heun": 2}
-"""Network evaluations a step, where that is not one."""
+"""Network evaluations a step, where that is not one; some levels of drawn steps take two."""
+
+
+def levels_of(steps: int) -> Tensor:
+    """The levels that every method walks down."""
+    return karras_levels(steps, low=0.01, high=80.0)
+
+
+def affordable(method: str, nfe: int) -> int:
+    """The most steps of a contender that take at most ``nfe`` evaluations."""
+    sampler, cost = CONTENDERS[method], COSTS.get(method, 1)
+    calls = lambda steps: cost * steps + sum(map(sampler.differs, levels_of(steps)))
+    return max(steps for steps in range(1, nfe + 1) if calls(steps) <= nfe)
 
 
 @dataclass(frozen=True)
@@ -149,13 +161,12 @@ def case_of(task: str, measurements: int = MEASUREMENTS, seed: int = 0) -> Case:
 def draw(method: Sampler[Any], case: Case, steps: int, samples: int, seed: int) -> Row:
     """How a sampler does on a case, its network evaluations and its seconds."""
     prior = GaussianField(SHAPE[1])
-    levels = karras_levels(steps, low=0.01, high=80.0)
     drawn = [
         solve(
             prior,
             problem,
             method,
-            levels=levels,
+            levels=levels_of(steps),
             samples=samples,
             seed=seed,
             item=item,
@@ -194,7 +205,7 @@ def run(
     """
     trials = {}
     for task, nfe, (name, method) in itertools.product(tasks, nfes, CONTENDERS.items()):
-        steps = nfe // COSTS.get(name, 1)
+        steps = affordable(name, nfe)
         said = settings_text(method)
         key = (PROTOCOL, task, name, said, steps, measurements, samples, seed)
         trials[key] = [(task, name, steps, measurements, samples, seed)]
