@@ -18,6 +18,7 @@ COLOURS = {
     "ddrm": "#c8553d",
     "reconstruction": "#8a8a8a",
     "dps": "#8d6a9f",
+    "drawn": "#b03060",
     "pigdm, v=1": "#2b6f97",
     "pigdm": "#2b6f97",
     "tmpd": "#e0a030",
@@ -125,6 +126,12 @@ def axes_in(path: Path, rows: int, columns: int, inches: tuple[float, float]) ->
         yield grid
         handles, labels = grid[0][0].get_legend_handles_labels()
         figure.legend(
-            handles, labels, loc="outside lower center", ncols=min(7, len(labels)), frameon=False
+            handles,
+            labels,
+            loc="outside lower center",
+            ncols=len(labels),
+            frameon=False,
+            handlelength=1.4,
+            columnspacing=1.2,
         )
         figure.savefig(partial)
