@@ -584,4 +584,11 @@ DRAWN_MUTATIONS = (
         ".sum(1)",
         "test_covariance.py -k belongs_to_its_row",
     ),
+    Mutation(
+        "field: levels asked twice counted once",
+        "bench/field.py",
+        "cost * steps + sum(map(sampler.differs, levels_of(steps)))",
+        "cost * steps",
+        "test_benchmarks.py -k right_error_bars",
+    ),
 )
