@@ -587,8 +587,22 @@ DRAWN_MUTATIONS = (
     Mutation(
         "field: levels asked twice counted once",
         "bench/field.py",
-        "cost * steps + sum(map(sampler.differs, levels_of(steps)))",
-        "cost * steps",
+        "* steps + differences",
+        "* steps",
         "test_benchmarks.py -k right_error_bars",
+    ),
+    Mutation(
+        "field: a budget that is never spent",
+        "bench/field.py",
+        "calls(method, steps) <= nfe",
+        "calls(method, steps) < nfe",
+        "test_benchmarks.py -k right_error_bars",
+    ),
+    Mutation(
+        "pigdm: its differences are not told",
+        "samplers/pigdm.py",
+        'return self.jacobian == "difference"',
+        "return False",
+        "test_benchmarks.py -k every_method",
     ),
 )

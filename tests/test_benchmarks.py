@@ -69,7 +69,7 @@ def test_every_method_of_the_benchmarks_runs():
         assert score.nfe == 2, method
     for method in field.CONTENDERS:
         found = field.one("sr4", method, 2, measurements=1, samples=19, seed=0)
-        assert found["nfe"] == 2 * field.COSTS.get(method, 1) - (method == "tmpd, heun"), method
+        assert found["nfe"] == field.calls(method, 2) - (method == "tmpd, heun"), method
 
 
 @pytest.mark.parametrize("task", field.operators())

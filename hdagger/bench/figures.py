@@ -41,6 +41,9 @@ STYLE: dict[Any, Any] = {
     "ytick.color": INK,
     "lines.linewidth": 1.8,
     "lines.markersize": 4.5,
+    "legend.frameon": False,
+    "legend.handlelength": 1.4,
+    "legend.columnspacing": 1.2,
 }
 
 
@@ -125,13 +128,5 @@ def axes_in(path: Path, rows: int, columns: int, inches: tuple[float, float]) ->
         grid = figure.subplots(rows, columns, squeeze=False)
         yield grid
         handles, labels = grid[0][0].get_legend_handles_labels()
-        figure.legend(
-            handles,
-            labels,
-            loc="outside lower center",
-            ncols=len(labels),
-            frameon=False,
-            handlelength=1.4,
-            columnspacing=1.2,
-        )
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
         figure.savefig(partial)

@@ -94,6 +94,9 @@ class PiGDM(GuidedSampler):
                 f"{type(problem.H).__name__} is only a PinvOperator. Use sigma_y = 0, or DPS."
             )
 
+    def differs(self, sigma: Level) -> bool:
+        return self.jacobian == "difference"
+
     @property
     def variance(self) -> float | Tensor:
         return self.step_variance
