@@ -11,7 +11,16 @@ has a spectrum c_k, and
 T being an orthonormal transform that the kind of signal names. C is symmetric, between 0 and
 sigma^2, and has a square root to draw from, so it costs a step no evaluation of the network.
 
+The spectra are those of an average signal. How wide C is for another, the network says for
+nothing: for x = z + sigma n, n being white noise that knows nothing of z, Stein's identity has
+
+    sigma E<T n, T (D(x) - z)> = tr sigma^2 dD/dx = tr C
+
+over all coefficients, and the like over those of each band.
+
 References:
+    Stein, Estimation of the Mean of a Multivariate Normal Distribution, Annals of Statistics 1981,
+    lemma 2. https://doi.org/10.1214/aos/1176345632
     Rissanen, Heinonen and Solin, Free Hunch, ICLR 2025: a covariance that is diagonal in the DCT.
     https://arxiv.org/abs/2410.11149
     Peng et al., Improving Diffusion Models for Inverse Problems Using Optimal Posterior
@@ -34,6 +43,12 @@ from .tensors import Data, Level, Noise, Signal
 
 Gains: TypeAlias = Callable[[tuple[int, int]], Tensor | None]
 
+SPREAD = 0.4
+"""Deviation of a signal's spectrum from an average one's, over this."""
+
+NARROWEST, WIDEST = 0.2, 4.0
+"""Between what a band of C may be, over an average signal's."""
+
 
 class Covariance(abc.ABC):
     """A covariance of signals, one for each row of a batch."""
@@ -50,9 +65,26 @@ class Covariance(abc.ABC):
         """A cheaper covariance, the same at every place, that this one is on average."""
         return self
 
-    def scaled(self, factor: Float[Tensor, " batch"]) -> "Covariance":
-        """C with each row's variances times a factor, as far as they may be; C if it is exact."""
+    def scaled(self, factor: Float[Tensor, "batch bands"]) -> "Covariance":
+        """C with each row's variances times a factor, as far as they may be; C if it is exact.
+
+        Args:
+            factor: One for each band, or one for all.
+        """
         return self
+
+    def wider(
+        self, sigma: Level, n: Signal, d: Signal, expected: Float[Tensor, "batch known"]
+    ) -> Float[Tensor, "batch bands"]:
+        """By how much it should be wider in each band, for these signals.
+
+        Args:
+            sigma: The level of x = z + sigma n, for any z of which n knows nothing.
+            n: White noise.
+            d: D(x) - z.
+            expected: What is believed beforehand, one for each band or one for all.
+        """
+        return expected
 
     def apart(self) -> "Apart | None":
         """What it is of components that are independent; None where none are known to be."""
@@ -322,8 +354,19 @@ class LocalSpectra(Covariance):
         parts = tuple(replace(self, bands=bands, spectra=c) for bands, c in each)
         return Apart(self.bands.mixed, self.bands.unmixed, parts)
 
-    def scaled(self, factor: Float[Tensor, " batch"]) -> "LocalSpectra":
-        return replace(self, spectra=(factor[:, None] * self.spectra).clamp(max=self.most))
+    def scaled(self, factor: Float[Tensor, "batch bands"]) -> "LocalSpectra":
+        return replace(self, spectra=(factor * self.spectra).clamp(max=self.most))
+
+    def wider(
+        self, sigma: Level, n: Signal, d: Signal, expected: Float[Tensor, "batch known"]
+    ) -> Float[Tensor, "batch bands"]:
+        c = self.typical().spectra[0]
+        sent, both, power = (each.to(c) for each in self.bands.products(n, d))
+        sent = sent.clamp(min=torch.finfo(c.dtype).tiny)
+        told = sigma * both / (sent * c)
+        doubt = sigma**2 * power / (sent * self.bands.held.to(c) * c**2)
+        share = SPREAD**2 / (SPREAD**2 + doubt)
+        return torch.lerp(expected, told, share).clamp(NARROWEST, WIDEST)
 
     def in_data(
         self,

@@ -28,6 +28,7 @@ from .problem import Problem, check_noise
 from .registry import Registry
 from .report import Page, heat_map, nearly_largest, write_page
 from .samplers.base import Sampler
+from .samplers.drawn import Drawn
 from .samplers.projection import Projected, Projector
 from .samples import PosteriorSamples
 from .saved import RECIPE, REPORT, SAMPLES, SUMMARY, Saved
@@ -85,6 +86,7 @@ class Posed:
             ``projected``; None where there are none.
         frame: Where in a signal that is measured the one lies that ``finish`` tells of; by
             default it is all of it.
+        asked: For the method ``drawn``, where that was left open.
         batch: How many samples to draw at once, where the operator is cheaper for several; by
             default as many as keep a batch small.
     """
@@ -93,12 +95,15 @@ class Posed:
     finish: Callable[[Tensor], tuple[Tensor, dict[str, Any]]] = as_drawn
     projector: Projector | None = None
     frame: tuple[EllipsisType | slice, ...] = (...,)
+    asked: float | None = None
     batch: int | None = None
 
     def fitted(self, method: Sampler[Any]) -> Sampler[Any]:
-        """The method, its projector set if it was left open."""
+        """The method, what it left open set as the domain wants it."""
         if isinstance(method, Projected) and method.projector is None:
             return replace(method, projector=self.projector)
+        if isinstance(method, Drawn) and method.asked is None:
+            return replace(method, asked=self.asked)
         return method
 
 

@@ -244,9 +244,37 @@ DRAWN_MUTATIONS = (
     Mutation(
         "drawn: asked at levels, not shares of clean signals",
         "samplers/drawn.py",
-        "(share * self._known.data_variance**0.5 for share in ASKED)",
-        "ASKED",
+        "float(sigma) / self._known.data_variance**0.5",
+        "float(sigma)",
         "test_tangent.py -k is_asked",
+    ),
+    Mutation(
+        "pictures: asked as other signals are",
+        "domain.py",
+        "return replace(method, asked=self.asked)",
+        "return method",
+        "test_tangent.py -k kind_of_signal",
+    ),
+    Mutation(
+        "drawn: what the network says of a band is forgotten",
+        "samplers/drawn.py",
+        "C.scaled(wider * at.scale)",
+        "C.scaled(at.scale)",
+        "test_drawn.py -k one_kind_of_band",
+    ),
+    Mutation(
+        "covariance: Stein's identity without sigma",
+        "covariance.py",
+        "told = sigma * both / (sent * c)",
+        "told = both / (sent * c)",
+        "test_covariance.py -k says_how_wide",
+    ),
+    Mutation(
+        "covariance: what few numbers say is believed",
+        "covariance.py",
+        "share = SPREAD**2 / (SPREAD**2 + doubt)",
+        "share = torch.ones_like(doubt)",
+        "test_covariance.py -k hears_nothing",
     ),
     Mutation(
         "drawn: asked along the finest grain",
@@ -538,8 +566,8 @@ DRAWN_MUTATIONS = (
     Mutation(
         "covariance: scaled beyond sigma^2",
         "covariance.py",
-        "(factor[:, None] * self.spectra).clamp(max=self.most)",
-        "factor[:, None] * self.spectra",
+        "(factor * self.spectra).clamp(max=self.most)",
+        "factor * self.spectra",
         "test_covariance.py -k stays_below_sigma2",
     ),
     Mutation(

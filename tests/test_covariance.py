@@ -433,11 +433,52 @@ def whole(bands, rows, spectrum=1.0, most=4.0):
 def test_a_scaled_covariance_is_that_of_its_row_and_stays_below_sigma2():
     bands = PictureBands((3, 8, 8))
     v = torch.randn(1, 3, 8, 8, generator=seeded(), dtype=F64).expand(3, -1, -1, -1)
-    scaled = whole(bands, 3).scaled(torch.tensor([1.0, 0.5, 9.0], dtype=F64))
+    scaled = whole(bands, 3).scaled(torch.tensor([[1.0], [0.5], [9.0]], dtype=F64))
     wanted = torch.tensor([1.0, 0.5, 4.0], dtype=F64).view(3, 1, 1, 1) * v
     torch.testing.assert_close(scaled.times(v), wanted, rtol=0, atol=1e-12)
     exact = ExactField(GaussianField(6)).at(torch.tensor(1.0, dtype=F64), v, None)
-    assert exact.scaled(torch.tensor([3.0])) is exact
+    assert exact.scaled(torch.tensor([[3.0]])) is exact
+
+
+def by_cosines(bands, factor, x):
+    """Each band of cosines times a factor."""
+    rings = bands._of_cosines.long().view(x.shape[-2:])
+    return idct2(factor[rings] * dct2(x))
+
+
+@pytest.mark.parametrize("known", [1, RINGS])
+def test_the_network_says_how_wide_each_band_is(known):
+    """Its errors have an own spectrum; the table has another, and z is no draw of either."""
+    bands, rows, sigma = PictureBands((1, 160, 160)), 3, torch.tensor(0.5, dtype=F64)
+    own, off = 0.05 + uniform(RINGS), 0.5 + 1.5 * uniform(RINGS, seed=1)
+    C = whole(bands, rows).scaled((off * sigma**2 * own)[None])
+    n = torch.randn(rows, 1, 160, 160, generator=seeded(), dtype=F64)
+    z = uniform(rows, 1, 160, 160, seed=2)
+    d = by_cosines(bands, own, z + sigma * n) - z
+    found = C.wider(sigma, n, d, torch.ones(rows, known, dtype=F64))
+    many = bands.held > 500
+    assert many.sum() > 5
+    wanted = (1 / off)[many].expand(rows, -1)
+    torch.testing.assert_close(found[:, many], wanted, rtol=0.12, atol=0)
+    alone = C.wider(sigma, n[1:2], d[1:2], torch.ones(1, known, dtype=F64))
+    torch.testing.assert_close(alone, found[1:2], rtol=1e-12, atol=0)
+
+
+def test_of_a_band_in_which_the_network_hears_nothing_it_stays_as_expected():
+    """D is 0: n and z agree by chance alone, which the doubt is as large as."""
+    bands, rows, sigma = PictureBands((1, 32, 32)), 40, torch.tensor(5.0, dtype=F64)
+    C = whole(bands, rows, 1e-3, most=25.0)
+    n, z = torch.randn(2, rows, 1, 32, 32, generator=seeded(), dtype=F64)
+    expected = 0.5 + uniform(rows, RINGS)
+    found = C.wider(sigma, n, -z, expected)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.05)
+
+
+def test_covariances_that_are_known_are_not_widened():
+    n = torch.randn(2, 1, 6, 6, generator=seeded(), dtype=F64)
+    expected = torch.ones(2, 1, dtype=F64)
+    for known in (White(0.5, (2, 1, 6, 6)), ExactField(GaussianField(6)).at(SIGMA, n, None)):
+        assert known.wider(SIGMA, n, n, expected) is expected
 
 
 def test_the_exact_field_is_the_posterior_of_denoising():

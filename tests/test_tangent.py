@@ -8,6 +8,7 @@ from test_drawn import DATA, EXACT, SIGMA_Y, Exact, H, systems_solved_to_roundin
 from test_measured_data import COLOURED
 
 from hdagger.covariance import Grainy, White
+from hdagger.domain import Posed
 from hdagger.linalg import inner
 from hdagger.operators.quantisation import Rounded
 from hdagger.operators.spectral import Identity
@@ -137,10 +138,16 @@ def test_cells_are_told_by_the_network_too():
 
 def test_the_network_is_asked_where_its_noise_is_like_clean_signals():
     method = Drawn(uncertainty=replace(EXACT.uncertainty, data_variance=4.0))
-    asked = [
-        level for level in (40.0, 9.9, 2.0, 0.21, 0.19) if method.differs(torch.tensor(level))
-    ]
-    assert asked == [9.9, 2.0, 0.21]
+    levels = (40.0, 19.9, 5.1, 4.9, 2.0, 0.81, 0.79, 0.21, 0.19)
+    asked = lambda method: [level for level in levels if method.differs(torch.tensor(level))]
+    assert asked(method) == [19.9, 5.1, 4.9, 2.0, 0.81, 0.79, 0.21]
+    assert asked(replace(method, asked=2.5)) == [4.9, 2.0, 0.81]
+
+
+def test_a_kind_of_signal_says_where_the_network_is_asked_if_nobody_does():
+    posed = Posed(Problem.of(DATA, H, SIGMA_Y), asked=3.0)
+    assert posed.fitted(Drawn()).asked == 3
+    assert posed.fitted(Drawn(asked=7.0)).asked == 7
 
 
 def test_the_direction_is_of_what_is_coarser_than_grain():

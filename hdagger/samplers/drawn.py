@@ -18,7 +18,8 @@ the network takes it out in more than one step. docs/methods.md has the figures.
 
 A measured C is that of an average signal. In the middle of a walk the network is asked a second
 time, along the pull of the data: what it says of its own covariance there takes C's place
-(samplers/tangent.py).
+(samplers/tangent.py). And at each step it says for nothing how wide C is in each band
+(hdagger/covariance.py).
 
 This signal may be rougher or smoother than an average one. The data say which: with a = y - H D
 and b = H u + w, a draw of what a should be, the same system's solution S^-1 (a - b) compares them
@@ -65,6 +66,7 @@ References:
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
@@ -79,6 +81,7 @@ from ..priors.base import Denoiser, moments
 from ..problem import Problem
 from ..tensors import Coefficients, Data, Level, Noise, Signal, like
 from .base import Sampler
+from .ranges import Within
 from .systems import System, Systems, roughly, solved
 from .tangent import Pull, Tangent, difference
 from .walk import Step
@@ -120,9 +123,9 @@ FORGOTTEN = 4.0
 """The variance of noise, over that of clean signals, of which half is forgotten. By 1 answers are
 as near on photographs and nearer on scans, and intervals narrower: too narrow on sharp ones."""
 
-ASKED = 0.1, 5.0
-"""Between which levels the network is asked a second time, over the deviation of clean signals:
-above, the data know better, and below, their noise is larger than what is left to be told."""
+ASKED = 10.0
+"""Levels at which the network is asked twice: from one over this to this, over the deviation of
+clean signals. Above, the data know better; below, hardly anything is left to be told."""
 
 GRAIN = 0.3
 """Of sigma: the deviation of white grain that a signal is taken to have besides, where it is asked
@@ -139,14 +142,19 @@ class Drawing:
 
     Attributes:
         x: The noisy signals, ``(batch, *signal)``.
-        scale: By how much each one's covariance is larger than was measured, ``(batch,)``.
+        scale: By how much the data say that each one's covariance is larger than was measured,
+            ``(batch, 1)``.
+        wider: By how much the network says so of each band, ``(batch, 1 or bands)``.
+        z: The clean signals of which x is noisy; None at the start.
         numbers: Of each one's operator, ``(batch, numbers)``, where it is known only roughly.
         controls: By how much noise moved E[x0 | x, y] in each part of the walk; none where
             nobody asks.
     """
 
     x: Signal
-    scale: Float[Tensor, " batch"]
+    scale: Float[Tensor, "batch 1"]
+    wider: Float[Tensor, "batch bands"]
+    z: Signal | None = None
     numbers: Float[Tensor, "batch numbers"] | None = None
     controls: tuple[Signal, ...] = ()
 
@@ -176,13 +184,13 @@ class Given:
         z: A draw of it.
         chance: Finds by how much z parts from its mean, by one more linear system.
         left: What the data leave of a change of x0: v -> v - C H' S^-1 H v, by one more.
-        change: By how much C should be larger, ``(batch,)``, or 1 where nothing tells.
+        change: By how much C should be larger, ``(batch, 1)``, or 1 where nothing tells.
     """
 
     z: Signal
     chance: Callable[[], Signal]
     left: Callable[[Signal], Signal]
-    change: float | Float[Tensor, " batch"] = 1.0
+    change: float | Float[Tensor, "batch 1"] = 1.0
 
 
 @dataclass(frozen=True)
@@ -192,6 +200,8 @@ class Drawn(Sampler[Drawing]):
     Attributes:
         eta: Share of fresh noise. For Gaussians the law is right for any; fresh noise heals the
             errors of a network.
+        asked: The network is asked twice at levels from one over this to this, over the deviation
+            of clean signals; left open, what suits the kind of signal.
         uncertainty: The prior's covariances; left open, what is known of the prior.
     """
 
@@ -200,6 +210,7 @@ class Drawn(Sampler[Drawing]):
     begins = 8.0
     rough_calls = True
 
+    asked: Annotated[float | None, Within(1, 1000, "a ratio of levels", 10)] = None
     uncertainty: Uncertainty | None = None
 
     def fitted(self, problem: Problem, uncertainty: Uncertainty) -> "Drawn":
@@ -212,13 +223,14 @@ class Drawn(Sampler[Drawing]):
     def start(self, problem: Problem, sigma: Level, noise: Noise) -> Drawing:
         x = sigma * noise((len(problem.y), *problem.H.signal_shape))
         rough = problem.H.rough.expand(len(x), -1) if isinstance(problem.H, Family) else None
-        return Drawing(x, x.new_ones(len(x)), rough)
+        ones = x.new_ones(len(x), 1)
+        return Drawing(x, ones, ones, numbers=rough)
 
     def advance(
         self, at: Drawing, /, prior: Denoiser, problem: Problem, step: Step, noise: Noise
     ) -> Drawing:
         step, numbers = self._forgetful(step), at.numbers
-        predicted = self._predicted(prior, at, step.sigma)
+        predicted, wider = self._predicted(prior, at, step.sigma)
         if isinstance(problem.H, Quantiser):
             given = given_cells(predicted, problem, noise)
         elif numbers is not None:
@@ -228,7 +240,8 @@ class Drawn(Sampler[Drawing]):
         narrowest = 1.0 if problem.at_most else NARROWEST
         scale = (given.change * at.scale).clamp(narrowest, WIDEST) ** HELD
         x = step.move(given.z, at.x, noise)
-        return Drawing(x, scale, numbers, self._moved(at, x, predicted.C, given, step))
+        controls = self._moved(at, x, predicted.C, given, step)
+        return Drawing(x, scale, wider, given.z, numbers, controls)
 
     @property
     def _known(self) -> Uncertainty:
@@ -252,14 +265,20 @@ class Drawn(Sampler[Drawing]):
         return (*controls[:part], controls[part] + moved, *controls[part + 1 :])
 
     def differs(self, sigma: Level) -> bool:
-        least, most = (share * self._known.data_variance**0.5 for share in ASKED)
-        return least <= float(sigma) <= most
+        most, ratio = self.asked or ASKED, float(sigma) / self._known.data_variance**0.5
+        return 1 / most <= ratio <= most
 
-    def _predicted(self, prior: Denoiser, at: Drawing, sigma: Level) -> Predicted:
+    def _predicted(
+        self, prior: Denoiser, at: Drawing, sigma: Level
+    ) -> tuple[Predicted, Float[Tensor, "batch bands"]]:
+        """x0 | x, and by how much each band is wider than was measured."""
         D, variance = moments(prior, at.x, sigma)
-        C = self._known.at(sigma, D, variance).scaled(at.scale)
+        C, wider = self._known.at(sigma, D, variance), at.wider
+        if at.z is not None:
+            wider = C.wider(sigma, (at.x - at.z) / sigma, D - at.z, wider)
         tangent = lambda u: sigma**2 * difference(prior, at.x, sigma, D, u)
-        return Predicted(D, C, sigma, tangent if self.differs(sigma) else None)
+        asked = tangent if self.differs(sigma) else None
+        return Predicted(D, C.scaled(wider * at.scale), sigma, asked), wider
 
     def finish(self, at: Drawing, /, problem: Problem) -> Signal:
         return _met(at.x, problem)
@@ -372,7 +391,7 @@ def told(S: System, a: Data, e: Data, w: Data) -> tuple[Tensor, Tensor]:
     return share * inner(both, w).flatten(), share**2 * S.H.seen_size
 
 
-def change(said: Sequence[tuple[Tensor, Tensor]]) -> Float[Tensor, " batch"]:
+def change(said: Sequence[tuple[Tensor, Tensor]]) -> Float[Tensor, "batch 1"]:
     """By how much C should be larger, with some doubt.
 
     Args:
@@ -380,7 +399,7 @@ def change(said: Sequence[tuple[Tensor, Tensor]]) -> Float[Tensor, " batch"]:
     """
     excess, information = (torch.stack(each).sum(0) for each in zip(*said, strict=True))
     found = 1 + excess / information.clamp(min=1e-9)
-    return found.clamp(0.2, 5) ** (information / (information + DOUBT))
+    return (found.clamp(0.2, 5) ** (information / (information + DOUBT)))[:, None]
 
 
 def given_cells(predicted: Predicted, problem: Problem, noise: Noise) -> Given:

@@ -33,7 +33,7 @@ from .bands import PictureBands
 from .dataset import Photographs
 from .figures import OF_255, page_of
 from .files import PICTURE_SUFFIXES, read_picture, size_of
-from .hints import DRAWN_STEPS, picture_levels
+from .hints import ASKED, DRAWN_STEPS, picture_levels
 from .job import job_of
 from .jpeg import quality_of
 from .jpeg_transform import quality_tables
@@ -149,7 +149,7 @@ class Pictures(Domain):
                 told |= residual_summary(x.to(judged.y), judged)
             return x[..., rows, columns], told
 
-        return Posed(solved, finish, frame=(..., rows, columns))
+        return Posed(solved, finish, frame=(..., rows, columns), asked=ASKED)
 
     def enough(self, method: Sampler[Any]) -> int:
         return DRAWN_STEPS if isinstance(method, Drawn) else method.enough

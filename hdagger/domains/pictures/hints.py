@@ -14,9 +14,13 @@ from ...samplers.drawn import Drawn
 from ...samplers.walk import karras_levels
 from ...solving import HIGHEST, levels_for
 
-DRAWN_STEPS = 12
-"""Noise levels of drawn steps, of which seven ask the network twice: docs/methods.md has what more
+DRAWN_STEPS = 14
+"""Noise levels of drawn steps, of which five ask the network twice: docs/methods.md has what more
 of either gain."""
+
+ASKED = 2.5
+"""Where drawn steps ask the network twice. Above, it puts grain into what is smooth; below, more
+levels bring as much as more calls of each."""
 
 FIRST_STEP = 3 / 8
 """Where the first drawn step ends, over where it begins. What is coarse the data know."""
