@@ -277,7 +277,7 @@ def test_a_recipe_says_what_was_run_and_runs_again(tmp_path):
     ran = Recipe(**first.provenance["recipe"])
     assert ran.method == "drawn"
     assert ran.steps == PICTURES.enough(ran.sampler())
-    assert ran.settings == {"eta": 1.0}
+    assert ran.settings == {"eta": 1.0, "asked": 2.5}
     (tmp_path / "recipe.toml").write_text(ran.to_toml())
     again = Recipe.from_toml(tmp_path / "recipe.toml")
     assert again == ran
