@@ -458,7 +458,7 @@ def test_auto_says_what_it_stood_for(run):
     code, out, _ = run("check", "--method", "auto", *small, "--json")
     told = json.loads(out)
     assert told["method"] == "drawn"
-    assert told["settings"] == {"eta": 1.0}
+    assert told["settings"] == {"eta": 1.0, "asked": 2.5}
     assert list(told["coverage"]) == ["0.5", "0.8", "0.9"]
 
 
