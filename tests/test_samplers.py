@@ -20,8 +20,8 @@ from hdagger.samplers import METHODS
 from hdagger.samplers.daps import DAPS
 from hdagger.samplers.ddim import DDIM
 from hdagger.samplers.ddrm import DDRM
-from hdagger.samplers.drawn import Drawn
 from hdagger.samplers.diffpir import DiffPIR
+from hdagger.samplers.drawn import Drawn
 from hdagger.samplers.guidance import DPS, ReconstructionGuidance
 from hdagger.samplers.pigdm import PiGDM
 from hdagger.samplers.projection import Projected, Projection
