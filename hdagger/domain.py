@@ -8,7 +8,7 @@ domain reads files, builds operators from their text form, says where a walk sta
 import abc
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import EllipsisType
 from typing import Any, ClassVar
@@ -27,9 +27,8 @@ from .priors.cards import Card
 from .problem import Problem, check_noise
 from .registry import Registry
 from .report import Page, heat_map, nearly_largest, write_page
+from .samplers import METHODS
 from .samplers.base import Sampler
-from .samplers.drawn import Drawn
-from .samplers.projection import Projected, Projector
 from .samples import PosteriorSamples
 from .saved import RECIPE, REPORT, SAMPLES, SUMMARY, Saved
 from .tensors import SampleNoise
@@ -75,6 +74,11 @@ class Job:
     write_finely: Callable[[Path, PosteriorSamples], None] = not_finer
 
 
+def is_open(method: Sampler[Any], name: str) -> bool:
+    """Whether a method has such a setting, and leaves it open."""
+    return hasattr(method, name) and getattr(method, name) is None
+
+
 @dataclass(frozen=True)
 class Posed:
     """A measurement put to a prior.
@@ -82,29 +86,23 @@ class Posed:
     Attributes:
         problem: What is solved, one row.
         finish: From samples of it to signals of the domain, and what is to be told of them.
-        projector: The nearest signal that obeys the laws of the domain, for the method
-            ``projected``; None where there are none.
         frame: Where in a signal that is measured the one lies that ``finish`` tells of; by
             default it is all of it.
-        asked: For the method ``drawn``, where that was left open.
+        suits: What suits these signals, of settings that a method may leave open, by name.
         batch: How many samples to draw at once, where the operator is cheaper for several; by
             default as many as keep a batch small.
     """
 
     problem: Problem
     finish: Callable[[Tensor], tuple[Tensor, dict[str, Any]]] = as_drawn
-    projector: Projector | None = None
     frame: tuple[EllipsisType | slice, ...] = (...,)
-    asked: float | None = None
+    suits: Mapping[str, Any] = field(default_factory=dict)
     batch: int | None = None
 
     def fitted(self, method: Sampler[Any]) -> Sampler[Any]:
         """The method, what it left open set as the domain wants it."""
-        if isinstance(method, Projected) and method.projector is None:
-            return replace(method, projector=self.projector)
-        if isinstance(method, Drawn) and method.asked is None:
-            return replace(method, asked=self.asked)
-        return method
+        left = {name: value for name, value in self.suits.items() if is_open(method, name)}
+        return replace(method, **left)
 
 
 def check_said(what: str, known: Sequence[str], said: Mapping[str, Any]) -> None:
@@ -142,6 +140,9 @@ class Domain(abc.ABC):
     object_is: ClassVar[str] = ""
     """What :meth:`inside` tells from what is around it, such as "the head"; empty for none."""
 
+    steps: ClassVar[Mapping[str, int]] = {}
+    """How many noise levels some methods walk down, where it is not their own number."""
+
     sharp_side: ClassVar[int | None] = None
     """Side of the signals on which a prior of any size is calibrated; None where there is none."""
 
@@ -170,7 +171,7 @@ class Domain(abc.ABC):
 
     def enough(self, method: Sampler[Any]) -> int:
         """How many noise levels a method walks down where nobody says."""
-        return method.enough
+        return self.steps.get(METHODS.name_of(method), method.enough)
 
     @abc.abstractmethod
     def levels(self, problem: Problem, method: Sampler[Any], steps: int, card: Card) -> Tensor:

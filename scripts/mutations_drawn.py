@@ -27,8 +27,8 @@ DRAWN_MUTATIONS = (
     Mutation(
         "levels: drawn steps on pictures are as many as elsewhere",
         "domains/pictures/domain.py",
-        "DRAWN_STEPS if isinstance(method, Drawn) else method.enough",
-        "method.enough",
+        '    steps: ClassVar = {"drawn": DRAWN_STEPS}\n',
+        "",
         "test_verdicts.py -k come_along",
     ),
     Mutation(
@@ -251,7 +251,7 @@ DRAWN_MUTATIONS = (
     Mutation(
         "pictures: asked as other signals are",
         "domain.py",
-        "return replace(method, asked=self.asked)",
+        "return replace(method, **left)",
         "return method",
         "test_tangent.py -k kind_of_signal",
     ),

@@ -145,7 +145,7 @@ def test_the_network_is_asked_where_its_noise_is_like_clean_signals():
 
 
 def test_a_kind_of_signal_says_where_the_network_is_asked_if_nobody_does():
-    posed = Posed(Problem.of(DATA, H, SIGMA_Y), asked=3.0)
+    posed = Posed(Problem.of(DATA, H, SIGMA_Y), suits={"asked": 3.0, "of another method": 1})
     assert posed.fitted(Drawn()).asked == 3
     assert posed.fitted(Drawn(asked=7.0)).asked == 7
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from PIL import Image
 from torch import Tensor
@@ -18,7 +18,6 @@ from ...problem import Problem
 from ...report import Page
 from ...rings import Rings
 from ...samplers.base import Sampler
-from ...samplers.drawn import Drawn
 from ...samples import PosteriorSamples
 from ...saved import Saved
 from ...solving import levels_for
@@ -51,6 +50,7 @@ class Tomography(Domain):
     truths_are = "slices"
     scale = window_words("soft tissue")
     object_is = "the body"
+    steps: ClassVar = {"drawn": DRAWN_STEPS}
 
     def operator(
         self, text: str, signal_shape: tuple[int, ...], arrays: Mapping[str, Tensor]
@@ -79,9 +79,6 @@ class Tomography(Domain):
         H = self.operator(text, tuple(shape), measurement.arrays)
         problem = Problem.of(measurement.y, H, measurement.sigma_y)
         return Posed(replace(problem, at_most=True))  # what pixels differ by is another body's
-
-    def enough(self, method: Sampler[Any]) -> int:
-        return DRAWN_STEPS if isinstance(method, Drawn) else method.enough
 
     def levels(self, problem: Problem, method: Sampler[Any], steps: int, card: Card) -> Tensor:
         """Down to a quarter of the noise as a slice sees it, but not below the prior's."""

@@ -83,7 +83,9 @@ class Motions(Domain):
         def finish(x: Signal) -> tuple[Signal, dict[str, Any]]:
             return network.denormalise(x), {}
 
-        return Posed(Problem.of(y, H, sigma_y), finish, OntoPhysics(network, Physics()))
+        return Posed(
+            Problem.of(y, H, sigma_y), finish, suits={"projector": OntoPhysics(network, Physics())}
+        )
 
     def job(self, source: Path, said: Mapping[str, Any]) -> Job:
         return job_of(source, said)

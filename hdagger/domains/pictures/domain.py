@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from PIL import Image
@@ -24,7 +24,6 @@ from ...priors.latent import LatentDenoiser
 from ...problem import Problem
 from ...report import Page
 from ...samplers.base import Sampler
-from ...samplers.drawn import Drawn
 from ...saved import Saved
 from ...tensors import Signal
 from . import metrics
@@ -61,6 +60,7 @@ class Pictures(Domain):
     words = tuple(DAMAGES)
     named = ("mask",)
     truths_are = "crops of pictures"
+    steps: ClassVar = {"drawn": DRAWN_STEPS}
     sharp_side = 96
 
     def operator(
@@ -149,10 +149,7 @@ class Pictures(Domain):
                 told |= residual_summary(x.to(judged.y), judged)
             return x[..., rows, columns], told
 
-        return Posed(solved, finish, frame=(..., rows, columns), asked=ASKED)
-
-    def enough(self, method: Sampler[Any]) -> int:
-        return DRAWN_STEPS if isinstance(method, Drawn) else method.enough
+        return Posed(solved, finish, frame=(..., rows, columns), suits={"asked": ASKED})
 
     def levels(self, problem: Problem, method: Sampler[Any], steps: int, card: Card) -> Tensor:
         return picture_levels(problem, method, steps, card.levels)
