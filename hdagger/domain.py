@@ -89,6 +89,7 @@ class Posed:
         frame: Where in a signal that is measured the one lies that ``finish`` tells of; by
             default it is all of it.
         suits: What suits these signals, of settings that a method may leave open, by name.
+        steps: How many noise levels are enough, by method, where it is not its own number.
         batch: How many samples to draw at once, where the operator is cheaper for several; by
             default as many as keep a batch small.
     """
@@ -97,12 +98,17 @@ class Posed:
     finish: Callable[[Tensor], tuple[Tensor, dict[str, Any]]] = as_drawn
     frame: tuple[EllipsisType | slice, ...] = (...,)
     suits: Mapping[str, Any] = field(default_factory=dict)
+    steps: Mapping[str, int] = field(default_factory=dict)
     batch: int | None = None
 
     def fitted(self, method: Sampler[Any]) -> Sampler[Any]:
         """The method, what it left open set as the domain wants it."""
         left = {name: value for name, value in self.suits.items() if is_open(method, name)}
         return replace(method, **left)
+
+    def enough(self, method: Sampler[Any]) -> int:
+        """How many noise levels a method walks down where nobody says."""
+        return self.steps.get(METHODS.name_of(method), method.enough)
 
 
 def check_said(what: str, known: Sequence[str], said: Mapping[str, Any]) -> None:
@@ -140,9 +146,6 @@ class Domain(abc.ABC):
     object_is: ClassVar[str] = ""
     """What :meth:`inside` tells from what is around it, such as "the head"; empty for none."""
 
-    steps: ClassVar[Mapping[str, int]] = {}
-    """How many noise levels some methods walk down, where it is not their own number."""
-
     sharp_side: ClassVar[int | None] = None
     """Side of the signals on which a prior of any size is calibrated; None where there is none."""
 
@@ -168,10 +171,6 @@ class Domain(abc.ABC):
         Raises:
             ShapeError: The prior is for other signals.
         """
-
-    def enough(self, method: Sampler[Any]) -> int:
-        """How many noise levels a method walks down where nobody says."""
-        return self.steps.get(METHODS.name_of(method), method.enough)
 
     @abc.abstractmethod
     def levels(self, problem: Problem, method: Sampler[Any], steps: int, card: Card) -> Tensor:

@@ -319,7 +319,7 @@ def prepare(recipe: Recipe, measurement: Measurement, prior: Prior) -> Restorati
     method.require(posed.problem)
     method = method.fitted(posed.problem, uncertainty)
     enough = QUICK_STEPS.get(METHODS.name_of(method)) if quick else None
-    steps = recipe.steps or enough or domain.enough(method)
+    steps = recipe.steps or enough or posed.enough(method)
     levels = domain.levels(posed.problem, method, steps, card)
     ran = replace(
         recipe,

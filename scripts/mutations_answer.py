@@ -62,8 +62,8 @@ ANSWER_MUTATIONS = (
     Mutation(
         "quick: as many steps as enough",
         "restoration.py",
-        "recipe.steps or enough or domain.enough(method)",
-        "recipe.steps or domain.enough(method)",
+        "recipe.steps or enough or posed.enough(method)",
+        "recipe.steps or posed.enough(method)",
         "test_answer.py -k fewer_steps",
     ),
     Mutation(

@@ -20,14 +20,14 @@ CT_MUTATIONS = (
     Mutation(
         "ct: as many steps are enough as elsewhere",
         "domains/ct/domain.py",
-        '    steps: ClassVar = {"drawn": DRAWN_STEPS}\n',
+        ', steps={"drawn": DRAWN_STEPS}',
         "",
         "test_ct.py -k small_print",
     ),
     Mutation(
         "restoration: how many steps are enough is the method's word, not the domain's",
         "restoration.py",
-        "domain.enough(method)",
+        "posed.enough(method)",
         "method.enough",
         "test_ct.py -k small_print",
     ),

@@ -27,7 +27,7 @@ DRAWN_MUTATIONS = (
     Mutation(
         "levels: drawn steps on pictures are as many as elsewhere",
         "domains/pictures/domain.py",
-        '    steps: ClassVar = {"drawn": DRAWN_STEPS}\n',
+        'steps={"drawn": steps},',
         "",
         "test_verdicts.py -k come_along",
     ),
@@ -216,8 +216,8 @@ DRAWN_MUTATIONS = (
     Mutation(
         "drawn: data are not told by the network",
         "samplers/drawn.py",
-        "moved = pull.along(p, predicted.tangent, S.joined(w))",
-        "moved = pull(S.joined(w))",
+        "moved = pull.along(p, predicted.tangent, w)",
+        "moved = pull(w)",
         "test_tangent.py -k nearer",
     ),
     Mutation(
@@ -247,6 +247,41 @@ DRAWN_MUTATIONS = (
         "float(sigma) / self._known.data_variance**0.5",
         "float(sigma)",
         "test_tangent.py -k is_asked",
+    ),
+    Mutation(
+        "drawn: never asked, but heard",
+        "samplers/drawn.py",
+        "if at.z is not None and self._listens:",
+        "if at.z is not None:",
+        "test_drawn.py -k never_asked",
+    ),
+    Mutation(
+        "drawn: asked at the deviation of signals though never asked",
+        "samplers/drawn.py",
+        "self._listens and 1 / most",
+        "1 / most",
+        "test_tangent.py -k is_asked",
+    ),
+    Mutation(
+        "pictures: a hole is filled as is all else",
+        "domains/pictures/domain.py",
+        "if has_hole(solved.H) else",
+        "if False else",
+        "test_restoration.py -k hole_is_filled",
+    ),
+    Mutation(
+        "pictures: every small gap is a hole",
+        "domains/pictures/hints.py",
+        "unseen_side(H) > Drawn.begins",
+        "unseen_side(H) > 1",
+        "test_restoration.py -k hole_is_filled",
+    ),
+    Mutation(
+        "lens: the network is asked twice",
+        "domains/lensing/domain.py",
+        ', suits={"asked": NEVER}',
+        "",
+        "test_lensing.py -k units_of_the_image",
     ),
     Mutation(
         "pictures: asked as other signals are",

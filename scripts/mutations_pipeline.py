@@ -153,8 +153,8 @@ PIPELINE_MUTATIONS = (
     Mutation(
         "pipeline: steps ignored",
         "restoration.py",
-        "steps = recipe.steps or enough or domain.enough(method)",
-        "steps = enough or domain.enough(method)",
+        "steps = recipe.steps or enough or posed.enough(method)",
+        "steps = enough or posed.enough(method)",
         "test_pipeline.py -k by_name",
     ),
     Mutation(

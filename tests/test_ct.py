@@ -319,7 +319,7 @@ def test_the_domain_s_small_print():
     run = prepare(Recipe("drawn", samples=1), measurement, Prior(CARD, FIELD, "0"))
     assert run.recipe.steps == len(run.levels) - 1 == 40
     method = run.method
-    assert CT.enough(METHODS["pigdm"]) == METHODS["pigdm"].enough
+    assert run.posed.enough(METHODS["pigdm"]) == METHODS["pigdm"].enough
     levels = CT.levels(problem, method, 10, CARD)
     assert float(levels[-2]) == pytest.approx(0.003)
     assert CT.truth_shape(CARD, None) == (1, 128, 128)

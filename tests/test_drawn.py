@@ -31,7 +31,7 @@ from hdagger.problem import Problem
 from hdagger.recipe import Recipe
 from hdagger.restoration import Prior
 from hdagger.samplers import drawn, systems
-from hdagger.samplers.drawn import Drawing, Drawn, Predicted
+from hdagger.samplers.drawn import NEVER, Drawing, Drawn, Predicted
 from hdagger.samplers.systems import System
 from hdagger.samplers.walk import Step, karras_levels
 from hdagger.solving import solve
@@ -330,6 +330,17 @@ def test_a_covariance_that_was_measured_too_small_is_widened_on_the_way(told, lo
         end = method.run(field, problem.rows(2), levels[:15], noise)
         found = end.scale * end.wider[:, -6:]
         assert low < found.mean() < high, found
+
+
+def test_what_a_network_says_for_nothing_is_not_taken_where_it_is_never_asked():
+    field, levels, shape = GaussianField(24), karras_levels(20, low=0.03, high=80.0), (1, 24, 24)
+    truths = field.sample(8, SampleNoise(0, [(k,) for k in range(8)]))
+    method = Drawn(uncertainty=SpectralTable.measured(field, truths, PictureBands(shape)))
+    problem = Problem.of(truths[0], Identity(shape), 0.1)
+    for asked, heard in ((NEVER, False), (2.0, True)):
+        walk = replace(method, asked=asked)
+        end = walk.run(field, problem, levels[:10], SampleNoise(2, [(0,)]))
+        assert bool((end.wider != 1).any()) is heard
 
 
 @pytest.mark.parametrize("told", [0.4, 2.5])

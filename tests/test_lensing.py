@@ -25,6 +25,7 @@ from hdagger.operators import checks
 from hdagger.priors.cards import Card
 from hdagger.recipe import Recipe
 from hdagger.restoration import Prior, prepare
+from hdagger.samplers.drawn import NEVER
 from hdagger.samples import PosteriorSamples
 
 
@@ -244,7 +245,9 @@ def test_samples_have_the_units_of_the_image_and_fit_it():
     draws = {}
     for scale in (1.0, 1000.0):
         measurement, made = measured(scale)
-        samples = prepare(Recipe("drawn", steps=15, samples=2), measurement, WHITE).run()
+        run = prepare(Recipe("drawn", steps=15, samples=2), measurement, WHITE)
+        assert run.recipe.settings["asked"] == NEVER
+        samples = run.run()
         assert samples.provenance["unit"] == pytest.approx(
             unit_of(measurement.y, measurement.sigma_y)
         )

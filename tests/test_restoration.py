@@ -7,7 +7,13 @@ import torch
 
 from hdagger import Measurement, PosteriorSamples, Recipe, measure, restore
 from hdagger.domains.pictures.domain import PICTURES
-from hdagger.domains.pictures.hints import noise_deviation, unseen_side
+from hdagger.domains.pictures.hints import (
+    ASKED,
+    DRAWN_STEPS,
+    HOLE_STEPS,
+    noise_deviation,
+    unseen_side,
+)
 from hdagger.domains.pictures.kernels import gaussian_taps, motion_kernel
 from hdagger.domains.pictures.metrics import psnr, ssim
 from hdagger.domains.pictures.resample import BlockAverage, SeparableBlur
@@ -20,7 +26,9 @@ from hdagger.operators.chain import Chain, Masked, compose
 from hdagger.operators.spectral import Inpainting
 from hdagger.priors import zoo
 from hdagger.problem import Problem
+from hdagger.restoration import Prior, prepare
 from hdagger.samplers import METHODS
+from hdagger.samplers.drawn import NEVER
 
 F64 = torch.float64
 SHAPE = (3, 8, 12)
@@ -230,6 +238,16 @@ def test_a_walk_begins_higher_where_a_large_area_is_open():
     assert levels[0] == pytest.approx(32)
     levels = PICTURES.levels(Problem(data, H, 0.0), METHODS["ddrm"], 20, card)
     assert levels[0] == pytest.approx(16)
+
+
+@pytest.mark.parametrize(("side", "hole"), [(24, True), (4, False)])
+def test_a_hole_is_filled_in_more_steps_that_do_not_ask_the_network_twice(side, hole):
+    unseen = torch.zeros(64, 64, dtype=torch.bool)
+    unseen[16 : 16 + side, 16 : 16 + side] = True
+    x = torch.zeros(3, 64, 64)
+    run = prepare(Recipe(), measure(x, "mask", {"mask": unseen}, 0.0), Prior.of(Recipe()))
+    assert run.recipe.steps == (HOLE_STEPS if hole else DRAWN_STEPS)
+    assert run.recipe.settings["asked"] == (NEVER if hole else ASKED)
 
 
 def test_metrics_know_equal_and_unequal_pictures():

@@ -15,7 +15,7 @@ from hdagger.operators.spectral import Identity
 from hdagger.priors.analytic import GaussianPrior
 from hdagger.problem import Problem
 from hdagger.samplers import drawn
-from hdagger.samplers.drawn import Drawn, Predicted
+from hdagger.samplers.drawn import NEVER, Drawn, Predicted
 from hdagger.samplers.systems import System
 from hdagger.samplers.tangent import Pull, difference
 from hdagger.tensors import SampleNoise
@@ -142,6 +142,8 @@ def test_the_network_is_asked_where_its_noise_is_like_clean_signals():
     asked = lambda method: [level for level in levels if method.differs(torch.tensor(level))]
     assert asked(method) == [19.9, 5.1, 4.9, 2.0, 0.81, 0.79, 0.21]
     assert asked(replace(method, asked=2.5)) == [4.9, 2.0, 0.81]
+    at_its_deviation = torch.tensor(method.uncertainty.data_variance**0.5)
+    assert not replace(method, asked=NEVER).differs(at_its_deviation)
 
 
 def test_a_kind_of_signal_says_where_the_network_is_asked_if_nobody_does():

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from hdagger import verdicts
-from hdagger.domain import DOMAINS
+from hdagger.domains.pictures.hints import DRAWN_STEPS
 from hdagger.errors import FileError, SettingError
 from hdagger.priors import cards, zoo
 from hdagger.verdicts import DRAWN, Subject, Verdict, check_place, found_on, store, verdict_file
@@ -252,5 +252,5 @@ def test_the_verdicts_that_come_along_are_of_bundled_weights_and_of_the_methods_
         assert subject.prior_sha256 in weights
         method = with_settings(METHODS[subject.method], subject.settings)
         assert settings_of(method) == subject.settings
-        assert subject.steps == DOMAINS[subject.domain].enough(method)
+        assert subject.steps == (DRAWN_STEPS if subject.method == "drawn" else method.enough)
         assert found_on(subject).same == verdict

@@ -127,6 +127,9 @@ ASKED = 10.0
 """Levels at which the network is asked twice: from one over this to this, over the deviation of
 clean signals. Above, the data know better; below, hardly anything is left to be told."""
 
+NEVER = 1.0
+"""``asked`` at no level."""
+
 GRAIN = 0.3
 """Of sigma: the deviation of white grain that a signal is taken to have besides, where it is asked
 for the direction along which the network is; without it that is of the finest grain."""
@@ -201,7 +204,8 @@ class Drawn(Sampler[Drawing]):
         eta: Share of fresh noise. For Gaussians the law is right for any; fresh noise heals the
             errors of a network.
         asked: The network is asked twice at levels from one over this to this, over the deviation
-            of clean signals; left open, what suits the kind of signal.
+            of clean signals; at 1 it is never, and what it says for nothing is not taken either.
+            Left open, what suits the kind of signal.
         uncertainty: The prior's covariances; left open, what is known of the prior.
     """
 
@@ -266,7 +270,12 @@ class Drawn(Sampler[Drawing]):
 
     def differs(self, sigma: Level) -> bool:
         most, ratio = self.asked or ASKED, float(sigma) / self._known.data_variance**0.5
-        return 1 / most <= ratio <= most
+        return self._listens and 1 / most <= ratio <= most
+
+    @property
+    def _listens(self) -> bool:
+        """Whether what the network says of its own covariance is taken."""
+        return self.asked != NEVER
 
     def _predicted(
         self, prior: Denoiser, at: Drawing, sigma: Level
@@ -274,7 +283,8 @@ class Drawn(Sampler[Drawing]):
         """x0 | x, and by how much each band is wider than was measured."""
         D, variance = moments(prior, at.x, sigma)
         C, wider = self._known.at(sigma, D, variance), at.wider
-        if at.z is not None:
+        del variance  # it holds all that the network gave
+        if at.z is not None and self._listens:
             wider = C.wider(sigma, (at.x - at.z) / sigma, D - at.z, wider)
         tangent = lambda u: sigma**2 * difference(prior, at.x, sigma, D, u)
         asked = tangent if self.differs(sigma) else None
@@ -317,11 +327,13 @@ def given_data(predicted: Predicted, problem: Problem, noise: Noise) -> Given:
     solved = lambda e: S.each(lambda one, e: one.solved(e, allowed), e)
     pull = Pull(C, H, H.adjoint, deviation**2, lambda v: S.joined(solved(S.split(v))))
     w, grain = solved(e), (GRAIN * predicted.sigma) ** 2
+    larger = change(S.each(told, misfit(), e, w))
+    w = S.joined(w)  # the parts are let go
     if predicted.tangent:
         p = S.joined(S.each(lambda one, e: one.coarse(e, grain), e))
-        moved = pull.along(p, predicted.tangent, S.joined(w))
+        moved = pull.along(p, predicted.tangent, w)
     else:
-        moved = pull(S.joined(w))
+        moved = pull(w)
 
     def chance() -> Signal:
         return u - pull(S.joined(S.each(lambda one, a, e: one.roughly(a - e), misfit(), e)))
@@ -330,7 +342,7 @@ def given_data(predicted: Predicted, problem: Problem, noise: Noise) -> Given:
         moved.add_(D).add_(u),
         chance,
         lambda v: v - pull(S.joined(S.each(System.roughly, S.split(H(v))))),
-        change(S.each(told, misfit(), e, w)),
+        larger,
     )
 
 

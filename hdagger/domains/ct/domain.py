@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from PIL import Image
 from torch import Tensor
@@ -50,7 +50,6 @@ class Tomography(Domain):
     truths_are = "slices"
     scale = window_words("soft tissue")
     object_is = "the body"
-    steps: ClassVar = {"drawn": DRAWN_STEPS}
 
     def operator(
         self, text: str, signal_shape: tuple[int, ...], arrays: Mapping[str, Tensor]
@@ -78,7 +77,8 @@ class Tomography(Domain):
         shape = shape or (Scan.read(text).signal_shape if text != "none" else measurement.y.shape)
         H = self.operator(text, tuple(shape), measurement.arrays)
         problem = Problem.of(measurement.y, H, measurement.sigma_y)
-        return Posed(replace(problem, at_most=True))  # what pixels differ by is another body's
+        loose = replace(problem, at_most=True)  # what pixels differ by is another body's
+        return Posed(loose, steps={"drawn": DRAWN_STEPS})
 
     def levels(self, problem: Problem, method: Sampler[Any], steps: int, card: Card) -> Tensor:
         """Down to a quarter of the noise as a slice sees it, but not below the prior's."""

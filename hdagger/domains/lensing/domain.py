@@ -21,6 +21,7 @@ from ...problem import Problem
 from ...report import Page
 from ...rings import Rings
 from ...samplers.base import Sampler
+from ...samplers.drawn import NEVER
 from ...saved import Saved
 from ...solving import HIGHEST, levels_for
 from ...tensors import Signal
@@ -105,7 +106,7 @@ class Lensing(Domain):
         def finish(x: Signal) -> tuple[Signal, dict[str, Any]]:
             return x * unit, {"unit": unit}
 
-        return Posed(problem, finish)
+        return Posed(problem, finish, suits={"asked": NEVER})
 
     def levels(self, problem: Problem, method: Sampler[Any], steps: int, card: Card) -> Tensor:
         """Down to a quarter of the noise as the source sees it, but not below the prior's."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from PIL import Image
@@ -24,6 +24,7 @@ from ...priors.latent import LatentDenoiser
 from ...problem import Problem
 from ...report import Page
 from ...samplers.base import Sampler
+from ...samplers.drawn import NEVER
 from ...saved import Saved
 from ...tensors import Signal
 from . import metrics
@@ -32,7 +33,7 @@ from .bands import PictureBands
 from .dataset import Photographs
 from .figures import OF_255, page_of
 from .files import PICTURE_SUFFIXES, read_picture, size_of
-from .hints import ASKED, DRAWN_STEPS, picture_levels
+from .hints import ASKED, DRAWN_STEPS, HOLE_STEPS, has_hole, picture_levels
 from .job import job_of
 from .jpeg import quality_of
 from .jpeg_transform import quality_tables
@@ -60,7 +61,6 @@ class Pictures(Domain):
     words = tuple(DAMAGES)
     named = ("mask",)
     truths_are = "crops of pictures"
-    steps: ClassVar = {"drawn": DRAWN_STEPS}
     sharp_side = 96
 
     def operator(
@@ -149,7 +149,14 @@ class Pictures(Domain):
                 told |= residual_summary(x.to(judged.y), judged)
             return x[..., rows, columns], told
 
-        return Posed(solved, finish, frame=(..., rows, columns), suits={"asked": ASKED})
+        asked, steps = (NEVER, HOLE_STEPS) if has_hole(solved.H) else (ASKED, DRAWN_STEPS)
+        return Posed(
+            solved,
+            finish,
+            frame=(..., rows, columns),
+            suits={"asked": asked},
+            steps={"drawn": steps},
+        )
 
     def levels(self, problem: Problem, method: Sampler[Any], steps: int, card: Card) -> Tensor:
         return picture_levels(problem, method, steps, card.levels)

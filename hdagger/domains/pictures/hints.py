@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...operators.base import LinearOperator, PinvOperator, SVDOperator
+from ...operators.base import LinearOperator, Operator, PinvOperator, SVDOperator
 from ...operators.quantisation import Quantiser
 from ...problem import Problem
 from ...samplers.base import Sampler
@@ -21,6 +21,10 @@ of either gain."""
 ASKED = 2.5
 """Where drawn steps ask the network twice. Above, it puts grain into what is smooth; below, more
 levels bring as much as more calls of each."""
+
+HOLE_STEPS = 24
+"""Noise levels of drawn steps where the data leave a hole. There the network is asked once: what
+it says of its own covariance is of what was drawn last, so that scraps in a hole beget scraps."""
 
 FIRST_STEP = 3 / 8
 """Where the first drawn step ends, over where it begins. What is coarse the data know."""
@@ -65,6 +69,11 @@ def picture_levels(
         return down(steps, high)
     rest = down(steps - 1, FIRST_STEP * high)
     return torch.cat([rest.new_tensor([high]), rest])
+
+
+def has_hole(H: Operator) -> bool:
+    """Whether so large a square is left open that drawn steps begin higher than elsewhere."""
+    return isinstance(H, LinearOperator) and Drawn.begins_open * unseen_side(H) > Drawn.begins
 
 
 def unseen_side(H: PinvOperator) -> int:
