@@ -97,8 +97,8 @@ PIPELINE_MUTATIONS = (
     Mutation(
         "pipeline: a large hole begun as low as a small one",
         "domains/pictures/hints.py",
-        "max(method.begins, method.begins_open * unseen_side(H))",
-        "method.begins",
+        "max(begins, method.begins_open * unseen_side(H))",
+        "begins",
         "test_restoration.py -k begins_higher",
     ),
     Mutation(
@@ -114,6 +114,13 @@ PIPELINE_MUTATIONS = (
         '"cpu": 2**18',
         '"cpu": 2**28',
         "test_pipeline.py -k counted_a_sample",
+    ),
+    Mutation(
+        "pipeline: a hole in a JPEG is none",
+        "domains/pictures/hints.py",
+        "x - L.pinv(H.shown(L(x)))",
+        "0 * x",
+        "test_restoration.py -k hole_in_a_jpeg",
     ),
     Mutation(
         "pipeline: what iterations would invert is taken for seen",

@@ -2,8 +2,10 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from hdagger import Measurement, PosteriorSamples, Recipe, measure, restore
 from hdagger.domains.pictures.domain import PICTURES
@@ -248,6 +250,20 @@ def test_a_hole_is_filled_in_more_steps_that_do_not_ask_the_network_twice(side, 
     run = prepare(Recipe(), measure(x, "mask", {"mask": unseen}, 0.0), Prior.of(Recipe()))
     assert run.recipe.steps == (HOLE_STEPS if hole else DRAWN_STEPS)
     assert run.recipe.settings["asked"] == (NEVER if hole else ASKED)
+
+
+def test_a_hole_in_a_jpeg_is_filled_from_as_high_as_one_in_a_picture(tmp_path):
+    hole = np.zeros((96, 96), np.uint8)
+    hole[20:76, 20:76] = 255
+    Image.fromarray(hole).save(tmp_path / "hole.png")
+    gray = np.full((96, 96, 3), 90, np.uint8)
+    Image.fromarray(gray).save(tmp_path / "old.jpg", quality=75)
+    begun = []
+    for said in ({}, {"mask": tmp_path / "hole.png"}):
+        job = PICTURES.job(tmp_path / "old.jpg", said)
+        run = prepare(Recipe(), job.measurement, Prior.of(Recipe()))
+        begun.append((run.recipe.steps, run.recipe.settings["asked"], float(run.levels[0])))
+    assert begun == [(DRAWN_STEPS, ASKED, 8.0), (HOLE_STEPS, NEVER, 32.0)]
 
 
 def test_metrics_know_equal_and_unequal_pictures():

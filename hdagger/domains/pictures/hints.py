@@ -1,5 +1,7 @@
 """What a picture tells of how it came about."""
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -13,6 +15,7 @@ from ...samplers.base import Sampler
 from ...samplers.drawn import Drawn
 from ...samplers.walk import karras_levels
 from ...solving import HIGHEST, levels_for
+from ...tensors import Signal
 
 DRAWN_STEPS = 14
 """Noise levels of drawn steps, of which five ask the network twice: docs/methods.md has what more
@@ -53,18 +56,18 @@ def picture_levels(
     The highest is the prior's, at most 80, or, for a method that can begin lower, where it can,
     or in proportion to the side of the largest square that the data leave open: at half of it the
     mean of such a square is as uncertain as a pixel of the prior. Drawn steps go straight to
-    three eighths of it, and on from there. For rounded data the highest is 8, and the lowest an
-    eighth of what the rounding does to a pixel (docs/jpeg.md).
+    three eighths of it, and on from there. Any method can begin at 8 where data are rounded, and
+    ends at an eighth of what the rounding does to a pixel (docs/jpeg.md).
     """
-    H, high = problem.H, HIGHEST
+    H, begins = problem.H, method.begins
     if isinstance(H, Quantiser):
-        high, low = 8.0, max(within[0], min(0.1, H.signal_error / 8))
+        begins, low = 8.0, max(within[0], min(0.1, H.signal_error / 8))
         down = lambda steps, high: karras_levels(steps, low=low, high=high)
     else:
-        if method.begins < high and isinstance(H, PinvOperator):
-            high = min(high, max(method.begins, method.begins_open * unseen_side(H)))
         down = lambda steps, high: levels_for(problem, steps, highest=high, within=within)
-    high = min(high, within[1])
+    high = min(HIGHEST, within[1])
+    if begins < high:
+        high = min(high, max(begins, method.begins_open * unseen_side(H)))
     if steps < 2 or not isinstance(method, Drawn):
         return down(steps, high)
     rest = down(steps - 1, FIRST_STEP * high)
@@ -73,23 +76,22 @@ def picture_levels(
 
 def has_hole(H: Operator) -> bool:
     """Whether so large a square is left open that drawn steps begin higher than elsewhere."""
-    return isinstance(H, LinearOperator) and Drawn.begins_open * unseen_side(H) > Drawn.begins
+    return Drawn.begins_open * unseen_side(H) > Drawn.begins
 
 
-def unseen_side(H: PinvOperator) -> int:
+@lru_cache(maxsize=1)  # whether there is a hole, and where to begin, is asked of the same one
+def unseen_side(H: Operator) -> int:
     """Side, a power of two, of the largest square of pixels that the data say nothing about.
 
     Random signs on a grid of squares, one for each channel, are sent through H and back; a
-    square counts as unseen if less than a twentieth of its energy returns. Where only iterations
-    would find a pseudoinverse, H' / |H|^2 sends them back, which is enough for what large squares
-    are made of.
+    square counts as unseen if less than a twentieth of its energy returns. It is 1 where nothing
+    sends them back.
     """
+    null = _null(H)
+    if null is None:
+        return 1
     channels, height, width = H.signal_shape
     generator = torch.Generator().manual_seed(0)
-    if isinstance(H, LinearOperator) and not isinstance(H, SVDOperator):
-        null = lambda x: x - H.adjoint(H(x)) / H.norm**2
-    else:
-        null = H.null
     found, side = 1, 2
     while side <= min(height, width):
         rows, columns = -(-height // side), -(-width // side)
@@ -101,3 +103,18 @@ def unseen_side(H: PinvOperator) -> int:
             found = side
         side *= 2
     return found
+
+
+def _null(H: Operator) -> Callable[[Signal], Signal] | None:
+    """What data say nothing about of a signal.
+
+    Where only iterations would find a pseudoinverse, H' / |H|^2 sends data back, which is enough
+    for what large squares are made of.
+    """
+    if isinstance(H, Quantiser):
+        L = H.linear
+        known = isinstance(L, SVDOperator)
+        return (lambda x: x - L.pinv(H.shown(L(x)))) if known else None
+    if isinstance(H, LinearOperator) and not isinstance(H, SVDOperator):
+        return lambda x: x - H.adjoint(H(x)) / H.norm**2
+    return H.null if isinstance(H, PinvOperator) else None
