@@ -75,8 +75,9 @@ def picture_levels(
 
 
 def has_hole(H: Operator) -> bool:
-    """Whether so large a square is left open that drawn steps begin higher than elsewhere."""
-    return Drawn.begins_open * unseen_side(H) > Drawn.begins
+    """Whether drawn steps can work on it and begin higher, so large a square is left open."""
+    could = isinstance(H, LinearOperator | Quantiser)
+    return could and Drawn.begins_open * unseen_side(H) > Drawn.begins
 
 
 @lru_cache(maxsize=1)  # whether there is a hole, and where to begin, is asked of the same one
