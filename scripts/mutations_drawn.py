@@ -277,6 +277,13 @@ DRAWN_MUTATIONS = (
         "test_restoration.py -k hole_is_filled",
     ),
     Mutation(
+        "pictures: codes are decoded to look for a hole",
+        "domains/pictures/hints.py",
+        "return could and ",
+        "return ",
+        "test_restoration.py -k codes_are_not",
+    ),
+    Mutation(
         "lens: the network is asked twice",
         "domains/lensing/domain.py",
         ', suits={"asked": NEVER}',

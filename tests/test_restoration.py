@@ -13,6 +13,7 @@ from hdagger.domains.pictures.hints import (
     ASKED,
     DRAWN_STEPS,
     HOLE_STEPS,
+    has_hole,
     noise_deviation,
     unseen_side,
 )
@@ -25,6 +26,7 @@ from hdagger.errors import FileError, HDaggerError, SettingError, ShapeError
 from hdagger.operators import checks
 from hdagger.operators.base import LinearOperator, SVDOperator
 from hdagger.operators.chain import Chain, Masked, compose
+from hdagger.operators.decoded import Decoded
 from hdagger.operators.spectral import Inpainting
 from hdagger.priors import zoo
 from hdagger.problem import Problem
@@ -264,6 +266,13 @@ def test_a_hole_in_a_jpeg_is_filled_from_as_high_as_one_in_a_picture(tmp_path):
         run = prepare(Recipe(), job.measurement, Prior.of(Recipe()))
         begun.append((run.recipe.steps, run.recipe.settings["asked"], float(run.levels[0])))
     assert begun == [(DRAWN_STEPS, ASKED, 8.0), (HOLE_STEPS, NEVER, 32.0)]
+
+
+def test_codes_are_not_decoded_to_look_for_a_hole():
+    def costly(z):
+        raise AssertionError("decoded")
+
+    assert not has_hole(Decoded(Grayscale((3, 32, 32)), costly, costly, (4, 8, 8)))
 
 
 def test_metrics_know_equal_and_unequal_pictures():
